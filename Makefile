@@ -1,0 +1,144 @@
+# Everything that a developer runs. `make` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# What `manager version` shows.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Settings for `make run`, for example ARGS='--listen localhost:8081'.
+ARGS ?=
+# Flags for `go test`, for example TESTFLAGS='-race -run TestRegister'.
+TESTFLAGS ?=
+BENCH ?= .
+
+# Tools that are not in go.mod or package.json.
+PROTOVALIDATE := github.com/bufbuild/protovalidate@v1.2.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+npm_tools := node_modules/.package-lock.json
+proto_deps := third_party/$(notdir $(PROTOVALIDATE)).stamp
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: build ## build and serve on http://localhost:8080, with a private PostgreSQL (ARGS='--listen ...')
+	@exec bin/manager serve $(ARGS)
+
+.PHONY: test
+test: build $(npm_tools) chromium ## run all tests: vet, TypeScript, Go (TESTFLAGS='-race -run ...')
+	@status=0
+	echo 'go vet ./...'
+	go vet ./... || status=1
+	echo 'npm test'
+	npm test || status=1
+	echo 'go test ./...'
+	go test $(TESTFLAGS) ./... || status=1
+	exit $$status
+
+.PHONY: bench
+bench: ## measure speed, as ratios against what bounds it (BENCH='name')
+	go test -run '^$$' -bench '$(BENCH)' -timeout 30m ./...
+
+.PHONY: generate
+generate: $(npm_tools) $(proto_deps) ## write gen/ from proto/
+	npx buf generate
+
+.PHONY: lint
+lint: $(npm_tools) $(proto_deps) ## look for mistakes: buf lint, go vet, staticcheck
+	npx buf lint
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: fmt
+fmt: $(npm_tools) $(proto_deps) ## format Go and proto files
+	gofmt -l -w $(go_folders)
+	npx buf format -w proto
+
+.PHONY: check
+check: check-generated check-format lint check-breaking ## all that is not a test: generated code, format, lint, breaking changes, go.mod
+	go mod tidy -diff
+
+.PHONY: build
+build: ## build bin/manager
+	@go build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/manager ./cmd/manager
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what is built
+	go run $(GOVULNCHECK) ./...
+
+.PHONY: clean
+clean: ## remove what was built (the data folder stays)
+	rm -rf bin client/ts/dist test-output coverage.out
+
+# Parts of the above.
+
+go_folders = $(wildcard client cmd internal server store)
+
+.PHONY: check-generated
+check-generated: generate
+	@changes=$$(git status --porcelain -- gen)
+	if [ -n "$$changes" ]; then
+		echo "gen/ is not what proto/ gives, or not committed:"
+		echo "$$changes"
+		exit 1
+	fi
+
+.PHONY: check-format
+check-format: $(npm_tools) $(proto_deps)
+	@files=$$(gofmt -l $(go_folders))
+	if [ -n "$$files" ]; then
+		echo "not formatted (make fmt):"
+		echo "$$files"
+		exit 1
+	fi
+	npx buf format -d --exit-code proto
+
+# The API is compared with that of the main branch. Its files are unpacked, since
+# buf itself cannot read the repository of a worktree.
+.PHONY: check-breaking
+check-breaking: $(npm_tools) $(proto_deps)
+	@base=$$(git rev-parse --verify --quiet main || git rev-parse --verify --quiet origin/main || true)
+	if [ -z "$$base" ] || ! git cat-file -e "$$base:proto" 2>/dev/null; then
+		echo "buf breaking: there is no main branch with an API to compare with"
+		exit 0
+	fi
+	before=test-output/before
+	rm -rf $$before
+	mkdir -p $$before
+	git archive "$$base" buf.yaml proto | tar -x -C $$before
+	cp -r third_party $$before
+	echo "buf breaking, against $$base"
+	npx buf breaking --against $$before
+
+# Not `npm ci`, which refuses a lock file that lacks the optional packages of
+# other platforms; --no-save keeps to the lock file just the same.
+$(npm_tools): package.json package-lock.json $(wildcard client/ts/package.json)
+	npm install --no-save --no-audit --no-fund
+	touch $@
+
+$(proto_deps):
+	rm -rf third_party
+	mkdir third_party
+	go mod download $(PROTOVALIDATE)
+	cp -r "$$(go list -m -f '{{.Dir}}' $(PROTOVALIDATE))/proto/protovalidate" third_party/
+	chmod -R u+w third_party
+	touch $@
+
+.PHONY: chromium
+chromium:
+	@if [ -n "$${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null; then
+		exit 0
+	fi
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		apt-get update
+		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
+	else
+		echo "The tests need Chromium. Install it (Debian: apt-get install chromium), or name it: CHROMIUM=/path make test"
+		exit 1
+	fi

@@ -1,0 +1,152 @@
+// Package client calls a LogicSpike Manager server from Go.
+//
+// A Client has the client of every service. It is made without a network call:
+//
+//	manager := client.New("https://accounts.example.com", client.WithSession(token))
+//	me, err := manager.Users.GetMe(ctx, &identityv1.GetMeRequest{})
+//
+// Errors are *connect.Error; Reason tells what a program may want to know of one.
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/logicspike/manager/gen/go/logicspike/audit/v1/auditv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/identity/v1/identityv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/team/v1/teamv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/tenant/v1/tenantv1connect"
+)
+
+// Client has the client of every service. It is safe for concurrent use.
+type Client struct {
+	Registration   authv1connect.RegistrationServiceClient
+	Authentication authv1connect.AuthenticationServiceClient
+	Sessions       authv1connect.SessionServiceClient
+	Passwords      authv1connect.PasswordServiceClient
+	Users          identityv1connect.UserServiceClient
+	Workspaces     tenantv1connect.WorkspaceServiceClient
+	Memberships    teamv1connect.MembershipServiceClient
+	Events         auditv1connect.EventServiceClient
+
+	url     string
+	options options
+}
+
+type options struct {
+	http    connect.HTTPClient
+	token   string
+	connect []connect.ClientOption
+}
+
+// Option changes how a Client calls.
+type Option func(*options)
+
+// WithSession sends the token of a session with each call.
+func WithSession(token string) Option { return func(o *options) { o.token = token } }
+
+// WithHTTPClient calls through another HTTP client. Default: one that speaks
+// HTTP/2 to https URLs and HTTP/1.1 to others, and keeps no cookies.
+func WithHTTPClient(c connect.HTTPClient) Option { return func(o *options) { o.http = c } }
+
+// WithGRPC calls by gRPC instead of Connect. To an http URL it needs HTTP/2
+// without TLS, which the default HTTP client then speaks.
+func WithGRPC() Option {
+	return func(o *options) {
+		o.connect = append(o.connect, connect.WithGRPC())
+		if o.http == nil {
+			o.http = newHTTPClient(true)
+		}
+	}
+}
+
+// WithConnect adds options of the underlying library.
+func WithConnect(more ...connect.ClientOption) Option {
+	return func(o *options) { o.connect = append(o.connect, more...) }
+}
+
+// New returns a client of the server at a URL, such as http://localhost:8080.
+func New(url string, list ...Option) *Client {
+	var o options
+	for _, option := range list {
+		option(&o)
+	}
+	return build(url, o)
+}
+
+// As returns a client that calls in the same way with the token of another
+// session; with "" none is sent.
+func (c *Client) As(token string) *Client {
+	o := c.options
+	o.token = token
+	return build(c.url, o)
+}
+
+func build(url string, o options) *Client {
+	if o.http == nil {
+		o.http = newHTTPClient(false)
+	}
+	all := o.connect
+	if o.token != "" {
+		all = append(all[:len(all):len(all)], connect.WithInterceptors(bearer("Bearer "+o.token)))
+	}
+	return &Client{
+		Registration:   authv1connect.NewRegistrationServiceClient(o.http, url, all...),
+		Authentication: authv1connect.NewAuthenticationServiceClient(o.http, url, all...),
+		Sessions:       authv1connect.NewSessionServiceClient(o.http, url, all...),
+		Passwords:      authv1connect.NewPasswordServiceClient(o.http, url, all...),
+		Users:          identityv1connect.NewUserServiceClient(o.http, url, all...),
+		Workspaces:     tenantv1connect.NewWorkspaceServiceClient(o.http, url, all...),
+		Memberships:    teamv1connect.NewMembershipServiceClient(o.http, url, all...),
+		Events:         auditv1connect.NewEventServiceClient(o.http, url, all...),
+		url:            url,
+		options:        o,
+	}
+}
+
+func newHTTPClient(http2 bool) *http.Client {
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+	if http2 {
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetHTTP2(true)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
+	return &http.Client{Transport: transport}
+}
+
+// bearer sends an Authorization header.
+type bearer string
+
+func (b bearer) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		req.Header().Set("Authorization", string(b))
+		return next(ctx, req)
+	}
+}
+
+func (b bearer) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+		conn := next(ctx, spec)
+		conn.RequestHeader().Set("Authorization", string(b))
+		return conn
+	}
+}
+
+func (b bearer) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return next
+}

@@ -1,0 +1,94 @@
+import { clone, type Message } from "@bufbuild/protobuf";
+import type { Interceptor, Transport } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-web";
+import { SessionTransport, SessionTransportSchema } from "./api.js";
+
+/** How to reach a server, and how the caller's session travels. */
+export type ManagerOptions = CookieOptions | TokenOptions | TransportOptions;
+
+/**
+ * For browsers: the session travels in a cookie that the server sets and that no
+ * script can read. Methods that begin a session ask for the cookie unless the call
+ * says otherwise, so that no token is in an answer.
+ *
+ * A page of another origin than the server must be of the same site and stand on the
+ * server's list (its setting `allowed-origins`). The cookie needs HTTPS, or localhost.
+ */
+export interface CookieOptions {
+  /** Where the server is, for example `https://accounts.example.com`. */
+  baseUrl: string;
+  credentials: "cookie";
+  sessionToken?: never;
+  transport?: never;
+}
+
+/** The session's token travels in a header. Cookies are neither sent nor stored. */
+export interface TokenOptions {
+  /** Where the server is, for example `http://localhost:8080`. */
+  baseUrl: string;
+  /** The token. Default: none, which suffices for the public methods. */
+  sessionToken?: SessionToken;
+  credentials?: never;
+  transport?: never;
+}
+
+/**
+ * A transport of one's own: a test's, or gRPC by `@connectrpc/connect-node`. It is used
+ * as it is: give it {@link bearer} as an interceptor.
+ */
+export interface TransportOptions {
+  transport: Transport;
+  baseUrl?: never;
+  credentials?: never;
+  sessionToken?: never;
+}
+
+/** A session's token, or a function that returns the present one before each call. */
+export type SessionToken = string | (() => string | undefined);
+
+/**
+ * An interceptor that sends the token, when there is one, as `Authorization: Bearer`.
+ * A call that has that header already keeps its own.
+ */
+export function bearer(token: SessionToken): Interceptor {
+  return (next) => (request) => {
+    const present = typeof token === "function" ? token() : token;
+    if (present && !request.header.has("Authorization")) {
+      request.header.set("Authorization", `Bearer ${present}`);
+    }
+    return next(request);
+  };
+}
+
+export function transportOf(options: ManagerOptions): Transport {
+  if (options.transport) {
+    return options.transport;
+  }
+  if (options.credentials === "cookie") {
+    return createConnectTransport({
+      baseUrl: options.baseUrl,
+      fetch: fetchWith("include"),
+      interceptors: [askForCookie],
+    });
+  }
+  return createConnectTransport({
+    baseUrl: options.baseUrl,
+    fetch: fetchWith("omit"),
+    interceptors: options.sessionToken ? [bearer(options.sessionToken)] : [],
+  });
+}
+
+function fetchWith(credentials: RequestCredentials): typeof fetch {
+  return (input, init) => fetch(input, { ...init, credentials });
+}
+
+/** Sets the request's `session_transport`, if its message has one that is not set. */
+const askForCookie: Interceptor = (next) => (request) => {
+  const field = request.method.input.field["sessionTransport"];
+  if (request.stream || field?.enum?.typeName !== SessionTransportSchema.typeName) {
+    return next(request);
+  }
+  const message = clone(request.method.input, request.message) as Message & { sessionTransport: SessionTransport };
+  message.sessionTransport ||= SessionTransport.COOKIE;
+  return next({ ...request, message });
+};

@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { promisify } from "node:util";
+import { Code, ConnectError, createManager, isReason, reasonOf, SessionTransport, violationsOf, WorkspaceState, type ReasonName } from "@logicspike/manager";
+import { codeMailedTo, newAddress } from "./mailbox.js";
+import { packageFolder } from "./paths.js";
+import { freePort, startServer, type Server } from "./server.js";
+
+const password = "maple-lantern-quartz";
+
+describe("on Node", () => {
+  let server: Server;
+  before(async () => void (server = await startServer("node")));
+  after(() => server?.stop());
+
+  it("goes through the whole life of an account", async () => {
+    const email = newAddress();
+    let token: string | undefined;
+    const manager = createManager({ baseUrl: server.url, sessionToken: () => token });
+
+    const { registration, account: early } = await manager.registration.register({
+      email,
+      password,
+      workspaceName: "Analytical Engines",
+      requestId: crypto.randomUUID(),
+    });
+    assert.match(registration!.id, /^reg_/);
+    assert.equal(early, undefined);
+
+    const { account } = await manager.registration.verifyRegistration({
+      registrationId: registration!.id,
+      code: await codeMailedTo(server.url, email),
+      requestId: crypto.randomUUID(),
+    });
+    const workspaceId = account!.workspace!.id;
+    assert.equal(account!.user!.email, email);
+    assert.ok(account!.user!.emailVerified);
+    assert.equal(account!.workspace!.name, "Analytical Engines");
+    assert.equal(account!.membership!.role, "owner");
+
+    token = account!.sessionToken;
+    const first = await manager.sessions.getSession({});
+    assert.equal(first.session!.id, account!.session!.id);
+    assert.equal(first.session!.transport, SessionTransport.BEARER);
+    assert.ok(first.session!.current);
+    assert.deepEqual(first.requirements, []);
+
+    const signedIn = await manager.authentication.signInWithPassword({ email, password });
+    assert.notEqual(signedIn.sessionToken, token);
+    token = signedIn.sessionToken;
+    assert.equal((await manager.sessions.getSession({})).session!.id, signedIn.session!.id);
+
+    const { workspace: renamed } = await manager.workspaces.updateWorkspace({
+      workspaceId,
+      name: "Difference Engines",
+      etag: account!.workspace!.etag,
+    });
+    assert.equal(renamed!.name, "Difference Engines");
+    await fails(manager.workspaces.updateWorkspace({ workspaceId, name: "Other", etag: account!.workspace!.etag }), Code.Aborted, "ETAG_MISMATCH");
+
+    const preview = await manager.workspaces.previewDeleteWorkspace({ workspaceId });
+    assert.equal(preview.deletedUserCount, 1);
+    assert.deepEqual(preview.deletedUsers.map((user) => user.email), [email]);
+    assert.equal(preview.remainingUserCount, 0);
+    assert.equal(preview.membershipCount, 1);
+    assert.equal(preview.sessionCount, 2);
+
+    await fails(manager.workspaces.deleteWorkspace({ workspaceId, etag: "stale" }), Code.Aborted, "ETAG_MISMATCH");
+    await fails(manager.workspaces.purgeWorkspace({ workspaceId, etag: preview.etag }), Code.FailedPrecondition, "WORKSPACE_NOT_DELETED");
+    const { workspace: deleted } = await manager.workspaces.deleteWorkspace({ workspaceId, etag: preview.etag });
+    assert.equal(deleted!.state, WorkspaceState.DELETED);
+    assert.ok(deleted!.purgeTime!.seconds > deleted!.deleteTime!.seconds);
+    assert.equal((await manager.workspaces.getWorkspace({ workspaceId })).workspace!.state, WorkspaceState.DELETED);
+
+    const { workspace: undeleted } = await manager.workspaces.undeleteWorkspace({ workspaceId });
+    assert.equal(undeleted!.state, WorkspaceState.ACTIVE);
+    assert.equal(undeleted!.name, "Difference Engines");
+    assert.equal(undeleted!.purgeTime, undefined);
+
+    await manager.workspaces.deleteWorkspace({ workspaceId, etag: await deletionEtag() });
+    const purged = await manager.workspaces.purgeWorkspace({ workspaceId, etag: await deletionEtag() });
+    assert.equal(purged.deletedUserCount, 1);
+    assert.equal(purged.membershipCount, 1);
+
+    await fails(manager.sessions.getSession({}), Code.Unauthenticated, "SESSION_REQUIRED");
+    await fails(manager.authentication.signInWithPassword({ email, password }), Code.Unauthenticated, "CREDENTIALS_INVALID");
+
+    async function deletionEtag(): Promise<string> {
+      return (await manager.workspaces.previewDeleteWorkspace({ workspaceId })).etag;
+    }
+  });
+
+  it("tells why a call failed", async () => {
+    const manager = createManager({ baseUrl: server.url });
+    await fails(manager.sessions.getSession({}), Code.Unauthenticated, "SESSION_REQUIRED");
+    await fails(manager.authentication.signInWithPassword({ email: newAddress(), password: "wrong" }), Code.Unauthenticated, "CREDENTIALS_INVALID");
+
+    const common = { email: newAddress(), password: "password1234", workspaceName: "Engines" };
+    assert.deepEqual(fieldsOf(await fails(manager.registration.register(common), Code.InvalidArgument, "PASSWORD_COMMON")), ["password"]);
+
+    const malformed = { email: "Ada <ada@example.com>", password, workspaceName: "Engines" };
+    assert.deepEqual(fieldsOf(await fails(manager.registration.register(malformed), Code.InvalidArgument, "FIELD_INVALID")), ["email"]);
+
+    const nameless = { email: newAddress(), password, workspaceName: "" };
+    assert.deepEqual(fieldsOf(await fails(manager.registration.register(nameless), Code.InvalidArgument, "FIELD_INVALID")), ["workspace_name"]);
+  });
+
+  it("tells a wrong password from a server that cannot be reached", async () => {
+    const manager = createManager({ baseUrl: `http://localhost:${await freePort()}` });
+    const error = await caught(manager.sessions.getSession({}));
+    assert.ok(error instanceof ConnectError);
+    assert.equal(reasonOf(error), undefined);
+    assert.ok(!isReason(error, "CREDENTIALS_INVALID"));
+  });
+
+  it("runs the example", async () => {
+    const tour = join(packageFolder, "dist", "client", "ts", "examples", "tour.js");
+    const { stdout } = await promisify(execFile)(process.execPath, [tour, server.url], { timeout: 20_000 });
+    const steps = stdout.trimEnd().split("\n").map((line) => line.split(" ")[0]);
+    assert.deepEqual(steps, ["register", "verify", "sign", "rename", "preview", "delete", "undelete", "purge", "session"], stdout);
+  });
+});
+
+/** Waits for a call to fail with this code and reason, and returns the error. */
+async function fails(call: Promise<unknown>, code: Code, reason: ReasonName): Promise<ConnectError> {
+  const error = ConnectError.from(await caught(call));
+  assert.deepEqual([Code[error.code], reasonOf(error)], [Code[code], reason], error.message);
+  return error;
+}
+
+async function caught(call: Promise<unknown>): Promise<unknown> {
+  try {
+    await call;
+  } catch (error) {
+    return error;
+  }
+  assert.fail("the call did not fail");
+}
+
+function fieldsOf(error: unknown): string[] {
+  return violationsOf(error).map((violation) => violation.field);
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/logicspike/manager/internal/clock"
+	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/internal/jobs"
+	"github.com/logicspike/manager/internal/mail"
+	"github.com/logicspike/manager/server"
+	"github.com/logicspike/manager/store"
+)
+
+// jobsTimeout is how long running jobs may go on when the server ends; then they
+// are cancelled, to be run again.
+const jobsTimeout = 5 * time.Second
+
+// assemble is the assembler of `manager serve`: the API's server, and the queue
+// that is worked beside it.
+func assemble(ctx context.Context, s config.Settings, st *store.Store, databaseURL string, log *slog.Logger) (service, func() error, error) {
+	public, err := url.Parse(string(s.PublicURL))
+	if err != nil {
+		return nil, nil, err
+	}
+	sender, mailbox, err := newSender(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	traces, closeTraces, err := newTracing(ctx, s.OTelEndpoint)
+	if err != nil {
+		return nil, nil, err
+	}
+	srv, err := server.FromSettings(s, server.Dependencies{
+		Store:   st,
+		Clock:   clock.System{},
+		Logger:  log,
+		Traces:  traces,
+		Mailbox: mailbox,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, closeTraces())
+	}
+	queue, err := jobs.Start(ctx, jobs.Options{
+		URL:      databaseURL,
+		Store:    st,
+		Renderer: mail.NewRenderer(public, s.ProductName),
+		Sender:   sender,
+		Logger:   log,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, closeTraces())
+	}
+	return srv, func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobsTimeout)
+		defer cancel()
+		return errors.Join(queue.Stop(ctx), closeTraces())
+	}, nil
+}

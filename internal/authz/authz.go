@@ -1,0 +1,144 @@
+// Package authz is who is calling, and what they may do: the terms in which the
+// RPC layer, the modules and the store speak of it.
+package authz
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/logicspike/manager/internal/ids"
+)
+
+// Role is the role of a membership.
+type Role string
+
+// The built-in roles. Each holds every permission of those below it.
+const (
+	Owner  Role = "owner"
+	Admin  Role = "admin"
+	Member Role = "member"
+	Viewer Role = "viewer"
+)
+
+// AtLeast reports whether the role is, or stands above, the least one.
+func (r Role) AtLeast(least Role) bool {
+	return rank(r) > 0 && rank(r) >= rank(least)
+}
+
+func rank(r Role) int {
+	switch r {
+	case Owner:
+		return 4
+	case Admin:
+		return 3
+	case Member:
+		return 2
+	case Viewer:
+		return 1
+	}
+	return 0
+}
+
+// Transport is how a session's token travels.
+type Transport string
+
+// The transports.
+const (
+	Bearer Transport = "bearer" // in the Authorization header
+	Cookie Transport = "cookie" // in an HttpOnly cookie
+)
+
+// CookieName is the name of the cookie that carries a session's token. Its
+// prefix makes browsers accept it only over HTTPS (or from localhost), for this
+// host alone and the whole of it (RFC 6265bis, 4.1.3.2).
+const CookieName = "__Host-manager_session"
+
+// Session is a signed-in caller.
+type Session struct {
+	ID             ids.Session
+	User           ids.User
+	Transport      Transport
+	CreateTime     time.Time
+	AuthTime       time.Time // when the user last proved who they are
+	LastUseTime    time.Time
+	IdleExpireTime time.Time
+	ExpireTime     time.Time
+	ClientAddress  string
+	UserAgent      string
+	EmailVerified  bool // whether the user's address was proven
+	HasWorkspace   bool // whether the user belongs to a live workspace
+}
+
+// Membership is a user's place in one workspace.
+type Membership struct {
+	Role    Role
+	Deleted bool // whether the workspace is deleted, and not yet purged
+}
+
+// Client is the program that a call came from.
+type Client struct {
+	// RequestID names the call in logs and errors.
+	RequestID string
+	// Address is the client's address, behind trusted proxies.
+	Address netip.Addr
+	// UserAgent is what the client calls itself, at most 256 characters and free
+	// of control characters.
+	UserAgent string
+}
+
+// Network returns the network that limits count together: an IPv4 address, or
+// the /64 of an IPv6 one, since a single host has all of that.
+func (c Client) Network() string {
+	a := c.Address.Unmap()
+	if a.Is4() {
+		return a.String()
+	}
+	if !a.IsValid() {
+		return "unknown"
+	}
+	return netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
+}
+
+type (
+	sessionKey    struct{}
+	membershipKey struct{}
+	clientKey     struct{}
+)
+
+// WithSession returns a context that carries the caller's session.
+func WithSession(ctx context.Context, s *Session) context.Context {
+	return context.WithValue(ctx, sessionKey{}, s)
+}
+
+// SessionFrom returns the caller's session. The rule of a method that is not
+// public guarantees that there is one; in a public method it is nil.
+func SessionFrom(ctx context.Context) *Session {
+	s, _ := ctx.Value(sessionKey{}).(*Session)
+	return s
+}
+
+// WithMembership returns a context that carries the caller's membership of the
+// workspace that the call names.
+func WithMembership(ctx context.Context, m Membership) context.Context {
+	return context.WithValue(ctx, membershipKey{}, m)
+}
+
+// MembershipFrom returns the caller's membership of the workspace that the call
+// names. The rule of a workspace's method guarantees that there is one, unless
+// the method's workspace is optional and the request names none.
+func MembershipFrom(ctx context.Context) (Membership, bool) {
+	m, ok := ctx.Value(membershipKey{}).(Membership)
+	return m, ok
+}
+
+// WithClient returns a context that carries the client.
+func WithClient(ctx context.Context, c Client) context.Context {
+	return context.WithValue(ctx, clientKey{}, c)
+}
+
+// ClientFrom returns the client that the call came from.
+func ClientFrom(ctx context.Context) Client {
+	c, _ := ctx.Value(clientKey{}).(Client)
+	return c
+}

@@ -1,0 +1,41 @@
+// Package clock tells the time. Code that decides by the time takes a Clock, so
+// that it can be run at any time.
+package clock
+
+import (
+	"sync"
+	"time"
+)
+
+// Clock tells the present time. Implementations are safe for concurrent use.
+type Clock interface {
+	// Now returns the present time in UTC, in whole microseconds: the resolution
+	// of PostgreSQL, so that a time reads back as it was written.
+	Now() time.Time
+}
+
+// System is the machine's clock.
+type System struct{}
+
+// Now returns the machine's time.
+func (System) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// Manual is a clock that is the machine's, ahead by what Advance has added.
+type Manual struct {
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+// Now returns the machine's time plus what was added.
+func (m *Manual) Now() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return System{}.Now().Add(m.ahead)
+}
+
+// Advance moves the clock forward by d.
+func (m *Manual) Advance(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ahead += d
+}

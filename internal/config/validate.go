@@ -1,0 +1,220 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/logicspike/manager/internal/email"
+)
+
+const year = 365 * 24 * time.Hour
+
+// Validate returns all that is wrong with the settings, or nil. Each message
+// names a setting by its flag and its variable; none tells a secret.
+func (s Settings) Validate() error {
+	var c check
+	s.addresses(&c)
+	s.Database.validate(&c)
+	between(&c, "database-max-connections", s.DatabaseMaxConnections, 2, 10_000)
+	if _, err := s.Key(); err != nil {
+		c.fail("secret-key", "%v", err)
+	}
+	s.accounts(&c)
+	s.passwords(&c)
+	s.limits(&c)
+	s.mail(&c)
+	oneOf(&c, "log-level", s.LogLevel, LogDebug, LogInfo, LogWarn, LogError)
+	oneOf(&c, "log-format", s.LogFormat, LogText, LogJSON)
+	if s.OTelEndpoint != "" {
+		u, err := url.Parse(s.OTelEndpoint)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			c.fail("otel-endpoint", "an http:// or https:// URL without user, query and fragment is expected")
+		}
+	}
+	return c.err()
+}
+
+// Validate is that of Settings for these settings alone.
+func (d Database) Validate() error {
+	var c check
+	d.validate(&c)
+	return c.err()
+}
+
+func (d Database) validate(c *check) {
+	if d.DataDir == "" {
+		c.fail("data-dir", "a folder is expected")
+	} else if info, err := os.Stat(d.DataDir); err == nil && !info.IsDir() {
+		c.fail("data-dir", "%s is not a folder", d.DataDir)
+	}
+	if !d.Private() {
+		// The parser's own message may hold the password.
+		if _, err := pgconn.ParseConfig(d.DatabaseURL.Reveal()); err != nil {
+			c.fail("database-url", "postgres://user:password@host:port/name is expected")
+		}
+	}
+}
+
+func (s Settings) addresses(c *check) {
+	c.address("listen", s.Listen)
+	if s.AdminListen != "" {
+		c.address("admin-listen", s.AdminListen)
+		if s.AdminListen == s.Listen && !strings.HasSuffix(s.Listen, ":0") {
+			c.fail("admin-listen", "it is the same as listen")
+		}
+	}
+	c.origin("public-url", s.PublicURL)
+	for _, origin := range s.AllowedOrigins {
+		c.origin("allowed-origins", origin)
+	}
+	for _, network := range s.TrustedProxies {
+		if !network.IsValid() {
+			c.fail("trusted-proxies", "networks like 10.0.0.0/8 are expected")
+		}
+	}
+}
+
+func (s Settings) accounts(c *check) {
+	oneOf(c, "email-verification", s.EmailVerification, VerifyBefore, VerifyAfter)
+	between(c, "session-lifetime", s.SessionLifetime, time.Minute, 10*year)
+	between(c, "session-idle-timeout", s.SessionIdleTimeout, time.Minute, 10*year)
+	if s.SessionIdleTimeout > s.SessionLifetime {
+		c.fail("session-idle-timeout", "it is longer than session-lifetime (%v)", s.SessionLifetime)
+	}
+	between(c, "reauthentication-age", s.ReauthenticationAge, 10*time.Second, 10*year)
+	between(c, "deletion-grace", s.DeletionGrace, 0, 10*year)
+}
+
+func (s Settings) passwords(c *check) {
+	between(c, "password-min-length", s.PasswordMinLength, 8, 1024)
+	between(c, "password-max-length", s.PasswordMaxLength, 8, 1024)
+	if s.PasswordMinLength > s.PasswordMaxLength {
+		c.fail("password-min-length", "it is more than password-max-length (%d)", s.PasswordMaxLength)
+	}
+	between(c, "argon2-memory", s.Argon2Memory, 7*1024, 4*1024*1024)
+	between(c, "argon2-iterations", s.Argon2Iterations, 1, 100)
+	between(c, "argon2-parallelism", s.Argon2Parallelism, 1, 64)
+	between(c, "hash-concurrency", s.HashConcurrency, 0, 1024)
+	between(c, "hash-queue", s.HashQueue, 0, 100_000)
+}
+
+func (s Settings) limits(c *check) {
+	between(c, "public-rate", s.PublicRate, 1, 1_000_000)
+	between(c, "public-burst", s.PublicBurst, 1, 1_000_000)
+	between(c, "password-failures", s.PasswordFailures, 1, 1000)
+	between(c, "max-connections", s.MaxConnections, 1, 1_000_000)
+	between(c, "request-timeout", s.RequestTimeout, time.Second, time.Hour)
+	between(c, "drain-timeout", s.DrainTimeout, time.Second, time.Hour)
+}
+
+func (s Settings) mail(c *check) {
+	between(c, "smtp-port", s.SMTPPort, 1, 65535)
+	oneOf(c, "smtp-tls", s.SMTPTLS, TLSMandatory, TLSOpportunistic, TLSNone)
+	c.name("product-name", s.ProductName)
+	if s.SMTPFromName != "" {
+		c.name("smtp-from-name", s.SMTPFromName)
+	}
+	if s.SMTPHost == "" {
+		for _, setting := range []struct{ name, value string }{
+			{"smtp-username", s.SMTPUsername},
+			{"smtp-password", s.SMTPPassword.Reveal()},
+			{"smtp-from", s.SMTPFrom},
+		} {
+			if setting.value != "" {
+				c.fail(setting.name, "it is set, but smtp-host is not")
+			}
+		}
+		return
+	}
+	if strings.ContainsAny(s.SMTPHost, "/@ \t\r\n") || strings.Contains(s.SMTPHost, ":") && net.ParseIP(s.SMTPHost) == nil {
+		c.fail("smtp-host", "a host name or address without a port is expected")
+	}
+	if s.SMTPFrom == "" {
+		c.fail("smtp-from", "it is required with smtp-host")
+	} else if _, err := email.Parse(s.SMTPFrom); err != nil {
+		c.fail("smtp-from", "it %v", err)
+	}
+	if s.SMTPUsername == "" && s.SMTPPassword != "" {
+		c.fail("smtp-username", "it is required with smtp-password")
+	}
+	if s.SMTPUsername != "" && s.SMTPPassword == "" {
+		c.fail("smtp-password", "it is required with smtp-username")
+	}
+	if s.SMTPUsername != "" && s.SMTPTLS != TLSMandatory && !loopback(s.SMTPHost) {
+		c.fail("smtp-tls", "a password may be sent over TLS only: mandatory is required with smtp-username")
+	}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// check collects what is wrong.
+type check struct{ errs []error }
+
+func (c *check) fail(name, format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf("--%s (%s): %s", name, Variable(name), fmt.Sprintf(format, args...)))
+}
+
+func (c *check) err() error { return errors.Join(c.errs...) }
+
+// Variable returns the environment variable of a setting.
+func Variable(name string) string {
+	return "MANAGER_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+func (c *check) address(name, value string) {
+	_, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		c.fail(name, "host:port is expected, not %q", value)
+	}
+}
+
+func (c *check) origin(name string, value Origin) {
+	parsed, err := ParseOrigin(string(value))
+	if err == nil && parsed != value {
+		err = fmt.Errorf("%s is expected", parsed)
+	}
+	if err != nil {
+		c.fail(name, "%v", err)
+	}
+}
+
+// name checks a name that people read in mail.
+func (c *check) name(name, value string) {
+	if n := utf8.RuneCountInString(value); n < 1 || n > 100 || !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
+		c.fail(name, "1 to 100 characters are expected, none of them a control character")
+	}
+}
+
+func between[T cmp.Ordered](c *check, name string, value, least, most T) {
+	if value < least || value > most {
+		c.fail(name, "%v is not between %v and %v", value, least, most)
+	}
+}
+
+func oneOf[T ~string](c *check, name string, value T, choices ...T) {
+	var list []string
+	for _, choice := range choices {
+		if value == choice {
+			return
+		}
+		list = append(list, string(choice))
+	}
+	c.fail(name, "%q is not one of %s", value, strings.Join(list, ", "))
+}

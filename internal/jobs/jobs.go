@@ -1,0 +1,123 @@
+// Package jobs works the queue: it sends the mails that the store put there, and
+// does what is due by itself. Any number of processes may work one queue: each
+// job is done by one of them.
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/logicspike/manager/internal/mail"
+	"github.com/logicspike/manager/store"
+)
+
+// Options are what the runner needs.
+type Options struct {
+	// URL is the store's database. The runner has a few connections of its own.
+	URL      string
+	Store    *store.Store
+	Renderer *mail.Renderer
+	Sender   mail.Sender
+	// Logger receives what fails. Required.
+	Logger *slog.Logger
+	// Workers is how many jobs run at once. Default: 4.
+	Workers int
+}
+
+// Runner works the queue until it is stopped.
+type Runner struct {
+	client *river.Client[pgx.Tx]
+	pool   *pgxpool.Pool
+}
+
+// Start begins to work the queue.
+//
+// Errors: when the database cannot be reached.
+func Start(ctx context.Context, o Options) (*Runner, error) {
+	if o.Workers <= 0 {
+		o.Workers = 4
+	}
+	cfg, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		return nil, fmt.Errorf("job queue: %w", err)
+	}
+	cfg.MaxConns = int32(o.Workers) + 2
+	cfg.ConnConfig.RuntimeParams["application_name"] = "logicspike-manager-jobs"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("job queue: %w", err)
+	}
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &mailWorker{store: o.Store, renderer: o.Renderer, sender: o.Sender})
+	river.AddWorker(workers, &purgeWorker{store: o.Store, log: o.Logger})
+	river.AddWorker(workers, &expireWorker{store: o.Store})
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+		Schema:  store.JobSchema,
+		Workers: workers,
+		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.Workers}},
+		PeriodicJobs: []*river.PeriodicJob{
+			every(time.Minute, purgeJob{}),
+			every(time.Hour, expireJob{}),
+		},
+		// What a mail says is sealed, and still nothing to keep.
+		CompletedJobRetentionPeriod: time.Hour,
+		DiscardedJobRetentionPeriod: 24 * time.Hour,
+		Logger:                      slog.New(atLeast{slog.LevelWarn, o.Logger.Handler()}),
+	})
+	if err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("job queue: %w", err)
+	}
+	// Not ctx: Stop ends it, and lets running jobs finish.
+	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("job queue: %w", err)
+	}
+	return &Runner{client, pool}, nil
+}
+
+// Stop takes no further jobs and waits for the running ones until ctx ends; then
+// it cancels them, to be run again later.
+func (r *Runner) Stop(ctx context.Context) error {
+	err := r.client.Stop(ctx)
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		err = r.client.StopAndCancel(last)
+	}
+	r.pool.Close()
+	return err
+}
+
+// every runs a job at once and then in the interval, in one of the processes.
+func every(interval time.Duration, job river.JobArgs) *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(interval), func() (river.JobArgs, *river.InsertOpts) {
+		return job, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: interval}, MaxAttempts: 3}
+	}, &river.PeriodicJobOpts{RunOnStart: true})
+}
+
+// atLeast passes on the lines from a level on.
+type atLeast struct {
+	level slog.Level
+	slog.Handler
+}
+
+func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= h.level && h.Handler.Enabled(ctx, level)
+}
+
+func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeast{h.level, h.Handler.WithAttrs(attrs)}
+}
+
+func (h atLeast) WithGroup(name string) slog.Handler {
+	return atLeast{h.level, h.Handler.WithGroup(name)}
+}

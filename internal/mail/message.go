@@ -1,0 +1,63 @@
+package mail
+
+// Template names a kind of mail. The comment of each says which values its
+// message needs; a value that is not listed is ignored.
+//
+// Values are plain text of any origin, cleaned by the renderer. Times are in the
+// format of RFC 3339. A code is made of digits only.
+type Template string
+
+const (
+	// RegistrationCode asks the owner of an address to confirm that they want
+	// to register. Values: workspace (the name asked for), code, token,
+	// expire_time.
+	RegistrationCode Template = "registration_code"
+
+	// AccountExists tells the owner of an account that somebody tried to
+	// register with their address. No values: the mail is sent without looking
+	// anything up, so that it takes no longer than RegistrationCode.
+	AccountExists Template = "account_exists"
+
+	// EmailChangeCode asks the owner of an address, which a user wants to use
+	// from now on, for confirmation. Values: name (of the user), code, token,
+	// expire_time.
+	EmailChangeCode Template = "email_change_code"
+
+	// EmailChangeTaken tells the owner of an account that somebody tried to use
+	// their address for another account. No values.
+	EmailChangeTaken Template = "email_change_taken"
+
+	// EmailChanged tells a user, at the old address, that there is a new one.
+	// Values: name, email (the new address).
+	EmailChanged Template = "email_changed"
+
+	// PasswordResetCode lets a user choose a new password. Values: name, code,
+	// token, expire_time.
+	PasswordResetCode Template = "password_reset_code"
+
+	// PasswordChanged tells a user that the password is a new one. Values:
+	// name, change_time.
+	PasswordChanged Template = "password_changed"
+
+	// WorkspaceDeleted tells an owner that the workspace was deleted. Values:
+	// workspace (its name), purge_time (empty if it cannot be brought back).
+	WorkspaceDeleted Template = "workspace_deleted"
+
+	// AccountDeleted tells a person that the account is gone. Values: name.
+	AccountDeleted Template = "account_deleted"
+)
+
+// Message is a mail that is to be sent.
+type Message struct {
+	Template Template          `json:"template"`
+	To       string            `json:"to"`
+	Data     map[string]string `json:"data,omitempty"`
+}
+
+// Rendered is a mail that is ready to be delivered.
+type Rendered struct {
+	To      string // one address, without a display name
+	Subject string // one line
+	Text    string
+	HTML    string
+}

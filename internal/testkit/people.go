@@ -1,0 +1,197 @@
+package testkit
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+
+	"github.com/logicspike/manager/client"
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/mail"
+)
+
+// Password is everybody's in tests, unless they change it.
+const Password = "correct horse battery staple"
+
+// Person is somebody with an account, signed in.
+type Person struct {
+	*client.Client
+	Email      string
+	User       *identityv1.User
+	Workspace  *tenantv1.Workspace
+	Membership *teamv1.Membership
+	Session    *authv1.Session
+	Token      string
+}
+
+var people atomic.Int64
+
+// NewEmail returns an address that nobody has.
+func NewEmail() string { return fmt.Sprintf("person%d@example.com", people.Add(1)) }
+
+// Register makes a person with a workspace through the API, code and all.
+func (s *Server) Register(t testing.TB) *Person {
+	t.Helper()
+	return s.RegisterAs(t, NewEmail(), "Acme "+fmt.Sprint(people.Load()))
+}
+
+// RegisterAs is Register with an address and a name for the workspace.
+func (s *Server) RegisterAs(t testing.TB, email, workspace string) *Person {
+	t.Helper()
+	c := s.Client("")
+	began, err := c.Registration.Register(t.Context(), &authv1.RegisterRequest{Email: email, Password: Password, WorkspaceName: workspace})
+	if err != nil {
+		t.Fatalf("Register: %v", err)
+	}
+	verified, err := c.Registration.VerifyRegistration(t.Context(), &authv1.VerifyRegistrationRequest{
+		RegistrationId: began.Registration.Id, Code: s.Code(t, email),
+	})
+	if err != nil {
+		t.Fatalf("VerifyRegistration: %v", err)
+	}
+	return s.Person(email, verified.Account)
+}
+
+// Person returns the person of a new account.
+func (s *Server) Person(email string, a *authv1.Account) *Person {
+	return &Person{
+		Client: s.Client("", client.WithSession(a.SessionToken)), Email: email, User: a.User, Workspace: a.Workspace,
+		Membership: a.Membership, Session: a.Session, Token: a.SessionToken,
+	}
+}
+
+// SignIn gives a person a new session.
+func (s *Server) SignIn(t testing.TB, p *Person) {
+	t.Helper()
+	res, err := s.Client("").Authentication.SignInWithPassword(t.Context(), &authv1.SignInWithPasswordRequest{Email: p.Email, Password: Password})
+	if err != nil {
+		t.Fatalf("SignInWithPassword: %v", err)
+	}
+	p.Token, p.Session = res.SessionToken, res.Session
+	p.Client = s.Client("", client.WithSession(p.Token))
+}
+
+// Join makes a person a member of another one's workspace.
+func (s *Server) Join(t testing.TB, p *Person, workspace string, role authz.Role) ids.Membership {
+	t.Helper()
+	w, err := ids.Parse[ids.Workspace](workspace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := ids.Parse[ids.User](p.User.Id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := ids.New[ids.Membership]()
+	if _, err := s.SQL.Exec(t.Context(), `
+		INSERT INTO team.memberships (id, workspace_id, user_id, role, create_time, update_time) VALUES ($1, $2, $3, $4, $5, $5)`,
+		id.UUID(), w.UUID(), u.UUID(), string(role), s.Clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// Mails returns what was mailed to an address, the newest first.
+func (s *Server) Mails(t testing.TB, email string) []mail.StoredMessage {
+	t.Helper()
+	all, err := s.Mailbox.List(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []mail.StoredMessage
+	for _, m := range all {
+		if strings.EqualFold(m.To, email) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// Mail waits until count mails were sent to an address, and returns the last.
+func (s *Server) Mail(t testing.TB, email string, count int) mail.StoredMessage {
+	t.Helper()
+	var list []mail.StoredMessage
+	Eventually(t, fmt.Sprintf("%d mails to %s", count, email), func() bool {
+		list = s.Mails(t, email)
+		return len(list) >= count
+	})
+	return list[0]
+}
+
+var sixDigits = regexp.MustCompile(`\b[0-9]{6}\b`)
+
+// Code waits for a mail to an address, and returns the code of the newest one.
+func (s *Server) Code(t testing.TB, email string) string {
+	t.Helper()
+	return CodeIn(t, s.Mail(t, email, 1))
+}
+
+// CodeIn returns the code in a mail.
+func CodeIn(t testing.TB, m mail.StoredMessage) string {
+	t.Helper()
+	code := sixDigits.FindString(m.Text)
+	if code == "" {
+		t.Fatalf("no code in the mail %q:\n%s", m.Subject, m.Text)
+	}
+	return code
+}
+
+var tokenInLink = regexp.MustCompile(`#token=([A-Za-z0-9_-]+)`)
+
+// TokenIn returns the token of the link in a mail.
+func TokenIn(t testing.TB, m mail.StoredMessage) string {
+	t.Helper()
+	match := tokenInLink.FindStringSubmatch(m.Text)
+	if match == nil {
+		t.Fatalf("no link in the mail %q:\n%s", m.Subject, m.Text)
+	}
+	return match[1]
+}
+
+// Eventually waits until something is so, for 20 seconds at most.
+func Eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if is() {
+			return
+		}
+	}
+	t.Fatalf("waited in vain for: %s", what)
+}
+
+// Cookies returns an HTTP client that keeps cookies as a browser does over
+// HTTPS: secure ones too, though the tests' server speaks plain HTTP.
+func Cookies() *http.Client { return &http.Client{Transport: &cookieJar{}} }
+
+type cookieJar struct{ value atomic.Pointer[http.Cookie] }
+
+func (j *cookieJar) RoundTrip(r *http.Request) (*http.Response, error) {
+	if c := j.value.Load(); c != nil {
+		r = r.Clone(r.Context())
+		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+	}
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range res.Cookies() {
+		if c.Name == authz.CookieName {
+			if c.MaxAge < 0 {
+				j.value.Store(nil)
+			} else {
+				j.value.Store(c)
+			}
+		}
+	}
+	return res, nil
+}

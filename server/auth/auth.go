@@ -1,0 +1,173 @@
+// Package auth serves the module auth: registration, sign-in, sessions and
+// passwords.
+package auth
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/google/uuid"
+
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/email"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/convert"
+	"github.com/logicspike/manager/store"
+	"github.com/logicspike/manager/store/auth"
+)
+
+// Options are what the module needs.
+type Options struct {
+	Store  *store.Store
+	Hasher *password.Hasher
+	Policy password.Policy
+	// VerifyAfter creates accounts before their address is proven.
+	VerifyAfter bool
+	// PasswordFailures limits the wrong passwords for one account from one
+	// network.
+	PasswordFailures store.Limit
+	// AccountFailures limits the wrong passwords for one account from everywhere.
+	// One network must not be able to use it up.
+	AccountFailures store.Limit
+	// Mails limits the mails to one address that anybody can cause from one
+	// network.
+	Mails store.Limit
+	// AddressMails limits them from everywhere.
+	AddressMails store.Limit
+}
+
+// Module implements the module's services.
+type Module struct{ options Options }
+
+// New returns the module.
+func New(o Options) *Module { return &Module{o} }
+
+// client is the caller's client.
+func client(ctx context.Context) authz.Client { return authz.ClientFrom(ctx) }
+
+func transport(t authv1.SessionTransport) authz.Transport {
+	if t == authv1.SessionTransport_SESSION_TRANSPORT_COOKIE {
+		return authz.Cookie
+	}
+	return authz.Bearer
+}
+
+// issue hands a session's token to the caller in the session's way: as a cookie,
+// and then it returns "", or to be put into the answer.
+func issue(ctx context.Context, s *auth.Session, token string) string {
+	if s.Transport != authz.Cookie {
+		return token
+	}
+	setCookie(ctx, token, s.ExpireTime)
+	return ""
+}
+
+// setCookie sets the session's cookie, and removes it if the token is "".
+func setCookie(ctx context.Context, token string, expires time.Time) {
+	cookie := &http.Cookie{
+		Name: authz.CookieName, Value: token, Path: "/", Expires: expires, HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode,
+	}
+	if token == "" {
+		cookie.MaxAge, cookie.Expires = -1, time.Time{}
+	}
+	if info, ok := connect.CallInfoForHandlerContext(ctx); ok {
+		info.ResponseHeader().Add("Set-Cookie", cookie.String())
+	}
+}
+
+// ClearCookie removes the session's cookie from the browser that called.
+func ClearCookie(ctx context.Context) { setCookie(ctx, "", time.Time{}) }
+
+// account writes what a registration created, and hands out its session.
+func account(ctx context.Context, a *store.Account) *authv1.Account {
+	if a == nil {
+		return nil
+	}
+	return &authv1.Account{
+		User:         convert.User(a.User),
+		Workspace:    convert.Workspace(a.Workspace),
+		Membership:   convert.Membership(a.Membership),
+		Session:      convert.Session(a.Session, true),
+		SessionToken: issue(ctx, a.Session, a.Token),
+	}
+}
+
+func registration(r *auth.Registration) *authv1.Registration {
+	return &authv1.Registration{
+		Id: r.ID.String(), CodeExpireTime: convert.Time(r.CodeExpireTime), ExpireTime: convert.Time(r.ExpireTime),
+	}
+}
+
+// address reads the address of a request's field.
+func address(field, s string) (email.Address, error) {
+	a, err := email.Parse(s)
+	if err != nil {
+		return a, fault.Invalid(field, err.Error())
+	}
+	return a, nil
+}
+
+// requestID reads an optional request id.
+func requestID(s string) (uuid.NullUUID, error) {
+	if s == "" {
+		return uuid.NullUUID{}, nil
+	}
+	u, err := uuid.Parse(s)
+	if err != nil {
+		return uuid.NullUUID{}, fault.Invalid("request_id", "is not a UUID")
+	}
+	return uuid.NullUUID{UUID: u, Valid: true}, nil
+}
+
+// id reads an id that may be absent.
+func id[I interface {
+	comparable
+	String() string
+}](field, s string, parse func(string) (I, error)) (I, error) {
+	var none I
+	if s == "" {
+		return none, nil
+	}
+	parsed, err := parse(s)
+	if err != nil {
+		return none, fault.Invalid(field, err.Error())
+	}
+	return parsed, nil
+}
+
+// throttleMail counts a mail to an address.
+//
+// Errors: fault RATE_LIMITED.
+func (m *Module) throttleMail(ctx context.Context, a email.Address) error {
+	if err := m.options.Store.Throttle.Take(ctx, "mail "+a.Key+" "+client(ctx).Network(), m.options.Mails); err != nil {
+		return err
+	}
+	return m.options.Store.Throttle.Take(ctx, "mail "+a.Key, m.options.AddressMails)
+}
+
+// verify checks a password under the limits of wrong ones, which name whose it
+// is meant to be. What is counted before the check is given back if it is right,
+// so that parallel guesses are no more than the limits allow.
+//
+// Errors: fault CREDENTIALS_INVALID, RATE_LIMITED, OVERLOADED.
+func (m *Module) verify(ctx context.Context, whose, given, hash string) (stale bool, err error) {
+	mine, all := "password "+whose+" "+client(ctx).Network(), "password "+whose
+	if err := m.options.Store.Throttle.Take(ctx, mine, m.options.PasswordFailures); err != nil {
+		return false, err
+	}
+	if err := m.options.Store.Throttle.Take(ctx, all, m.options.AccountFailures); err != nil {
+		return false, err
+	}
+	match, stale, err := m.options.Hasher.Verify(ctx, given, hash)
+	if err != nil {
+		return false, err
+	}
+	if !match {
+		return false, fault.New(fault.Unauthenticated, fault.CredentialsInvalid, "the address or the password is wrong")
+	}
+	return stale, m.options.Store.Throttle.Release(ctx, mine, all)
+}

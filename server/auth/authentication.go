@@ -1,0 +1,94 @@
+package auth
+
+import (
+	"context"
+
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/server/convert"
+	"github.com/logicspike/manager/store"
+)
+
+// SignInWithPassword implements AuthenticationService.
+func (m *Module) SignInWithPassword(ctx context.Context, req *authv1.SignInWithPasswordRequest) (*authv1.SignInWithPasswordResponse, error) {
+	mail, err := address("email", req.Email)
+	if err != nil {
+		return nil, err
+	}
+	user, hash, err := m.options.Store.Auth.PasswordHashAt(ctx, mail.Key)
+	if err != nil {
+		return nil, err
+	}
+	stale, err := m.verify(ctx, mail.Key, req.Password, hash)
+	if err != nil {
+		return nil, err
+	}
+	in := store.SignIn{User: user, PasswordHash: hash, Transport: transport(req.SessionTransport), Client: client(ctx)}
+	if stale {
+		if in.Rehash, err = m.options.Hasher.Hash(ctx, req.Password); err != nil {
+			return nil, err
+		}
+	}
+	session, token, err := m.options.Store.SignIn(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	// What the account needs is what its new session is found with.
+	found, err := m.options.Store.Authenticate(ctx, token, session.Transport)
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.SignInWithPasswordResponse{
+		Session: convert.Session(session, true), SessionToken: issue(ctx, session, token), Requirements: requirements(found),
+	}, nil
+}
+
+// requirements are what an account still needs.
+func requirements(s *authz.Session) []authv1.AccountRequirement {
+	var list []authv1.AccountRequirement
+	if !s.EmailVerified {
+		list = append(list, authv1.AccountRequirement_ACCOUNT_REQUIREMENT_EMAIL_VERIFICATION_REQUIRED)
+	}
+	if !s.HasWorkspace {
+		list = append(list, authv1.AccountRequirement_ACCOUNT_REQUIREMENT_WORKSPACE_REQUIRED)
+	}
+	return list
+}
+
+// verifyCaller checks the caller's own password, and returns its hash.
+//
+// Errors: as verify.
+func (m *Module) verifyCaller(ctx context.Context, caller *authz.Session, given string) (string, error) {
+	hash, err := m.options.Store.Auth.PasswordHash(ctx, caller.User)
+	if err != nil {
+		return "", err
+	}
+	_, err = m.verify(ctx, caller.User.String(), given, hash)
+	return hash, err
+}
+
+// Reauthenticate implements AuthenticationService.
+func (m *Module) Reauthenticate(ctx context.Context, req *authv1.ReauthenticateRequest) (*authv1.ReauthenticateResponse, error) {
+	caller := authz.SessionFrom(ctx)
+	hash, err := m.verifyCaller(ctx, caller, req.Password)
+	if err != nil {
+		return nil, err
+	}
+	session, token, err := m.options.Store.Reauthenticate(ctx, caller, hash)
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.ReauthenticateResponse{Session: convert.Session(session, true), SessionToken: issue(ctx, session, token)}, nil
+}
+
+// SignOut implements AuthenticationService.
+func (m *Module) SignOut(ctx context.Context, _ *authv1.SignOutRequest) (*authv1.SignOutResponse, error) {
+	caller := authz.SessionFrom(ctx)
+	if err := m.options.Store.SignOut(ctx, caller); err != nil {
+		return nil, err
+	}
+	if caller.Transport == authz.Cookie {
+		ClearCookie(ctx)
+	}
+	return &authv1.SignOutResponse{}, nil
+}

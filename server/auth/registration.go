@@ -1,0 +1,122 @@
+package auth
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/store"
+	"github.com/logicspike/manager/store/auth"
+)
+
+// Register implements RegistrationService.
+func (m *Module) Register(ctx context.Context, req *authv1.RegisterRequest) (*authv1.RegisterResponse, error) {
+	mail, err := address("email", req.Email)
+	if err != nil {
+		return nil, err
+	}
+	request, err := requestID(req.RequestId)
+	if err != nil {
+		return nil, err
+	}
+	wish := store.Registration{
+		Email:         mail,
+		DisplayName:   req.DisplayName,
+		WorkspaceName: req.WorkspaceName,
+		RequestID:     request,
+		AtOnce:        m.options.VerifyAfter,
+		Transport:     transport(req.SessionTransport),
+		Client:        client(ctx),
+	}
+	if wish.DisplayName == "" {
+		wish.DisplayName = mail.LocalPart()
+	}
+	if err := m.options.Policy.Check("password", req.Password, mail.Display, wish.DisplayName, wish.WorkspaceName); err != nil {
+		return nil, err
+	}
+	if request.Valid {
+		if earlier, err := m.repeated(ctx, request.UUID); err != nil || earlier != nil {
+			return m.repeat(ctx, wish, req.Password, earlier, err)
+		}
+	}
+	if err := m.throttleMail(ctx, mail); err != nil {
+		return nil, err
+	}
+	if wish.PasswordHash, err = m.options.Hasher.Hash(ctx, req.Password); err != nil {
+		return nil, err
+	}
+	reg, created, err := m.options.Store.Register(ctx, wish)
+	if fault.Has(err, fault.RequestIDReused) { // by a call at the same time
+		earlier, err := m.repeated(ctx, request.UUID)
+		return m.repeat(ctx, wish, req.Password, earlier, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.RegisterResponse{Registration: registration(reg), Account: account(ctx, created)}, nil
+}
+
+func (m *Module) repeated(ctx context.Context, request uuid.UUID) (*auth.Registration, error) {
+	return m.options.Store.Auth.RegistrationOf(ctx, request)
+}
+
+// repeat answers a request whose id an earlier one had.
+func (m *Module) repeat(ctx context.Context, wish store.Registration, given string, earlier *auth.Registration, err error) (*authv1.RegisterResponse, error) {
+	if err != nil {
+		return nil, err
+	}
+	if earlier == nil || !wish.Repeats(earlier) {
+		return nil, store.ErrRequestIDReused()
+	}
+	match, _, err := m.options.Hasher.Verify(ctx, given, earlier.PasswordHash)
+	if err != nil {
+		return nil, err
+	}
+	if !match {
+		return nil, store.ErrRequestIDReused()
+	}
+	created, err := m.options.Store.RepeatRegistration(ctx, earlier, wish.Transport, wish.Client)
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.RegisterResponse{Registration: registration(earlier), Account: account(ctx, created)}, nil
+}
+
+// VerifyRegistration implements RegistrationService.
+func (m *Module) VerifyRegistration(ctx context.Context, req *authv1.VerifyRegistrationRequest) (*authv1.VerifyRegistrationResponse, error) {
+	reg, err := id("registration_id", req.RegistrationId, ids.Parse[ids.Registration])
+	if err != nil {
+		return nil, err
+	}
+	request, err := requestID(req.RequestId)
+	if err != nil {
+		return nil, err
+	}
+	created, err := m.options.Store.VerifyRegistration(ctx, store.Verification{
+		Registration: reg,
+		Proof:        store.Proof{Code: req.Code, Token: req.Token},
+		RequestID:    request,
+		Transport:    transport(req.SessionTransport),
+		Client:       client(ctx),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.VerifyRegistrationResponse{Account: account(ctx, created)}, nil
+}
+
+// ResendRegistrationCode implements RegistrationService.
+func (m *Module) ResendRegistrationCode(ctx context.Context, req *authv1.ResendRegistrationCodeRequest) (*authv1.ResendRegistrationCodeResponse, error) {
+	reg, err := id("registration_id", req.RegistrationId, ids.Parse[ids.Registration])
+	if err != nil {
+		return nil, err
+	}
+	renewed, err := m.options.Store.ResendCode(ctx, reg)
+	if err != nil {
+		return nil, err
+	}
+	return &authv1.ResendRegistrationCodeResponse{Registration: registration(renewed)}, nil
+}

@@ -1,0 +1,134 @@
+// Package convert writes what the store returns as messages of the API. It holds
+// the conversions that several modules need.
+package convert
+
+import (
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/identity"
+	"github.com/logicspike/manager/store/team"
+	"github.com/logicspike/manager/store/tenant"
+)
+
+// Time returns a timestamp, or nil for the zero time.
+func Time(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// ETag returns the etag of a version.
+func ETag(version int64) string { return "v" + strconv.FormatInt(version, 10) }
+
+// Version returns the version of an etag, and 0 for "".
+//
+// Errors: fault ETAG_MISMATCH for an etag that no version has.
+func Version(etag string) (int64, error) {
+	if etag == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(etag[1:], 10, 64)
+	if err != nil || n < 1 || ETag(n) != etag {
+		return 0, fault.New(fault.Aborted, fault.ETagMismatch, "etag: is not one that this resource had").WithField("etag")
+	}
+	return n, nil
+}
+
+// User returns a user.
+func User(u *identity.User) *identityv1.User {
+	m := &identityv1.User{
+		Id:          u.ID.String(),
+		DisplayName: u.DisplayName,
+		CreateTime:  Time(u.CreateTime),
+		UpdateTime:  Time(u.UpdateTime),
+		Etag:        ETag(u.Version),
+	}
+	if u.Email != nil {
+		m.Email, m.EmailVerified = u.Email.Address, u.Email.Verified()
+	}
+	return m
+}
+
+// Workspace returns a workspace, or nil.
+func Workspace(w *tenant.Workspace) *tenantv1.Workspace {
+	if w == nil {
+		return nil
+	}
+	m := &tenantv1.Workspace{
+		Id:         w.ID.String(),
+		Name:       w.Name,
+		Slug:       w.Slug,
+		State:      tenantv1.WorkspaceState_WORKSPACE_STATE_ACTIVE,
+		CreateTime: Time(w.CreateTime),
+		UpdateTime: Time(w.UpdateTime),
+		DeleteTime: Time(w.DeleteTime),
+		PurgeTime:  Time(w.PurgeTime),
+		Etag:       ETag(w.Version),
+	}
+	if w.Deleted() {
+		m.State = tenantv1.WorkspaceState_WORKSPACE_STATE_DELETED
+	}
+	return m
+}
+
+// Membership returns a membership, or nil.
+func Membership(m *team.Membership) *teamv1.Membership {
+	if m == nil {
+		return nil
+	}
+	return &teamv1.Membership{
+		Id:          m.ID.String(),
+		WorkspaceId: m.WorkspaceID.String(),
+		UserId:      m.UserID.String(),
+		Role:        string(m.Role),
+		DisplayName: m.DisplayName,
+		Email:       m.Address,
+		CreateTime:  Time(m.CreateTime),
+		UpdateTime:  Time(m.UpdateTime),
+	}
+}
+
+// Memberships returns memberships.
+func Memberships(rows []team.Membership) []*teamv1.Membership {
+	out := make([]*teamv1.Membership, len(rows))
+	for i := range rows {
+		out[i] = Membership(&rows[i])
+	}
+	return out
+}
+
+// Session returns a session; current says whether the call came with it.
+func Session(s *auth.Session, current bool) *authv1.Session {
+	return &authv1.Session{
+		Id:               s.ID.String(),
+		UserId:           s.UserID.String(),
+		Transport:        Transport(s.Transport),
+		CreateTime:       Time(s.CreateTime),
+		AuthenticateTime: Time(s.AuthTime),
+		LastUseTime:      Time(s.LastUseTime),
+		IdleExpireTime:   Time(s.IdleExpireTime),
+		ExpireTime:       Time(s.ExpireTime),
+		ClientAddress:    s.ClientAddress,
+		UserAgent:        s.UserAgent,
+		Current:          current,
+	}
+}
+
+// Transport returns how a session's token travels.
+func Transport(t authz.Transport) authv1.SessionTransport {
+	if t == authz.Cookie {
+		return authv1.SessionTransport_SESSION_TRANSPORT_COOKIE
+	}
+	return authv1.SessionTransport_SESSION_TRANSPORT_BEARER
+}

@@ -1,0 +1,292 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/logicspike/manager/client"
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
+	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/testkit"
+)
+
+// ended checks that a client's session is over.
+func ended(t testing.TB, what string, c *client.Client) {
+	t.Helper()
+	_, err := c.Sessions.GetSession(t.Context(), &authv1.GetSessionRequest{})
+	refused(t, what, err, connect.CodeUnauthenticated, faultv1.Reason_REASON_SESSION_REQUIRED)
+}
+
+// lives checks that a client's session goes on, and returns it.
+func lives(t testing.TB, what string, c *client.Client) *authv1.GetSessionResponse {
+	t.Helper()
+	res, err := c.Sessions.GetSession(t.Context(), &authv1.GetSessionRequest{})
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	return res
+}
+
+func signIn(t testing.TB, srv *testkit.Server, email, password string) *client.Client {
+	t.Helper()
+	res, err := srv.Client("").Authentication.SignInWithPassword(t.Context(), &authv1.SignInWithPasswordRequest{Email: email, Password: password})
+	if err != nil {
+		t.Fatalf("SignInWithPassword: %v", err)
+	}
+	return srv.Client("", client.WithSession(res.SessionToken))
+}
+
+func TestASessionEndsWhenIdleAndInAnyCase(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	idle := srv.Register(t)
+	srv.Clock.Advance(14*24*time.Hour - time.Minute)
+	lives(t, "a session used every fortnight", idle.Client)
+	srv.Clock.Advance(14 * 24 * time.Hour)
+	ended(t, "a session not used for a fortnight", idle.Client)
+
+	busy := srv.Register(t)
+	for range 8 {
+		srv.Clock.Advance(10 * 24 * time.Hour)
+		lives(t, "a session in use", busy.Client)
+	}
+	srv.Clock.Advance(10*24*time.Hour + time.Minute)
+	ended(t, "a session of 90 days", busy.Client)
+}
+
+func TestACookieSessionKeepsItsTokenFromScripts(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	browser := srv.Client("", client.WithHTTPClient(testkit.Cookies()))
+	ctx, info := connect.NewClientContext(t.Context())
+	in, err := browser.Authentication.SignInWithPassword(ctx, &authv1.SignInWithPasswordRequest{
+		Email: p.Email, Password: testkit.Password, SessionTransport: authv1.SessionTransport_SESSION_TRANSPORT_COOKIE,
+	})
+	if err != nil || in.SessionToken != "" {
+		t.Fatalf("SignInWithPassword = %v, %v", in, err)
+	}
+	set := info.ResponseHeader().Get("Set-Cookie")
+	token := cookieToken(t, set)
+	session := lives(t, "the browser's session", browser)
+	if session.Session.Transport != authv1.SessionTransport_SESSION_TRANSPORT_COOKIE {
+		t.Errorf("session %v", session)
+	}
+	ended(t, "a cookie's token in a header", srv.Client("", client.WithSession(token)))
+
+	ctx, info = connect.NewClientContext(t.Context())
+	again, err := browser.Authentication.Reauthenticate(ctx, &authv1.ReauthenticateRequest{Password: testkit.Password})
+	if err != nil || again.SessionToken != "" {
+		t.Fatalf("Reauthenticate = %v, %v", again, err)
+	}
+	if renewed := cookieToken(t, info.ResponseHeader().Get("Set-Cookie")); renewed == token {
+		t.Error("reauthentication kept the token")
+	}
+	lives(t, "the browser's session", browser)
+	if _, err := browser.Authentication.SignOut(t.Context(), &authv1.SignOutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	ended(t, "after signing out", browser)
+}
+
+func TestReauthenticationIsAskedForAndRenewsTheToken(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	change := func(c *client.Client) error {
+		_, err := c.Users.RequestEmailChange(t.Context(), &identityv1.RequestEmailChangeRequest{NewEmail: testkit.NewEmail()})
+		return err
+	}
+	srv.Clock.Advance(9 * time.Minute)
+	if err := change(p.Client); err != nil {
+		t.Errorf("within ten minutes: %v", err)
+	}
+	srv.Clock.Advance(time.Minute)
+	refused(t, "after ten minutes", change(p.Client), connect.CodeFailedPrecondition, faultv1.Reason_REASON_REAUTHENTICATION_REQUIRED)
+	_, err := p.Authentication.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Password: "something else entirely"})
+	refused(t, "another password", err, connect.CodeUnauthenticated, faultv1.Reason_REASON_CREDENTIALS_INVALID)
+	lives(t, "after a wrong password", p.Client)
+	res, err := p.Authentication.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Password: testkit.Password})
+	if err != nil || res.Session.Id != p.Session.Id {
+		t.Fatalf("Reauthenticate = %v, %v", res, err)
+	}
+	ended(t, "the old token", p.Client)
+	if err := change(p.As(res.SessionToken)); err != nil {
+		t.Errorf("after reauthentication: %v", err)
+	}
+}
+
+func TestSessionsAreListedAndRevoked(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	var others []*client.Client
+	for range 4 {
+		others = append(others, signIn(t, srv, p.Email, testkit.Password))
+	}
+	var listed []*authv1.Session
+	for token := ""; ; {
+		page, err := p.Sessions.ListSessions(t.Context(), &authv1.ListSessionsRequest{PageSize: 2, PageToken: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed = append(listed, page.Sessions...)
+		if token = page.NextPageToken; token == "" {
+			break
+		}
+	}
+	if len(listed) != 5 || !listed[4].Current || listed[0].Current || listed[0].ClientAddress != "127.0.0.1" || listed[0].UserAgent == "" {
+		t.Fatalf("listed %v", listed)
+	}
+	if _, err := p.Sessions.RevokeSession(t.Context(), &authv1.RevokeSessionRequest{SessionId: listed[0].Id}); err != nil {
+		t.Fatal(err)
+	}
+	ended(t, "a revoked session", others[3])
+	_, err := p.Sessions.RevokeSession(t.Context(), &authv1.RevokeSessionRequest{SessionId: listed[0].Id})
+	refused(t, "a session that has ended", err, connect.CodeNotFound, faultv1.Reason_REASON_NOT_FOUND)
+	_, err = srv.Register(t).Sessions.RevokeSession(t.Context(), &authv1.RevokeSessionRequest{SessionId: listed[1].Id})
+	refused(t, "somebody else's session", err, connect.CodeNotFound, faultv1.Reason_REASON_NOT_FOUND)
+	rest, err := p.Sessions.RevokeOtherSessions(t.Context(), &authv1.RevokeOtherSessionsRequest{})
+	if err != nil || rest.RevokedCount != 3 {
+		t.Fatalf("RevokeOtherSessions = %v, %v", rest, err)
+	}
+	for _, other := range others {
+		ended(t, "another session", other)
+	}
+	lives(t, "the caller's session", p.Client)
+}
+
+func TestChangingThePasswordEndsAllOtherSessions(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	other := signIn(t, srv, p.Email, testkit.Password)
+	const changed = "a wholly different passphrase"
+	_, err := p.Passwords.ChangePassword(t.Context(), &authv1.ChangePasswordRequest{CurrentPassword: changed, NewPassword: changed})
+	refused(t, "a wrong present password", err, connect.CodeUnauthenticated, faultv1.Reason_REASON_CREDENTIALS_INVALID)
+	res, err := p.Passwords.ChangePassword(t.Context(), &authv1.ChangePasswordRequest{CurrentPassword: testkit.Password, NewPassword: changed})
+	if err != nil || res.RevokedCount != 1 {
+		t.Fatalf("ChangePassword = %v, %v", res, err)
+	}
+	ended(t, "another session", other)
+	ended(t, "the old token", p.Client)
+	lives(t, "the new token", p.As(res.SessionToken))
+	signIn(t, srv, p.Email, changed)
+	_, err = srv.Client("").Authentication.SignInWithPassword(t.Context(), &authv1.SignInWithPasswordRequest{Email: p.Email, Password: testkit.Password})
+	refused(t, "the old password", err, connect.CodeUnauthenticated, faultv1.Reason_REASON_CREDENTIALS_INVALID)
+	srv.Mail(t, p.Email, 2)
+}
+
+func TestAResetSetsThePasswordAndEndsAllSessions(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	c := srv.Client("")
+	const changed = "a wholly different passphrase"
+	begin := func(mails int) (string, string) {
+		res, err := c.Passwords.RequestPasswordReset(t.Context(), &authv1.RequestPasswordResetRequest{Email: p.Email})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.PasswordResetId, testkit.CodeIn(t, srv.Mail(t, p.Email, mails))
+	}
+	reset := func(id, code, password string) error {
+		_, err := c.Passwords.ResetPassword(t.Context(), &authv1.ResetPasswordRequest{PasswordResetId: id, Code: code, NewPassword: password})
+		return err
+	}
+	id, code := begin(2)
+	refused(t, "a common password", reset(id, code, "password1234"), connect.CodeInvalidArgument, faultv1.Reason_REASON_PASSWORD_COMMON)
+	codeInvalid(t, "a wrong code", reset(id, wrong(code), changed))
+	if err := reset(id, code, changed); err != nil {
+		t.Fatal(err)
+	}
+	codeInvalid(t, "the code again", reset(id, code, changed))
+	ended(t, "a session from before", p.Client)
+	signIn(t, srv, p.Email, changed)
+
+	id, code = begin(4)
+	for range 5 {
+		codeInvalid(t, "a wrong code", reset(id, wrong(code), changed))
+	}
+	codeInvalid(t, "the right code after five wrong ones", reset(id, code, changed))
+	id, code = begin(5)
+	srv.Clock.Advance(10 * time.Minute)
+	codeInvalid(t, "a code after ten minutes", reset(id, code, changed))
+
+	// Of an address without an account nothing can be told.
+	res, err := c.Passwords.RequestPasswordReset(t.Context(), &authv1.RequestPasswordResetRequest{Email: testkit.NewEmail()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	codeInvalid(t, "a code for nobody", reset(res.PasswordResetId, "123456", changed))
+}
+
+func TestAnAddressIsChangedOnceItIsProven(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p, taken := srv.Register(t), srv.Register(t)
+	email := testkit.NewEmail()
+	begin := func(email string) string {
+		res, err := p.Users.RequestEmailChange(t.Context(), &identityv1.RequestEmailChangeRequest{NewEmail: email})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.EmailChangeId
+	}
+	confirm := func(p *testkit.Person, id, code string) error {
+		_, err := p.Users.ConfirmEmailChange(t.Context(), &identityv1.ConfirmEmailChangeRequest{EmailChangeId: id, Code: code})
+		return err
+	}
+	id := begin(email)
+	code := srv.Code(t, email)
+	codeInvalid(t, "a wrong code", confirm(p, id, wrong(code)))
+	codeInvalid(t, "somebody else with the code", confirm(taken, id, code))
+	if err := confirm(p, id, code); err != nil {
+		t.Fatal(err)
+	}
+	codeInvalid(t, "the code again", confirm(p, id, code))
+	srv.Mail(t, p.Email, 2) // the notice to the old address
+	signIn(t, srv, email, testkit.Password)
+	_, err := srv.Client("").Authentication.SignInWithPassword(t.Context(), &authv1.SignInWithPasswordRequest{Email: p.Email, Password: testkit.Password})
+	refused(t, "the old address", err, connect.CodeUnauthenticated, faultv1.Reason_REASON_CREDENTIALS_INVALID)
+
+	// An address of somebody else is asked for like any other; they are told.
+	id = begin(taken.Email)
+	if m := srv.Mail(t, taken.Email, 2); m.Subject == srv.Mail(t, email, 1).Subject {
+		t.Errorf("the owner was mailed %q", m.Subject)
+	}
+	codeInvalid(t, "an address of somebody else", confirm(p, id, "123456"))
+	srv.CheckInvariants(t)
+}
+
+func TestAUserWithoutAWorkspaceIsToldAndCanMakeOne(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	preview, err := p.Workspaces.PreviewDeleteWorkspace(t.Context(), &tenantv1.PreviewDeleteWorkspaceRequest{WorkspaceId: p.Workspace.Id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Workspaces.DeleteWorkspace(t.Context(), &tenantv1.DeleteWorkspaceRequest{WorkspaceId: p.Workspace.Id, Etag: preview.Etag}); err != nil {
+		t.Fatal(err)
+	}
+	if res := lives(t, "the owner's session", p.Client); len(res.Requirements) != 1 || res.Requirements[0] != authv1.AccountRequirement_ACCOUNT_REQUIREMENT_WORKSPACE_REQUIRED {
+		t.Fatalf("requirements %v", res.Requirements)
+	}
+	if _, err := p.Workspaces.CreateWorkspace(t.Context(), &tenantv1.CreateWorkspaceRequest{Name: "Again"}); err != nil {
+		t.Fatal(err)
+	}
+	if res := lives(t, "the owner's session", p.Client); len(res.Requirements) != 0 {
+		t.Fatalf("requirements %v", res.Requirements)
+	}
+	srv.Clock.Advance(14 * 24 * time.Hour)
+	if _, err := srv.Store.PurgeDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	srv.CheckPurged(t, p.Workspace.Id)
+	signIn(t, srv, p.Email, testkit.Password)
+}

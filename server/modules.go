@@ -1,0 +1,105 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/logicspike/manager/gen/go/logicspike/audit/v1/auditv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/identity/v1/identityv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/team/v1/teamv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/tenant/v1/tenantv1connect"
+	"github.com/logicspike/manager/internal/clock"
+	"github.com/logicspike/manager/server/audit"
+	"github.com/logicspike/manager/server/auth"
+	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/identity"
+	"github.com/logicspike/manager/server/team"
+	"github.com/logicspike/manager/server/tenant"
+	"github.com/logicspike/manager/store"
+)
+
+// ModuleOptions are what the modules need.
+type ModuleOptions struct {
+	Store *store.Store
+	Clock clock.Clock
+	// Hasher and Policy are how passwords are kept and judged.
+	Hasher *password.Hasher
+	Policy password.Policy
+	// VerifyAfter creates accounts before their address is proven (setting
+	// `email-verification` = `after`).
+	VerifyAfter bool
+	// PasswordFailures is how many wrong passwords one network may give for one
+	// account within 15 minutes; 0 for any number.
+	PasswordFailures int
+	// Unlimited lifts the limits on mails, on wrong passwords from everywhere and
+	// on new workspaces, which are not settings.
+	Unlimited bool
+}
+
+// Modules returns the services of all modules.
+func Modules(o ModuleOptions) []Service {
+	limit := func(n int, window time.Duration) store.Limit {
+		if o.Unlimited {
+			return store.Limit{}
+		}
+		return store.PerWindow(n, window)
+	}
+	a := auth.New(auth.Options{
+		Store:            o.Store,
+		Hasher:           o.Hasher,
+		Policy:           o.Policy,
+		VerifyAfter:      o.VerifyAfter,
+		PasswordFailures: store.PerWindow(o.PasswordFailures, 15*time.Minute),
+		// NIST SP 800-63B-4, 3.2.2: no more than 100 in a row. A single network
+		// stays below by its own limit (at most 50 an hour by default).
+		AccountFailures: limit(100, time.Hour),
+		Mails:           limit(5, time.Hour),
+		AddressMails:    limit(20, time.Hour),
+	})
+	i := identity.New(identity.Options{Store: o.Store, Mails: limit(10, time.Hour), ClearCookie: auth.ClearCookie})
+	t := tenant.New(tenant.Options{Store: o.Store, Clock: o.Clock, Create: limit(20, time.Hour)})
+	m, e := team.New(o.Store), audit.New(o.Store)
+	return []Service{
+		{Name: authv1connect.RegistrationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewRegistrationServiceHandler(a, o...)
+		}},
+		{Name: authv1connect.AuthenticationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewAuthenticationServiceHandler(a, o...)
+		}},
+		{Name: authv1connect.SessionServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewSessionServiceHandler(a, o...)
+		}},
+		{Name: authv1connect.PasswordServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewPasswordServiceHandler(a, o...)
+		}},
+		{Name: identityv1connect.UserServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return identityv1connect.NewUserServiceHandler(i, o...)
+		}},
+		{Name: tenantv1connect.WorkspaceServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return tenantv1connect.NewWorkspaceServiceHandler(t, o...)
+		}},
+		{Name: teamv1connect.MembershipServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return teamv1connect.NewMembershipServiceHandler(m, o...)
+		}},
+		{Name: auditv1connect.EventServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return auditv1connect.NewEventServiceHandler(e, o...)
+		}},
+	}
+}
+
+// NetworkLimiter limits the calls of one network to public methods.
+type NetworkLimiter struct {
+	Store *store.Store
+	Limit store.Limit
+}
+
+// Take counts one call.
+//
+// Errors: fault RATE_LIMITED.
+func (l NetworkLimiter) Take(ctx context.Context, network string) error {
+	return l.Store.Throttle.Take(ctx, "public "+network, l.Limit)
+}

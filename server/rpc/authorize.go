@@ -1,0 +1,55 @@
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+)
+
+// authorize decides by the method's rule whether the session may make the call,
+// and returns a context that carries what it found.
+func (s *Stack) authorize(ctx context.Context, m *method, session *authz.Session, request proto.Message) (context.Context, error) {
+	ctx = authz.WithSession(ctx, session)
+	if m.caller == member {
+		var err error
+		if ctx, err = s.authorizeMember(ctx, m, session, request); err != nil {
+			return ctx, err
+		}
+	}
+	// Last, so that an outsider learns nothing from it.
+	if m.recent && s.options.Clock.Now().Sub(session.AuthTime) > s.options.ReauthenticationAge {
+		return ctx, fault.New(fault.FailedPrecondition, fault.ReauthenticationRequired, "sign in again or call Reauthenticate, then repeat the call")
+	}
+	return ctx, nil
+}
+
+func (s *Stack) authorizeMember(ctx context.Context, m *method, session *authz.Session, request proto.Message) (context.Context, error) {
+	named := request.ProtoReflect().Get(m.field).String()
+	if named == "" && m.optional {
+		return ctx, nil
+	}
+	workspace, err := ids.Parse[ids.Workspace](named)
+	if err != nil {
+		// The parser quotes characters of the text, which may be any.
+		return ctx, fault.Invalid(string(m.field.Name()), "not the id of a workspace, which is wsp_ and 26 characters")
+	}
+	membership, err := s.options.Members.Membership(ctx, workspace, session.User)
+	if f := fault.As(err); f != nil && f.Kind == fault.NotFound {
+		return ctx, fault.NotFoundFault()
+	}
+	if err != nil {
+		return ctx, err
+	}
+	if membership.Deleted && (!m.allowDeleted || membership.Role != authz.Owner) {
+		return ctx, fault.NotFoundFault()
+	}
+	if !membership.Role.AtLeast(m.permission.LeastRole) {
+		return ctx, fault.New(fault.PermissionDenied, fault.PermissionMissing, "your role in the workspace lacks the permission "+m.permission.Name).
+			WithMetadata("permission", m.permission.Name)
+	}
+	return authz.WithMembership(ctx, membership), nil
+}

@@ -1,0 +1,110 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/logicspike/manager/internal/authz"
+)
+
+// interceptor decides each call: who is calling, the rule, validation, the
+// handler.
+type interceptor struct{ *Stack }
+
+// errUnwrapped is the failure of a handler that was mounted without Wrap, or for
+// which the stack has no rule: it serves nobody.
+var errUnwrapped = errors.New("rpc: the handler is mounted without Wrap, or no rule covers it")
+
+// WrapUnary wraps a method's handler.
+func (i interceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
+		c := callFrom(ctx)
+		if c == nil {
+			c = &call{} // nobody reads it, and nothing but the error is sent
+			i.options.Logger.ErrorContext(ctx, errUnwrapped.Error(), "procedure", request.Spec().Procedure)
+			return nil, i.internal(c, errUnwrapped)
+		}
+		c.protocol = request.Peer().Protocol
+		var cancel context.CancelFunc
+		ctx, cancel = i.limitTime(ctx)
+		defer cancel()
+		response, err := i.serve(ctx, c, request, next)
+		if err != nil {
+			return nil, i.refuse(ctx, c, err)
+		}
+		c.state = answered
+		return response, nil
+	}
+}
+
+// limitTime returns a context that ends when the server's limit is reached, if
+// the client's own is not earlier.
+func (i interceptor) limitTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= i.options.RequestTimeout {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, i.options.RequestTimeout)
+}
+
+// serve makes the call. A panic becomes an error.
+func (i interceptor) serve(ctx context.Context, c *call, request connect.AnyRequest, next connect.UnaryFunc) (response connect.AnyResponse, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			if value == http.ErrAbortHandler {
+				panic(value)
+			}
+			response, err = nil, &panicked{value, debug.Stack()}
+		}
+	}()
+	message, ok := request.Any().(proto.Message)
+	if !ok || c.method == nil || c.method.procedure != request.Spec().Procedure {
+		return nil, errUnwrapped
+	}
+	if c.method.caller == public {
+		err = i.options.Limiter.Take(ctx, c.client.Network())
+	} else {
+		var session *authz.Session
+		if session, err = i.authenticate(ctx, request.Header()); err == nil {
+			c.user = session.User
+			ctx, err = i.authorize(ctx, c.method, session, message)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := i.validator.validate(c.method, message); err != nil {
+		return nil, err
+	}
+	return next(ctx, request)
+}
+
+// WrapStreamingClient leaves clients alone.
+func (i interceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+// WrapStreamingHandler refuses all calls: no rule can cover a method that streams.
+func (i interceptor) WrapStreamingHandler(connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		c := callFrom(ctx)
+		if c == nil {
+			c = &call{}
+		}
+		return i.internal(c, fmt.Errorf("rpc: %s streams, which is not supported", conn.Spec().Procedure))
+	}
+}
+
+// panicked is a panic of a handler.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }

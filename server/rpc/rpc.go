@@ -1,0 +1,155 @@
+// Package rpc is what wraps every call: request id, client, limits, who is
+// calling, the method's rule, validation, error mapping, logs and metrics. The
+// handlers inside see only calls that their rule allows and whose request is
+// valid; the callers outside see only errors that this package made.
+package rpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/otelconnect"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/clock"
+	"github.com/logicspike/manager/internal/ids"
+)
+
+// MaxRequestBytes is the largest request that a method accepts, decompressed. A
+// larger one fails with `resource_exhausted`, reason REQUEST_TOO_LARGE.
+const MaxRequestBytes = 64 << 10
+
+// minCompressBytes is the size from which on answers are compressed.
+const minCompressBytes = 1 << 10
+
+// Defaults of Options.
+const (
+	DefaultReauthenticationAge = 10 * time.Minute
+	DefaultRequestTimeout      = 20 * time.Second
+)
+
+// Sessions finds sessions.
+type Sessions interface {
+	// Authenticate returns the live session of the token, which came by the
+	// transport. Without one it returns a fault of the kind Unauthenticated.
+	Authenticate(ctx context.Context, token string, transport authz.Transport) (*authz.Session, error)
+}
+
+// Members finds memberships.
+type Members interface {
+	// Membership returns the user's membership of the workspace. It returns a
+	// fault of the kind NotFound when there is none, also when the workspace never
+	// existed or was purged.
+	Membership(ctx context.Context, workspace ids.Workspace, user ids.User) (authz.Membership, error)
+}
+
+// Limiter limits how often one network calls public methods.
+type Limiter interface {
+	// Take counts one call. It returns a fault of the kind ResourceExhausted, with
+	// the time to wait, when the network has made too many.
+	Take(ctx context.Context, network string) error
+}
+
+// Options configures a Stack.
+type Options struct {
+	// Sessions, Members and Limiter decide about callers. Required.
+	Sessions Sessions
+	Members  Members
+	Limiter  Limiter
+	// Fault turns an error that a handler returned into the fault that it means,
+	// such as a lost database; nil for none. It returns others as they are.
+	Fault func(error) error
+	// Clock tells how long ago a session was authenticated. Required.
+	Clock clock.Clock
+	// Logger gets one line per call: level info, warn when the server is
+	// unavailable, error when it failed. It never gets a request, a header or a
+	// token. Required.
+	Logger *slog.Logger
+	// ReauthenticationAge is how long a sign-in counts as recent; by default
+	// DefaultReauthenticationAge.
+	ReauthenticationAge time.Duration
+	// RequestTimeout is the longest that a call may take, from when its request
+	// was read; a client may ask for less. By default DefaultRequestTimeout.
+	RequestTimeout time.Duration
+	// TrustedProxies are the networks whose X-Forwarded-For and X-Request-Id are
+	// believed. By default none.
+	TrustedProxies []netip.Prefix
+	// Registerer gets the metrics; nil for none.
+	Registerer prometheus.Registerer
+	// TracerProvider gets a span per call; nil for none.
+	TracerProvider trace.TracerProvider
+}
+
+// Stack wraps the calls of the methods that its rules cover. It is safe for
+// concurrent use.
+type Stack struct {
+	options   Options
+	rules     *Rules
+	validator *validator
+	clients   clients
+	metrics   *metrics // nil for none
+	handler   []connect.HandlerOption
+}
+
+// New returns a stack for the methods of the rules. It fails when a required
+// option is missing, a metric is already registered, or a validation rule of a
+// request does not compile.
+func New(rules *Rules, o Options) (*Stack, error) {
+	if rules == nil || o.Sessions == nil || o.Members == nil || o.Limiter == nil || o.Clock == nil || o.Logger == nil {
+		return nil, errors.New("rpc: rules, sessions, members, limiter, clock and logger are required")
+	}
+	if o.ReauthenticationAge <= 0 {
+		o.ReauthenticationAge = DefaultReauthenticationAge
+	}
+	if o.RequestTimeout <= 0 {
+		o.RequestTimeout = DefaultRequestTimeout
+	}
+	validator, err := newValidator(rules)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{options: o, rules: rules, validator: validator, clients: clients{trusted: o.TrustedProxies}}
+	if o.Registerer != nil {
+		if s.metrics, err = newMetrics(o.Registerer, rules); err != nil {
+			return nil, err
+		}
+	}
+	var chain []connect.Interceptor
+	if o.TracerProvider != nil {
+		tracing, err := otelconnect.NewInterceptor(
+			otelconnect.WithTracerProvider(o.TracerProvider),
+			otelconnect.WithPropagator(propagation.TraceContext{}),
+			otelconnect.WithoutMetrics(),
+		)
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, tracing)
+	}
+	s.handler = []connect.HandlerOption{
+		connect.WithInterceptors(append(chain, interceptor{s})...),
+		connect.WithReadMaxBytes(MaxRequestBytes),
+		connect.WithCompressMinBytes(minCompressBytes),
+		withBoundedGzip(MaxRequestBytes),
+	}
+	return s, nil
+}
+
+// HandlerOptions returns the options with which handlers of the rules' services
+// are made. What they make must be wrapped by Wrap: without it every call fails.
+func (s *Stack) HandlerOptions() []connect.HandlerOption { return s.handler }
+
+// Mount makes the handler of a service, given its generated constructor bound to
+// an implementation, and wraps it. It returns where to mount it, and it.
+func (s *Stack) Mount(register func(...connect.HandlerOption) (string, http.Handler)) (string, http.Handler) {
+	path, handler := register(s.handler...)
+	return path, s.Wrap(handler)
+}

@@ -1,0 +1,180 @@
+package rpc
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	authzv1 "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
+	"github.com/logicspike/manager/internal/authz"
+)
+
+// Rules is who may call which method: the `rule` options of the methods of some
+// services. It does not change once compiled.
+type Rules struct {
+	methods     map[string]*method // by procedure, as in "/package.Service/Method"
+	permissions []Permission
+}
+
+// Permission is something that members of a workspace may do.
+type Permission struct {
+	// Name is `<resource>.<verb>`.
+	Name string
+	// Description says what it allows, for a person who assigns roles.
+	Description string
+	// LeastRole is the lowest built-in role that holds it.
+	LeastRole authz.Role
+}
+
+type caller int
+
+const (
+	public caller = iota + 1
+	authenticated
+	member
+)
+
+// method is one method's rule, and what is known of its request beforehand.
+type method struct {
+	procedure string
+	request   protoreflect.MessageDescriptor
+	text      *textFields // the request's strings; nil when it has none
+	caller    caller
+	recent    bool // whether the caller must have authenticated recently
+
+	// Of the caller `member`:
+	permission   *Permission
+	field        protoreflect.FieldDescriptor // holds the workspace's id
+	optional     bool                         // whether it may be empty
+	allowDeleted bool
+}
+
+// Compile reads the rules of all methods of the services, which the program must
+// have linked in. It fails, naming the method, when a service is unknown or a
+// method streams, has no rule, or has one that is not complete and sound.
+func Compile(services ...string) (*Rules, error) {
+	return compile(protoregistry.GlobalFiles, services)
+}
+
+type files interface {
+	FindDescriptorByName(protoreflect.FullName) (protoreflect.Descriptor, error)
+}
+
+func compile(files files, services []string) (*Rules, error) {
+	rules := &Rules{methods: map[string]*method{}}
+	permissions := map[string]*Permission{}
+	texts := map[protoreflect.FullName]*textFields{}
+	var problems []error
+	for _, name := range services {
+		descriptor, err := files.FindDescriptorByName(protoreflect.FullName(name))
+		if err != nil {
+			return nil, fmt.Errorf("service %s: %w", name, err)
+		}
+		service, ok := descriptor.(protoreflect.ServiceDescriptor)
+		if !ok {
+			return nil, fmt.Errorf("%s is not a service", name)
+		}
+		for i := range service.Methods().Len() {
+			descriptor := service.Methods().Get(i)
+			m, err := compileMethod(descriptor, permissions)
+			if err != nil {
+				problems = append(problems, fmt.Errorf("method %s: %w", descriptor.FullName(), err))
+				continue
+			}
+			m.text = textFieldsOf(m.request, texts)
+			rules.methods[m.procedure] = m
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	for _, p := range permissions {
+		rules.permissions = append(rules.permissions, *p)
+	}
+	slices.SortFunc(rules.permissions, func(a, b Permission) int { return cmp.Compare(a.Name, b.Name) })
+	return rules, nil
+}
+
+func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*Permission) (*method, error) {
+	if d.IsStreamingClient() || d.IsStreamingServer() {
+		return nil, errors.New("streaming methods are not supported")
+	}
+	if !proto.HasExtension(d.Options(), authzv1.E_Rule) {
+		return nil, errors.New("it has no rule")
+	}
+	rule := proto.GetExtension(d.Options(), authzv1.E_Rule).(*authzv1.Rule)
+	m := &method{
+		procedure: fmt.Sprintf("/%s/%s", d.Parent().FullName(), d.Name()),
+		request:   d.Input(),
+		recent:    rule.GetRecentAuthentication(),
+	}
+	switch c := rule.GetCaller().(type) {
+	case *authzv1.Rule_Public:
+		m.caller = public
+		if m.recent {
+			return nil, errors.New("a public method cannot ask for recent authentication")
+		}
+	case *authzv1.Rule_Authenticated:
+		m.caller = authenticated
+	case *authzv1.Rule_Workspace:
+		m.caller = member
+		return m, m.compileWorkspace(c.Workspace, permissions)
+	default:
+		return nil, errors.New("its rule names no caller")
+	}
+	return m, nil
+}
+
+func (m *method) compileWorkspace(w *authzv1.Workspace, permissions map[string]*Permission) error {
+	p := Permission{Name: w.GetPermission(), Description: w.GetDescription(), LeastRole: roleOf(w.GetLeastRole())}
+	switch {
+	case p.Name == "":
+		return errors.New("its rule names no permission")
+	case p.Description == "":
+		return fmt.Errorf("permission %s has no description", p.Name)
+	case p.LeastRole == "":
+		return fmt.Errorf("permission %s has no least role", p.Name)
+	}
+	m.field = m.request.Fields().ByName(protoreflect.Name(w.GetField()))
+	if m.field == nil {
+		return fmt.Errorf("its rule names the field %q, which %s does not have", w.GetField(), m.request.FullName())
+	}
+	if m.field.Kind() != protoreflect.StringKind || m.field.IsList() {
+		return fmt.Errorf("its rule names the field %q, which is not a string", w.GetField())
+	}
+	if known, ok := permissions[p.Name]; !ok {
+		permissions[p.Name] = &p
+	} else if *known != p {
+		return fmt.Errorf("permission %s has another description or least role elsewhere", p.Name)
+	}
+	m.permission = permissions[p.Name]
+	m.optional, m.allowDeleted = w.GetOptional(), w.GetAllowDeleted()
+	return nil
+}
+
+func roleOf(r authzv1.Role) authz.Role {
+	switch r {
+	case authzv1.Role_ROLE_VIEWER:
+		return authz.Viewer
+	case authzv1.Role_ROLE_MEMBER:
+		return authz.Member
+	case authzv1.Role_ROLE_ADMIN:
+		return authz.Admin
+	case authzv1.Role_ROLE_OWNER:
+		return authz.Owner
+	}
+	return ""
+}
+
+// Permissions returns all permissions that the rules name, sorted by name.
+func (r *Rules) Permissions() []Permission { return slices.Clone(r.permissions) }
+
+// Procedures returns the procedures that the rules cover, as in
+// "/package.Service/Method", sorted.
+func (r *Rules) Procedures() []string { return slices.Sorted(maps.Keys(r.methods)) }

@@ -1,0 +1,180 @@
+package rpc
+
+import (
+	"strings"
+	"testing"
+
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	authzv1 "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
+	_ "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/authz"
+)
+
+func TestCompileReadsTheRulesOfTheProtos(t *testing.T) {
+	rules, err := Compile("logicspike.tenant.v1.WorkspaceService")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Permission{
+		{"workspace.delete", "Delete, undelete and purge the workspace", authz.Owner},
+		{"workspace.get", "See the workspace and its settings", authz.Viewer},
+		{"workspace.update", "Change the workspace's name, slug and settings", authz.Admin},
+	}
+	if diff := cmp.Diff(want, rules.Permissions()); diff != "" {
+		t.Error(diff)
+	}
+	if got := rules.Procedures(); len(got) != 9 || got[0] != "/logicspike.tenant.v1.WorkspaceService/CheckSlugAvailability" {
+		t.Errorf("procedures %v", got)
+	}
+	for _, unknown := range []string{"logicspike.tenant.v1.Nothing", "logicspike.tenant.v1.Workspace"} {
+		if _, err := Compile(unknown); err == nil || !strings.Contains(err.Error(), unknown) {
+			t.Errorf("%s: %v", unknown, err)
+		}
+	}
+}
+
+// made describes a method of a service that is made for a test.
+type made struct {
+	name      string
+	rule      *authzv1.Rule
+	streaming bool
+}
+
+// service makes a service test.v1.S whose requests have the fields id, labels,
+// others (of the same message) and number.
+func service(t *testing.T, rules *validate.FieldRules, methods ...made) *protoregistry.Files {
+	t.Helper()
+	field := func(name string, number int32, kind descriptorpb.FieldDescriptorProto_Type, repeated bool) *descriptorpb.FieldDescriptorProto {
+		f := &descriptorpb.FieldDescriptorProto{
+			Name: proto.String(name), Number: proto.Int32(number), Type: kind.Enum(),
+			Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
+		}
+		if repeated {
+			f.Label = descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum()
+		}
+		return f
+	}
+	nested := field("others", 3, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, true)
+	nested.TypeName = proto.String(".test.v1.R")
+	labels := field("labels", 5, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, true)
+	labels.TypeName = proto.String(".test.v1.R.LabelsEntry")
+	plain := field("plain", 6, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, false)
+	plain.TypeName = proto.String(".test.v1.Plain")
+	request := &descriptorpb.DescriptorProto{Name: proto.String("R"), Field: []*descriptorpb.FieldDescriptorProto{
+		field("id", 1, descriptorpb.FieldDescriptorProto_TYPE_STRING, false),
+		field("names", 2, descriptorpb.FieldDescriptorProto_TYPE_STRING, true),
+		nested,
+		field("number", 4, descriptorpb.FieldDescriptorProto_TYPE_INT32, false),
+		labels,
+		plain,
+	}, NestedType: []*descriptorpb.DescriptorProto{{
+		Name: proto.String("LabelsEntry"), Options: &descriptorpb.MessageOptions{MapEntry: proto.Bool(true)},
+		Field: []*descriptorpb.FieldDescriptorProto{
+			field("key", 1, descriptorpb.FieldDescriptorProto_TYPE_STRING, false),
+			field("value", 2, descriptorpb.FieldDescriptorProto_TYPE_STRING, false),
+		},
+	}}}
+	plainMessage := &descriptorpb.DescriptorProto{Name: proto.String("Plain"), Field: []*descriptorpb.FieldDescriptorProto{
+		field("number", 1, descriptorpb.FieldDescriptorProto_TYPE_INT32, false),
+	}}
+	if rules != nil {
+		options := &descriptorpb.FieldOptions{}
+		proto.SetExtension(options, validate.E_Field, rules)
+		plainMessage.Field[0].Options = options
+	}
+	s := &descriptorpb.ServiceDescriptorProto{Name: proto.String("S")}
+	for _, m := range methods {
+		options := &descriptorpb.MethodOptions{}
+		if m.rule != nil {
+			proto.SetExtension(options, authzv1.E_Rule, m.rule)
+		}
+		s.Method = append(s.Method, &descriptorpb.MethodDescriptorProto{
+			Name: proto.String(m.name), InputType: proto.String(".test.v1.R"), OutputType: proto.String(".test.v1.R"),
+			Options: options, ServerStreaming: proto.Bool(m.streaming),
+		})
+	}
+	file := &descriptorpb.FileDescriptorProto{
+		Name: proto.String("test.proto"), Package: proto.String("test.v1"), Syntax: proto.String("proto3"),
+		MessageType: []*descriptorpb.DescriptorProto{request, plainMessage}, Service: []*descriptorpb.ServiceDescriptorProto{s},
+	}
+	files, err := protodesc.NewFiles(&descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func openTo(caller any, recent bool) *authzv1.Rule {
+	r := &authzv1.Rule{RecentAuthentication: recent}
+	switch c := caller.(type) {
+	case *authzv1.Public:
+		r.Caller = &authzv1.Rule_Public{Public: c}
+	case *authzv1.Authenticated:
+		r.Caller = &authzv1.Rule_Authenticated{Authenticated: c}
+	case *authzv1.Workspace:
+		r.Caller = &authzv1.Rule_Workspace{Workspace: c}
+	}
+	return r
+}
+
+func TestCompileRefusesWhatIsNotSound(t *testing.T) {
+	sound := func(change func(*authzv1.Workspace)) *authzv1.Rule {
+		w := &authzv1.Workspace{Permission: "a.b", Description: "c", Field: "id", LeastRole: authzv1.Role_ROLE_ADMIN}
+		if change != nil {
+			change(w)
+		}
+		return openTo(w, false)
+	}
+	good := made{name: "Good", rule: sound(nil)}
+	if _, err := compile(service(t, nil, good), []string{"test.v1.S"}); err != nil {
+		t.Fatal(err)
+	}
+	for want, bad := range map[string]made{
+		"has no rule":              {},
+		"names no caller":          {rule: &authzv1.Rule{}},
+		"streaming":                {rule: openTo(&authzv1.Public{}, false), streaming: true},
+		"recent authentication":    {rule: openTo(&authzv1.Public{}, true)},
+		"names no permission":      {rule: sound(func(w *authzv1.Workspace) { w.Permission = "" })},
+		"has no description":       {rule: sound(func(w *authzv1.Workspace) { w.Description = "" })},
+		"has no least role":        {rule: sound(func(w *authzv1.Workspace) { w.LeastRole = 0 })},
+		`"nothing", which test`:    {rule: sound(func(w *authzv1.Workspace) { w.Field = "nothing" })},
+		`"", which test`:           {rule: sound(func(w *authzv1.Workspace) { w.Field = "" })},
+		`"number", which is not`:   {rule: sound(func(w *authzv1.Workspace) { w.Field = "number" })},
+		`"names", which is not`:    {rule: sound(func(w *authzv1.Workspace) { w.Field = "names" })},
+		"another description":      {rule: sound(func(w *authzv1.Workspace) { w.Description = "d" })},
+		"or least role elsewhere":  {rule: sound(func(w *authzv1.Workspace) { w.LeastRole = authzv1.Role_ROLE_OWNER })},
+		"permission a.c has no de": {rule: sound(func(w *authzv1.Workspace) { w.Permission, w.Description = "a.c", "" })},
+	} {
+		bad.name = "Bad"
+		_, err := compile(service(t, nil, good, bad), []string{"test.v1.S"})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "method test.v1.S.Bad: ") {
+			t.Errorf("%q: %v", want, err)
+		}
+	}
+}
+
+func TestBrokenValidationRuleRefusesToStart(t *testing.T) {
+	method := made{name: "M", rule: openTo(&authzv1.Authenticated{}, false)}
+	for name, rules := range map[string]*validate.FieldRules{
+		"syntax":     {Cel: []*validate.Rule{{Id: proto.String("x"), Message: proto.String("x"), Expression: proto.String("this ==")}}},
+		"wrong type": {Type: &validate.FieldRules_String_{String_: &validate.StringRules{MinLen: proto.Uint64(1)}}},
+	} {
+		compiled, err := compile(service(t, rules, method), []string{"test.v1.S"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newValidator(compiled); err == nil || !strings.Contains(err.Error(), "test.v1.Plain") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	compiled, _ := compile(service(t, nil, method), []string{"test.v1.S"})
+	if _, err := newValidator(compiled); err != nil {
+		t.Error(err)
+	}
+}

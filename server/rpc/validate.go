@@ -1,0 +1,118 @@
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+)
+
+// maxViolations is how many violations an error names: a response's headers hold
+// only so much.
+const maxViolations = 32
+
+// violations is what is wrong with a request.
+type violations []*errdetails.BadRequest_FieldViolation
+
+// Error names the first few.
+func (v violations) Error() string {
+	const few = 3
+	parts := make([]string, 0, few+1)
+	for _, one := range v[:min(len(v), few)] {
+		text := one.GetDescription()
+		if one.GetField() != "" {
+			text = one.GetField() + ": " + text
+		}
+		parts = append(parts, text)
+	}
+	if len(v) > few {
+		parts = append(parts, fmt.Sprintf("and %d more", len(v)-few))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// validator applies the rules that the protos declare for requests.
+type validator struct{ protovalidate.Validator }
+
+// newValidator compiles the validation rules of all requests. It fails when one
+// does not compile.
+func newValidator(rules *Rules) (*validator, error) {
+	known := map[protoreflect.FullName]protoreflect.MessageDescriptor{}
+	for _, m := range rules.methods {
+		reachable(m.request, known)
+	}
+	all := make([]protoreflect.MessageDescriptor, 0, len(known))
+	for _, d := range known {
+		all = append(all, d)
+	}
+	v, err := protovalidate.New(protovalidate.WithMessageDescriptors(all...), protovalidate.WithDisableLazy())
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range all {
+		var broken *protovalidate.CompilationError
+		if err := v.Validate(dynamicpb.NewMessage(d)); errors.As(err, &broken) {
+			return nil, fmt.Errorf("validation of %s: %w", d.FullName(), err)
+		}
+	}
+	return &validator{v}, nil
+}
+
+// reachable adds the message, and those that its fields hold, to known.
+func reachable(d protoreflect.MessageDescriptor, known map[protoreflect.FullName]protoreflect.MessageDescriptor) {
+	if _, ok := known[d.FullName()]; ok || d.IsMapEntry() {
+		if ok {
+			return
+		}
+	} else {
+		known[d.FullName()] = d
+	}
+	for i := range d.Fields().Len() {
+		if nested := d.Fields().Get(i).Message(); nested != nil {
+			reachable(nested, known)
+		}
+	}
+}
+
+// validate returns the violations of the request, or another error when a rule
+// cannot be applied to it.
+func (v *validator) validate(m *method, request proto.Message) error {
+	if path, found := m.text.violation(request.ProtoReflect()); found {
+		return violations{violation(path, "must not contain control characters")}
+	}
+	err := v.Validate(request)
+	if err == nil {
+		return nil
+	}
+	var invalid *protovalidate.ValidationError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	list := make(violations, 0, min(len(invalid.Violations), maxViolations))
+	for _, one := range invalid.Violations[:min(len(invalid.Violations), maxViolations)] {
+		description := one.Proto.GetMessage()
+		if description == "" {
+			description = "does not keep the rule " + one.Proto.GetRuleId()
+		}
+		list = append(list, violation(protovalidate.FieldPathString(one.Proto.GetField()), description))
+	}
+	return list
+}
+
+func violation(path, description string) *errdetails.BadRequest_FieldViolation {
+	return &errdetails.BadRequest_FieldViolation{Field: shorten(path), Description: shorten(description)}
+}
+
+// shorten cuts what a caller may have made long: the key of a map in a path.
+func shorten(s string) string {
+	const limit = 256
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}

@@ -1,0 +1,97 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/logicspike/manager/internal/clock"
+	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/rpc"
+	"github.com/logicspike/manager/store"
+)
+
+// Dependencies are what a server is made from beside its settings.
+type Dependencies struct {
+	Store  *store.Store
+	Clock  clock.Clock
+	Logger *slog.Logger
+	// Traces makes the traces; nil for none.
+	Traces trace.TracerProvider
+	// Mailbox shows the development mailbox under /mailbox/; nil for none.
+	Mailbox http.Handler
+	// Unlimited lifts the limits that are not settings; see ModuleOptions.
+	Unlimited bool
+}
+
+// FromSettings returns the server that `manager serve` runs.
+//
+// Errors: when a setting cannot be used.
+func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
+	hasher, err := password.NewHasher(password.Options{
+		MemoryKiB:   s.Argon2Memory,
+		Iterations:  s.Argon2Iterations,
+		Parallelism: s.Argon2Parallelism,
+		Concurrency: s.HashLimit(),
+		Queue:       s.HashQueue,
+	})
+	if err != nil {
+		return nil, err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		gauge("db_connections_in_use", "Connections to the database that run something.", func() int32 { return d.Store.Pool().AcquiredConns() }),
+		gauge("db_connections_open", "Connections to the database.", func() int32 { return d.Store.Pool().TotalConns() }),
+		gauge("password_checks_waiting", "Calls that wait for a password to be hashed.", hasher.Waiting),
+	)
+	origins := make([]string, len(s.AllowedOrigins))
+	for i, origin := range s.AllowedOrigins {
+		origins[i] = string(origin)
+	}
+	pages := map[string]http.Handler{}
+	if d.Mailbox != nil {
+		pages["/mailbox/"] = d.Mailbox
+	}
+	return New(Options{
+		Services: Modules(ModuleOptions{
+			Store:            d.Store,
+			Clock:            d.Clock,
+			Hasher:           hasher,
+			Policy:           password.Policy{MinLength: s.PasswordMinLength, MaxLength: s.PasswordMaxLength, Context: []string{s.ProductName}},
+			VerifyAfter:      s.EmailVerification == config.VerifyAfter,
+			PasswordFailures: s.PasswordFailures,
+			Unlimited:        d.Unlimited,
+		}),
+		RPC: rpc.Options{
+			Sessions:            d.Store,
+			Members:             d.Store,
+			Limiter:             NetworkLimiter{d.Store, store.Limit{Burst: s.PublicBurst, Interval: time.Minute / time.Duration(max(1, s.PublicRate))}},
+			Fault:               d.Store.Fault,
+			Clock:               d.Clock,
+			Logger:              d.Logger,
+			ReauthenticationAge: s.ReauthenticationAge,
+			RequestTimeout:      s.RequestTimeout,
+			TrustedProxies:      append([]netip.Prefix{}, s.TrustedProxies...),
+			Registerer:          metrics,
+			TracerProvider:      d.Traces,
+		},
+		Origins:        origins,
+		Pages:          pages,
+		Reflection:     s.Reflection,
+		Ready:          d.Store.Ready,
+		Gatherer:       metrics,
+		MaxConnections: s.MaxConnections,
+		DrainTimeout:   s.DrainTimeout,
+	})
+}
+
+func gauge(name, help string, value func() int32) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+}

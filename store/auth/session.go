@@ -1,0 +1,181 @@
+package auth
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/uptrace/bun"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/secret"
+	"github.com/logicspike/manager/store/postgres"
+)
+
+// Session is one signed-in browser or program of a user.
+type Session struct {
+	bun.BaseModel `bun:"table:auth.sessions,alias:s"`
+
+	ID             ids.Session `bun:"id,pk"`
+	UserID         ids.User
+	TokenHash      []byte
+	Transport      authz.Transport
+	CreateTime     time.Time
+	AuthTime       time.Time
+	LastUseTime    time.Time
+	IdleExpireTime time.Time
+	ExpireTime     time.Time
+	ClientAddress  string
+	UserAgent      string
+}
+
+// InsertSession stores a new session.
+func (r Repository) InsertSession(ctx context.Context, s *Session) error {
+	_, err := r.db.NewInsert().Model(s).Exec(ctx)
+	return err
+}
+
+// Renew gives a session a new token, by which its user is known to have proven
+// who they are just now. It reports whether the session is still there.
+func (r Repository) Renew(ctx context.Context, id ids.Session, token secret.Hash, now, idleExpire time.Time) (*Session, error) {
+	s := new(Session)
+	err := r.db.NewRaw(`
+		UPDATE auth.sessions
+		SET token_hash = ?0, auth_time = ?1, last_use_time = ?1, idle_expire_time = least(?2, expire_time)
+		WHERE id = ?3 RETURNING *`, token[:], now, idleExpire, id).Scan(ctx, s)
+	if postgres.NotFound(err) {
+		return nil, fault.New(fault.Unauthenticated, fault.SessionRequired, "the session has ended")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ListSessions returns a page of a user's live sessions, the newest first, and
+// the next page's token.
+//
+// Errors: fault PAGE_TOKEN_INVALID.
+func (r Repository) ListSessions(ctx context.Context, user ids.User, now time.Time, page postgres.Page) ([]Session, string, error) {
+	var rows []Session
+	scope := "sessions of " + user.String()
+	q := r.db.NewSelect().Model(&rows).Where("user_id = ? AND idle_expire_time > ?", user, now).
+		Order("id DESC").Limit(int64(page.Limit()) + 1)
+	var before struct{ ID string }
+	if found, err := r.pager.Position(page, scope, &before); err != nil {
+		return nil, "", err
+	} else if found {
+		q = q.Where("id < ?", before.ID)
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, "", err
+	}
+	if len(rows) <= page.Limit() {
+		return rows, "", nil
+	}
+	rows = rows[:page.Limit()]
+	before.ID = rows[len(rows)-1].ID.UUID().String()
+	return rows, r.pager.Token(scope, before), nil
+}
+
+// CountSessions returns how many live sessions a user has.
+func (r Repository) CountSessions(ctx context.Context, user ids.User, now time.Time) (int, error) {
+	n, err := r.db.NewSelect().Model((*Session)(nil)).Where("user_id = ? AND idle_expire_time > ?", user, now).Count(ctx)
+	return int(n), err
+}
+
+// DeleteSession ends a session of a user, and reports whether there was one.
+func (r Repository) DeleteSession(ctx context.Context, user ids.User, id ids.Session) (bool, error) {
+	result, err := r.db.NewDelete().Model((*Session)(nil)).Where("user_id = ? AND id = ?", user, id).Exec(ctx)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
+}
+
+// DeleteSessions ends all sessions of a user but one, which may be none, and
+// returns how many.
+func (r Repository) DeleteSessions(ctx context.Context, user ids.User, but ids.Session) (int, error) {
+	result, err := r.db.NewDelete().Model((*Session)(nil)).Where("user_id = ? AND id IS DISTINCT FROM ?", user, but).Exec(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
+// soleSessions are the sessions s of users who belong to one workspace only.
+const soleSessions = `
+	s.user_id IN (SELECT r.user_id FROM team.roster r WHERE r.workspace_id = ?0
+	              AND NOT EXISTS (SELECT 1 FROM team.roster o WHERE o.user_id = r.user_id AND o.workspace_id <> ?0))`
+
+// DeleteSoleSessions ends the sessions, but one, of the users who belong to this
+// workspace and to no other.
+func (r Repository) DeleteSoleSessions(ctx context.Context, workspace ids.Workspace, but ids.Session) error {
+	_, err := r.db.NewRaw("DELETE FROM auth.sessions s WHERE "+soleSessions+" AND s.id IS DISTINCT FROM ?1", workspace, but).Exec(ctx)
+	return err
+}
+
+// SoleSessions returns how many live sessions the users have who belong to this
+// workspace and to no other, and the first of them.
+func (r Repository) SoleSessions(ctx context.Context, workspace ids.Workspace, now time.Time, limit int) ([]Session, int, error) {
+	var total int
+	if err := r.db.NewRaw("SELECT count(*) FROM auth.sessions s WHERE "+soleSessions+" AND s.idle_expire_time > ?1",
+		workspace, now).Scan(ctx, &total); err != nil {
+		return nil, 0, err
+	}
+	var rows []Session
+	err := r.db.NewRaw("SELECT s.* FROM auth.sessions s WHERE "+soleSessions+" AND s.idle_expire_time > ?1 ORDER BY s.id LIMIT ?2",
+		workspace, now, limit).Scan(ctx, &rows)
+	return rows, total, err
+}
+
+// Sessions finds sessions by their tokens: what every call does. It uses
+// prepared statements of pgx, which is several times as fast as a new statement
+// for each call.
+type Sessions struct{ pool *pgxpool.Pool }
+
+// NewSessions returns the finder.
+func NewSessions(pool *pgxpool.Pool) Sessions { return Sessions{pool} }
+
+// Find returns the live session of a token, with what is known of its account,
+// or nil.
+func (f Sessions) Find(ctx context.Context, token secret.Hash, transport authz.Transport, now time.Time) (*authz.Session, error) {
+	var s authz.Session
+	var id, user pgUUID
+	var via string
+	err := f.pool.QueryRow(ctx, `
+		SELECT s.id, s.user_id, s.transport, s.create_time, s.auth_time, s.last_use_time, s.idle_expire_time, s.expire_time,
+		       s.client_address, s.user_agent, p.email_verified,
+		       EXISTS (SELECT 1 FROM team.roster r WHERE r.user_id = s.user_id AND r.live)
+		FROM auth.sessions s
+		JOIN identity.profiles p ON p.user_id = s.user_id
+		WHERE s.token_hash = $1 AND s.transport = $2 AND s.idle_expire_time > $3`,
+		pgx.QueryExecModeCacheStatement, token[:], string(transport), now).
+		Scan(&id, &user, &via, &s.CreateTime, &s.AuthTime, &s.LastUseTime, &s.IdleExpireTime, &s.ExpireTime,
+			&s.ClientAddress, &s.UserAgent, &s.EmailVerified, &s.HasWorkspace)
+	if postgres.NotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.ID, s.User, s.Transport = ids.FromUUID[ids.Session](id), ids.FromUUID[ids.User](user), authz.Transport(via)
+	return &s, nil
+}
+
+// Touch records that a session was used.
+func (f Sessions) Touch(ctx context.Context, id ids.Session, address string, now, idleExpire time.Time) error {
+	_, err := f.pool.Exec(ctx, `
+		UPDATE auth.sessions
+		SET last_use_time = $2, idle_expire_time = least($3, expire_time), client_address = $4
+		WHERE id = $1 AND last_use_time < $2`,
+		pgx.QueryExecModeCacheStatement, pgUUID(id.UUID()), now, idleExpire, address)
+	return err
+}
+
+type pgUUID = [16]byte

@@ -1,0 +1,316 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/mail"
+	"github.com/logicspike/manager/store/audit"
+	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/team"
+	"github.com/logicspike/manager/store/tenant"
+)
+
+// previewSize is how many of each kind a preview names.
+const previewSize = 100
+
+// DeletionPreview is what the purge of a workspace would remove.
+type DeletionPreview struct {
+	team.Deletion
+	FirstDeleted     []team.Membership // of the users who are deleted
+	FirstRemaining   []team.Membership // of the users who stay
+	FirstMemberships []team.Membership
+	Sessions         int // of the users who are deleted
+	FirstSessions    []auth.Session
+	PurgeTime        time.Time // when it will be purged, or would be
+}
+
+// PreviewDeleteWorkspace tells what the purge of a workspace would remove. All of
+// it is as at one moment.
+//
+// Errors: fault NOT_FOUND.
+func (s *Store) PreviewDeleteWorkspace(ctx context.Context, id ids.Workspace) (p *DeletionPreview, err error) {
+	err = s.read(ctx, func(ctx context.Context, t *tx) error {
+		w, err := t.tenant.Workspace(ctx, id)
+		if err != nil {
+			return err
+		}
+		p = &DeletionPreview{PurgeTime: w.PurgeTime}
+		if !w.Deleted() {
+			p.PurgeTime = t.now.Add(s.options.DeletionGrace)
+		}
+		if p.Deletion, err = t.team.Deletion(ctx, id); err != nil {
+			return err
+		}
+		if p.FirstDeleted, err = t.team.FirstMembers(ctx, id, true, previewSize); err != nil {
+			return err
+		}
+		if p.FirstRemaining, err = t.team.FirstMembers(ctx, id, false, previewSize); err != nil {
+			return err
+		}
+		if p.FirstMemberships, err = t.team.First(ctx, id, previewSize); err != nil {
+			return err
+		}
+		p.FirstSessions, p.Sessions, err = t.auth.SoleSessions(ctx, id, t.now, previewSize)
+		return err
+	})
+	return p, err
+}
+
+// DeleteWorkspace ends everybody's access to a workspace, and the sessions of the
+// users who belong to nothing else but for the caller's own, and sets the time of
+// the purge; without a grace period it purges at once and returns nil. Repeated
+// with the etag of the deletion it changes nothing.
+//
+// Errors: fault NOT_FOUND; WORKSPACE_DELETED; ETAG_MISMATCH when the etag is not
+// that of the present members.
+func (s *Store) DeleteWorkspace(ctx context.Context, id ids.Workspace, etag string) (w *tenant.Workspace, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if s.options.DeletionGrace == 0 {
+			w = nil
+			_, err := t.purge(ctx, id, etag)
+			return err
+		}
+		if w, err = t.tenant.LockWorkspace(ctx, id); err != nil {
+			return err
+		}
+		if w.Deleted() {
+			if w.DeleteETag == etag {
+				return nil
+			}
+			return fault.New(fault.FailedPrecondition, fault.WorkspaceDeleted, "the workspace is deleted already")
+		}
+		deletion, err := t.team.Deletion(ctx, id)
+		if err != nil {
+			return err
+		}
+		if deletion.ETag != etag {
+			return errETag()
+		}
+		if err := t.tenant.MarkDeleted(ctx, w, etag, t.now, t.now.Add(s.options.DeletionGrace)); err != nil {
+			return err
+		}
+		var present ids.Session
+		if caller := authz.SessionFrom(ctx); caller != nil {
+			present = caller.ID
+		}
+		if err := t.auth.DeleteSoleSessions(ctx, id, present); err != nil {
+			return err
+		}
+		if err := t.record(ctx, audit.Event{
+			WorkspaceID: id, Action: "workspace.deleted", TargetID: id.String(),
+			Details: map[string]any{"purge_time": w.PurgeTime.Format(time.RFC3339)},
+		}); err != nil {
+			return err
+		}
+		return t.mailOwners(ctx, w)
+	})
+	return w, err
+}
+
+// mailOwners tells the owners of a workspace that it was deleted.
+func (t *tx) mailOwners(ctx context.Context, w *tenant.Workspace) error {
+	owners, err := t.team.Owners(ctx, w.ID)
+	if err != nil {
+		return err
+	}
+	for _, owner := range owners {
+		if owner.Address == "" {
+			continue
+		}
+		data := map[string]string{"workspace": w.Name, "purge_time": ""}
+		if w.Deleted() {
+			data["purge_time"] = w.PurgeTime.Format(time.RFC3339)
+		}
+		if err := t.mail(ctx, letter{Message: mail.Message{Template: mail.WorkspaceDeleted, To: owner.Address, Data: data}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UndeleteWorkspace brings a deleted workspace back.
+//
+// Errors: fault WORKSPACE_NOT_DELETED; NOT_FOUND once it is due to be purged.
+func (s *Store) UndeleteWorkspace(ctx context.Context, id ids.Workspace) (w *tenant.Workspace, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if w, err = t.tenant.LockWorkspace(ctx, id); err != nil {
+			return err
+		}
+		if !w.Deleted() {
+			return errNotDeleted()
+		}
+		if !t.now.Before(w.PurgeTime) {
+			return fault.NotFoundFault()
+		}
+		if err := t.tenant.MarkUndeleted(ctx, w, t.now); err != nil {
+			return err
+		}
+		return t.record(ctx, audit.Event{WorkspaceID: id, Action: "workspace.undeleted", TargetID: id.String()})
+	})
+	return w, err
+}
+
+func errNotDeleted() error {
+	return fault.New(fault.FailedPrecondition, fault.WorkspaceNotDeleted, "the workspace is not deleted; delete it first")
+}
+
+// Purged is what a purge removed.
+type Purged struct {
+	Memberships  int
+	DeletedUsers int
+}
+
+// PurgeWorkspace removes a deleted workspace for good, with the users who belong
+// to no other one.
+//
+// Errors: fault NOT_FOUND; WORKSPACE_NOT_DELETED; ETAG_MISMATCH when the etag is
+// not that of the present members.
+func (s *Store) PurgeWorkspace(ctx context.Context, id ids.Workspace, etag string) (p Purged, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		w, err := t.tenant.LockWorkspaceToPurge(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !w.Deleted() {
+			return errNotDeleted()
+		}
+		p, err = t.purge(ctx, id, etag)
+		return err
+	})
+	return p, err
+}
+
+// PurgeDue purges the workspaces whose time has come, each in a transaction of
+// its own, and returns how many. One that fails does not keep the others.
+func (s *Store) PurgeDue(ctx context.Context) (int, error) {
+	var count int
+	var failures []error
+	due, err := s.Tenant.Due(ctx, s.options.Clock.Now(), 100)
+	if err != nil {
+		return 0, s.constraints.Fault(err)
+	}
+	for _, id := range due {
+		purged := false
+		err := s.write(ctx, func(ctx context.Context, t *tx) error {
+			purged = false
+			w, err := t.tenant.LockWorkspaceToPurge(ctx, id)
+			if fault.Has(err, fault.Missing) {
+				return nil // purged by somebody else
+			}
+			if err != nil {
+				return err
+			}
+			if !w.Deleted() || t.now.Before(w.PurgeTime) {
+				return nil // undeleted
+			}
+			purged = true
+			_, err = t.purge(ctx, id, "")
+			return err
+		})
+		switch {
+		case err != nil:
+			failures = append(failures, fmt.Errorf("purge %s: %w", id, err))
+		case purged:
+			count++
+		}
+	}
+	return count, errors.Join(failures...)
+}
+
+// purge removes every row of a workspace in every module, and the users who
+// belong to no other one, set by set. What is left is an event that names nobody.
+// An etag other than "" must be that of the members.
+func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, error) {
+	w, err := t.tenant.LockWorkspaceToPurge(ctx, id)
+	if err != nil {
+		return Purged{}, err
+	}
+	if etag != "" {
+		deletion, err := t.team.Deletion(ctx, id)
+		if err != nil {
+			return Purged{}, err
+		}
+		if deletion.ETag != etag {
+			return Purged{}, errETag()
+		}
+	}
+	users, err := t.lockSoleMembers(ctx, id)
+	if err != nil {
+		return Purged{}, err
+	}
+	if !w.Deleted() {
+		if err := t.mailOwners(ctx, w); err != nil {
+			return Purged{}, err
+		}
+	}
+	if err := t.audit.DeleteOfWorkspace(ctx, id); err != nil {
+		return Purged{}, err
+	}
+	if err := t.auth.DeleteOfWorkspace(ctx, id); err != nil {
+		return Purged{}, err
+	}
+	memberships, err := t.team.DeleteOfWorkspace(ctx, id)
+	if err != nil {
+		return Purged{}, err
+	}
+	if err := t.tenant.Delete(ctx, id); err != nil {
+		return Purged{}, err
+	}
+	if err := t.deleteUsers(ctx, users); err != nil {
+		return Purged{}, err
+	}
+	p := Purged{Memberships: memberships, DeletedUsers: len(users)}
+	return p, t.record(ctx, audit.Event{
+		ActorKind: audit.System, Action: "workspace.purged", TargetID: id.String(),
+		Details: map[string]any{"memberships": p.Memberships, "deleted_users": p.DeletedUsers},
+	})
+}
+
+// lockSoleMembers returns the users who belong to this workspace and to no
+// other, locked: none of them can join one until the transaction ends. Locking
+// waits for those who are just joining one, so it is looked again until nobody
+// new is found.
+func (t *tx) lockSoleMembers(ctx context.Context, workspace ids.Workspace) ([]ids.User, error) {
+	locked := map[ids.User]bool{}
+	for {
+		sole, err := t.team.SoleMembers(ctx, workspace)
+		if err != nil {
+			return nil, err
+		}
+		var fresh []ids.User
+		for _, user := range sole {
+			if !locked[user] {
+				locked[user] = true
+				fresh = append(fresh, user)
+			}
+		}
+		if len(fresh) == 0 {
+			return sole, nil
+		}
+		if err := t.identity.LockUsers(ctx, fresh); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// deleteUsers removes locked users, who have no memberships left, from every
+// module.
+func (t *tx) deleteUsers(ctx context.Context, users []ids.User) error {
+	if len(users) == 0 {
+		return nil
+	}
+	for _, remove := range []func(context.Context, []ids.User) error{
+		t.auth.DeleteUsers, t.audit.DeleteOfUsers, t.tenant.ForgetUsers, t.identity.DeleteUsers,
+	} {
+		if err := remove(ctx, users); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,29 @@
+-- Workspaces.
+CREATE SCHEMA tenant;
+
+CREATE TABLE tenant.workspaces (
+    id                    uuid        PRIMARY KEY,
+    name                  text        NOT NULL CHECK (char_length(name) BETWEEN 1 AND 100),
+    slug                  text        NOT NULL CONSTRAINT workspaces_slug_unique UNIQUE,
+    version               bigint      NOT NULL DEFAULT 1,
+    create_time           timestamptz NOT NULL,
+    update_time           timestamptz NOT NULL,
+    -- Who created it, by which request: what makes creation safe to repeat.
+    creator_id            uuid,
+    create_request_id     uuid,
+    create_request_digest bytea,
+    -- A deleted workspace is kept until it is purged. The etag is that of the
+    -- deletion: what makes it safe to repeat.
+    delete_time           timestamptz,
+    purge_time            timestamptz,
+    delete_etag           text,
+    CONSTRAINT workspaces_create_request_unique UNIQUE (creator_id, create_request_id),
+    CONSTRAINT workspaces_deletion_is_whole CHECK (
+        (delete_time IS NULL) = (purge_time IS NULL) AND (delete_time IS NULL) = (delete_etag IS NULL))
+);
+CREATE INDEX workspaces_purge_time ON tenant.workspaces (purge_time) WHERE purge_time IS NOT NULL;
+
+-- What other modules may read of a workspace.
+CREATE VIEW tenant.directory AS
+SELECT id AS workspace_id, name, slug, delete_time, purge_time
+FROM tenant.workspaces;

@@ -1,0 +1,64 @@
+package postgres
+
+import (
+	"encoding/base64"
+	"encoding/json"
+
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/secret"
+)
+
+// Page says which part of a list is asked for.
+type Page struct {
+	Size  int    // how many at most; 0 means 50, more than 200 means 200
+	Token string // "" for the first page
+}
+
+// Limit returns how many rows to return.
+func (p Page) Limit() int {
+	switch {
+	case p.Size <= 0:
+		return 50
+	case p.Size > 200:
+		return 200
+	}
+	return p.Size
+}
+
+// Pager makes page tokens: a position in a list, sealed, and bound to the scope
+// (the list with its filter), so that a token is of use only where it was given.
+type Pager struct{ box *secret.Box }
+
+// NewPager returns a pager whose tokens every replica with the key can read.
+func NewPager(key secret.Key) *Pager { return &Pager{key.Box("page token")} }
+
+// Token returns the token of the page that begins after the position.
+func (p *Pager) Token(scope string, position any) string {
+	data, err := json.Marshal(position)
+	if err != nil {
+		panic(err) // never fails: positions are structs of strings
+	}
+	return base64.RawURLEncoding.EncodeToString(p.box.Seal(data, scope))
+}
+
+// Position reads the position of the page's token. It reports false for the
+// first page.
+//
+// Errors: fault PAGE_TOKEN_INVALID.
+func (p *Pager) Position(page Page, scope string, position any) (bool, error) {
+	if page.Token == "" {
+		return false, nil
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(page.Token)
+	if err == nil {
+		var data []byte
+		if data, err = p.box.Open(sealed, scope); err == nil {
+			err = json.Unmarshal(data, position)
+		}
+	}
+	if err != nil {
+		return false, fault.New(fault.InvalidArgument, fault.PageTokenInvalid,
+			"page_token: is not one that this method gave for this filter").WithField("page_token")
+	}
+	return true, nil
+}

@@ -1,0 +1,187 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/secret"
+	"github.com/logicspike/manager/store/audit"
+	"github.com/logicspike/manager/store/auth"
+)
+
+// touchInterval is how exact the time of a session's last use is.
+const touchInterval = time.Minute
+
+// newSession makes a session, to be stored, and its token.
+func (t *tx) newSession(user ids.User, transport authz.Transport, client authz.Client) (*auth.Session, string) {
+	token := secret.NewToken(prefixSession)
+	hash := secret.HashOf(forSession, token)
+	s := &auth.Session{
+		ID:            ids.New[ids.Session](),
+		UserID:        user,
+		TokenHash:     hash[:],
+		Transport:     transport,
+		CreateTime:    t.now,
+		AuthTime:      t.now,
+		LastUseTime:   t.now,
+		ExpireTime:    t.now.Add(t.store.options.SessionLifetime),
+		ClientAddress: client.Address.String(),
+		UserAgent:     client.UserAgent,
+	}
+	s.IdleExpireTime = earlier(t.idleExpireTime(), s.ExpireTime)
+	return s, token
+}
+
+func (t *tx) idleExpireTime() time.Time { return t.now.Add(t.store.options.SessionIdleTimeout) }
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// Authenticate returns the live session of a token, and records its use, to the
+// minute.
+//
+// Errors: fault SESSION_REQUIRED when there is none.
+func (s *Store) Authenticate(ctx context.Context, token string, transport authz.Transport) (*authz.Session, error) {
+	now := s.options.Clock.Now()
+	session, err := s.Sessions.Find(ctx, secret.HashOf(forSession, token), transport, now)
+	if err != nil {
+		return nil, s.constraints.Fault(err)
+	}
+	if session == nil {
+		return nil, fault.New(fault.Unauthenticated, fault.SessionRequired, "sign in first")
+	}
+	if now.Sub(session.LastUseTime) >= touchInterval {
+		session.LastUseTime = now
+		session.IdleExpireTime = earlier(now.Add(s.options.SessionIdleTimeout), session.ExpireTime)
+		session.ClientAddress = authz.ClientFrom(ctx).Address.String()
+		if err := s.Sessions.Touch(ctx, session.ID, session.ClientAddress, now, session.IdleExpireTime); err != nil {
+			return nil, s.constraints.Fault(err)
+		}
+	}
+	return session, nil
+}
+
+// SignIn is a sign-in whose password was found right.
+type SignIn struct {
+	User         ids.User
+	PasswordHash string // what the password was compared with
+	Rehash       string // the same password hashed anew, or ""
+	Transport    authz.Transport
+	Client       authz.Client
+}
+
+// SignIn starts a session.
+//
+// Errors: fault CREDENTIALS_INVALID when the password was changed meanwhile.
+func (s *Store) SignIn(ctx context.Context, in SignIn) (session *auth.Session, token string, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if held, err := t.auth.HoldPassword(ctx, in.User, in.PasswordHash); err != nil || !held {
+			return orCredentials(err)
+		}
+		if in.Rehash != "" {
+			if _, err := t.auth.ReplacePassword(ctx, in.User, in.PasswordHash, in.Rehash, t.now); err != nil {
+				return err
+			}
+		}
+		session, token = t.newSession(in.User, in.Transport, in.Client)
+		if err := t.auth.InsertSession(ctx, session); err != nil {
+			return err
+		}
+		return t.record(ctx, audit.Event{
+			UserID: in.User, ActorUserID: in.User, Action: "session.created", TargetID: session.ID.String(),
+		})
+	})
+	return session, token, err
+}
+
+func orCredentials(err error) error {
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Unauthenticated, fault.CredentialsInvalid, "the address or the password is wrong")
+}
+
+// Reauthenticate gives the caller's session a new token, after their password was
+// found right.
+//
+// Errors: fault CREDENTIALS_INVALID when the password was changed meanwhile;
+// SESSION_REQUIRED when the session has ended.
+func (s *Store) Reauthenticate(ctx context.Context, caller *authz.Session, passwordHash string) (session *auth.Session, token string, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if held, err := t.auth.HoldPassword(ctx, caller.User, passwordHash); err != nil || !held {
+			return orCredentials(err)
+		}
+		session, token, err = t.renew(ctx, caller.ID)
+		if err != nil {
+			return err
+		}
+		return t.record(ctx, audit.Event{UserID: caller.User, Action: "session.reauthenticated", TargetID: caller.ID.String()})
+	})
+	return session, token, err
+}
+
+// renew gives a session a new token.
+func (t *tx) renew(ctx context.Context, id ids.Session) (*auth.Session, string, error) {
+	token := secret.NewToken(prefixSession)
+	session, err := t.auth.Renew(ctx, id, secret.HashOf(forSession, token), t.now, t.idleExpireTime())
+	return session, token, err
+}
+
+// SignOut ends the caller's session.
+func (s *Store) SignOut(ctx context.Context, caller *authz.Session) error {
+	err := s.endSession(ctx, caller.User, caller.ID, "session.ended")
+	if fault.Has(err, fault.Missing) {
+		return nil // ended by another call: what was asked for
+	}
+	return err
+}
+
+// RevokeSession ends a session of a user.
+//
+// Errors: fault NOT_FOUND when the user has no such session.
+func (s *Store) RevokeSession(ctx context.Context, user ids.User, id ids.Session) error {
+	return s.endSession(ctx, user, id, "session.revoked")
+}
+
+func (s *Store) endSession(ctx context.Context, user ids.User, id ids.Session, action string) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		found, err := t.auth.DeleteSession(ctx, user, id)
+		if err != nil {
+			return err
+		}
+		if !found {
+			return fault.NotFoundFault()
+		}
+		return t.record(ctx, audit.Event{UserID: user, Action: action, TargetID: id.String()})
+	})
+}
+
+// RevokeOtherSessions ends all sessions of the caller but the one that they call
+// with, and returns how many.
+func (s *Store) RevokeOtherSessions(ctx context.Context, caller *authz.Session) (count int, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if count, err = t.auth.DeleteSessions(ctx, caller.User, caller.ID); err != nil {
+			return err
+		}
+		return t.record(ctx, audit.Event{
+			UserID: caller.User, Action: "session.others_revoked", TargetID: caller.User.String(),
+			Details: map[string]any{"count": count},
+		})
+	})
+	return count, err
+}
+
+// ListSessions returns a page of a user's live sessions, the newest first, and
+// the next page's token.
+//
+// Errors: fault PAGE_TOKEN_INVALID.
+func (s *Store) ListSessions(ctx context.Context, user ids.User, page Page) ([]auth.Session, string, error) {
+	return s.Auth.ListSessions(ctx, user, s.options.Clock.Now(), page)
+}

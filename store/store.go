@@ -1,0 +1,211 @@
+// Package store keeps everything in one PostgreSQL database.
+//
+// Reads of one module go through its repository, a field of Store. Everything
+// that writes is a method of Store, one transaction each, in the file of its
+// use case: it changes what the modules own, and records the event and the
+// mails in the same transaction.
+package store
+
+import (
+	"context"
+	"crypto/subtle"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/logicspike/manager/internal/clock"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/secret"
+	"github.com/logicspike/manager/store/audit"
+	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/identity"
+	"github.com/logicspike/manager/store/migrations"
+	"github.com/logicspike/manager/store/postgres"
+	"github.com/logicspike/manager/store/team"
+	"github.com/logicspike/manager/store/tenant"
+)
+
+// JobSchema is the schema of the job queue's own tables.
+const JobSchema = "river"
+
+// Options are the settings of a store.
+type Options struct {
+	// URL is a connection string of the database, already migrated.
+	URL string
+	// MaxConnections bounds the pool. Default: 20.
+	MaxConnections int
+	// Key seals page tokens and mails in the queue. Required; the same for all
+	// who share the database.
+	Key secret.Key
+	// Clock tells the time. Default: the machine's.
+	Clock clock.Clock
+	// SessionIdleTimeout ends a session that is not used. Default: 14 days.
+	SessionIdleTimeout time.Duration
+	// SessionLifetime ends every session. Default: 90 days.
+	SessionLifetime time.Duration
+	// DeletionGrace is how long a deleted workspace can be undeleted; 0 purges
+	// it at once. There is no default.
+	DeletionGrace time.Duration
+	// Logger receives what the store does by itself. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Store is the database.
+type Store struct {
+	Identity identity.Repository
+	Tenant   tenant.Repository
+	Team     team.Repository
+	Auth     auth.Repository
+	Audit    audit.Repository
+	Sessions auth.Sessions
+	Throttle auth.Throttle
+
+	db          *postgres.DB
+	pager       *postgres.Pager
+	jobs        *river.Client[*sql.Tx]
+	mails       *secret.Box
+	constraints postgres.Constraints
+	options     Options
+}
+
+// Open connects to a migrated database.
+//
+// Errors: when the URL cannot be read, the database cannot be reached, or it is
+// used with another key.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Key.IsZero() {
+		return nil, errors.New("store: a key is required")
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System{}
+	}
+	if o.SessionIdleTimeout == 0 {
+		o.SessionIdleTimeout = 14 * 24 * time.Hour
+	}
+	if o.SessionLifetime == 0 {
+		o.SessionLifetime = 90 * 24 * time.Hour
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	db, err := postgres.Open(postgres.Options{URL: o.URL, MaxConnections: o.MaxConnections})
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := river.NewClient(riverdatabasesql.New(db.SQL()), &river.Config{Schema: JobSchema, Logger: o.Logger})
+	if err != nil {
+		db.Close()
+		return nil, fmt.Errorf("job queue: %w", err)
+	}
+	s := &Store{db: db, pager: postgres.NewPager(o.Key), jobs: jobs, mails: o.Key.Box("mail"), options: o}
+	s.Identity = identity.New(db.Bun)
+	s.Tenant = tenant.New(db.Bun)
+	s.Team = team.New(db.Bun, s.pager)
+	s.Auth = auth.New(db.Bun, s.pager)
+	s.Audit = audit.New(db.Bun, s.pager)
+	s.Sessions = auth.NewSessions(db.Pool)
+	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
+	s.constraints = postgres.Constraints{}
+	gone := fault.New(fault.Unauthenticated, fault.SessionRequired, "the account no longer exists")
+	for _, table := range []string{"memberships", "credentials", "sessions", "registrations", "email_changes", "events"} {
+		s.constraints[table+"_user_id_fkey"] = gone
+		s.constraints[table+"_workspace_id_fkey"] = fault.NotFoundFault()
+	}
+	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints} {
+		maps.Copy(s.constraints, module)
+	}
+	if err := s.checkKey(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// checkKey makes sure that all who use the database share one key: what one of
+// them seals the others must open.
+func (s *Store) checkKey(ctx context.Context) error {
+	var stored []byte
+	err := s.db.Bun.NewRaw(`
+		WITH mine AS (
+			INSERT INTO manager.facts (name, value) VALUES ('key fingerprint', ?) ON CONFLICT DO NOTHING RETURNING value
+		)
+		SELECT value FROM mine UNION ALL SELECT value FROM manager.facts WHERE name = 'key fingerprint' LIMIT 1`,
+		s.options.Key.Fingerprint()).Scan(ctx, &stored)
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	if subtle.ConstantTimeCompare(stored, s.options.Key.Fingerprint()) != 1 {
+		return ErrKey
+	}
+	return nil
+}
+
+// ErrKey is returned by Open when the database was first used with another key.
+var ErrKey = errors.New("the secret key is not the one that this database is used with")
+
+// Close ends the connections, waiting for those in use.
+func (s *Store) Close() { s.db.Close() }
+
+// Ready reports whether the database answers.
+func (s *Store) Ready(ctx context.Context) error { return s.db.Pool.Ping(ctx) }
+
+// Pool tells how the connections are used, for metrics.
+func (s *Store) Pool() *pgxpool.Stat { return s.db.Pool.Stat() }
+
+// Migrate brings the database's schema up to date. Any number of processes may
+// call it at once, and one that dies half-way leaves nothing in the next one's
+// way.
+func Migrate(ctx context.Context, url string) error {
+	return postgres.Migrate(ctx, url, migrations.Files, func(ctx context.Context) error {
+		return migrateJobs(ctx, url)
+	})
+}
+
+// MigrationStatus lists the migrations in their order.
+func MigrationStatus(ctx context.Context, url string) ([]postgres.Migration, error) {
+	return postgres.MigrationStatus(ctx, url, migrations.Files)
+}
+
+// migrateJobs brings the job queue's own tables up to date.
+func migrateJobs(ctx context.Context, url string) error {
+	pool, err := pgxpool.New(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+JobSchema); err != nil {
+		return fmt.Errorf("schema of the job queue: %w", err)
+	}
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{
+		Schema: JobSchema, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrate the job queue: %w", err)
+	}
+	return nil
+}
+
+// Page says which part of a list is asked for.
+type Page = postgres.Page
+
+// Limit is a rate: a burst at once, then one each interval.
+type Limit = auth.Limit
+
+// PerWindow returns the limit of n in any window, roughly.
+func PerWindow(n int, window time.Duration) Limit { return auth.PerWindow(n, window) }
+
+// Fault turns an error of the database into the fault that it means; other
+// errors, and faults, are returned as they are.
+func (s *Store) Fault(err error) error { return s.constraints.Fault(err) }

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"math/rand/v2"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/store/audit"
+	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/identity"
+	"github.com/logicspike/manager/store/postgres"
+	"github.com/logicspike/manager/store/team"
+	"github.com/logicspike/manager/store/tenant"
+)
+
+// maxTries is how often a transaction is run that loses against others.
+const maxTries = 6
+
+// tx is one transaction over all modules.
+type tx struct {
+	store    *Store
+	now      time.Time
+	sql      bun.Tx
+	identity identity.Repository
+	tenant   tenant.Repository
+	team     team.Repository
+	auth     auth.Repository
+	audit    audit.Repository
+}
+
+// write runs fn in a transaction, and again when it loses against another one.
+// Nothing but SQL belongs into fn. Errors of the database come back as the
+// faults that they mean.
+func (s *Store) write(ctx context.Context, fn func(context.Context, *tx) error) error {
+	return s.run(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, fn)
+}
+
+// read runs fn in a transaction that sees the database at one moment.
+func (s *Store) read(ctx context.Context, fn func(context.Context, *tx) error) error {
+	return s.run(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, fn)
+}
+
+func (s *Store) run(ctx context.Context, options *sql.TxOptions, fn func(context.Context, *tx) error) error {
+	for try := 1; ; try++ {
+		err := s.db.Bun.RunInTx(ctx, options, func(ctx context.Context, t bun.Tx) error {
+			return fn(ctx, &tx{
+				store:    s,
+				now:      s.options.Clock.Now(),
+				sql:      t,
+				identity: identity.New(t),
+				tenant:   tenant.New(t),
+				team:     team.New(t, s.pager),
+				auth:     auth.New(t, s.pager),
+				audit:    audit.New(t, s.pager),
+			})
+		})
+		if err == nil || !postgres.Retryable(err) || try == maxTries || ctx.Err() != nil {
+			return s.constraints.Fault(err)
+		}
+		pause := time.NewTimer(time.Duration(rand.Int64N(int64(time.Millisecond) << try)))
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
+		pause.Stop()
+	}
+}
+
+// record writes events. The actor of each is the one that it names, else the
+// caller, else the system.
+func (t *tx) record(ctx context.Context, events ...audit.Event) error {
+	rows := make([]*audit.Event, len(events))
+	for i, e := range events {
+		e.ID, e.CreateTime = ids.New[ids.Event](), t.now
+		if e.ActorKind == "" {
+			e.ActorKind = audit.System
+			if caller := authz.SessionFrom(ctx); e.ActorUserID.IsZero() && caller != nil {
+				e.ActorUserID = caller.User
+			}
+			if !e.ActorUserID.IsZero() {
+				e.ActorKind = audit.User
+			}
+		}
+		rows[i] = &e
+	}
+	return t.audit.Insert(ctx, rows...)
+}

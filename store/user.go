@@ -1,0 +1,155 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/logicspike/manager/internal/email"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/mail"
+	"github.com/logicspike/manager/store/audit"
+	"github.com/logicspike/manager/store/identity"
+)
+
+// errETag is the fault of an etag that is no longer the present one.
+func errETag() error {
+	return fault.New(fault.Aborted, fault.ETagMismatch, "etag: was changed meanwhile; read it again").WithField("etag")
+}
+
+// UpdateUser gives a user another display name. A version other than 0 must be
+// the present one.
+//
+// Errors: fault ETAG_MISMATCH, NOT_FOUND.
+func (s *Store) UpdateUser(ctx context.Context, id ids.User, displayName string, version int64) (user *identity.User, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if user, err = t.identity.LockUser(ctx, id); err != nil {
+			return err
+		}
+		if version != 0 && version != user.Version {
+			return errETag()
+		}
+		if err := t.identity.Rename(ctx, user, displayName, t.now); err != nil {
+			return err
+		}
+		return t.record(ctx, audit.Event{
+			UserID: id, Action: "user.updated", TargetID: id.String(), Details: map[string]any{"fields": []string{"display_name"}},
+		})
+	})
+	return user, err
+}
+
+// RequestEmailChange stores a user's wish for another address and mails a code to
+// it, or, if it belongs to somebody else, tells them. What it does, and how long
+// it takes, does not depend on that.
+//
+// Errors: fault FIELD_INVALID when the address is the user's own and proven.
+func (s *Store) RequestEmailChange(ctx context.Context, user ids.User, address email.Address) (change *identity.EmailChange, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		u, err := t.identity.LockUser(ctx, user)
+		if err != nil {
+			return err
+		}
+		if u.Email != nil && u.Email.Address == address.Display && u.Email.Verified() {
+			return fault.Invalid("new_email", "is your address already")
+		}
+		code := newMailed(prefixEmailChange)
+		change = &identity.EmailChange{
+			ID: ids.New[ids.EmailChange](), UserID: user, Address: address.Display, AddressKey: address.Key,
+			CreateTime: t.now, ExpireTime: t.now.Add(CodeLifetime),
+		}
+		change.CodeHash, change.TokenHash = code.hashes(forEmailChange)
+		if err := t.identity.InsertEmailChange(ctx, change); err != nil {
+			return err
+		}
+		if err := t.record(ctx, audit.Event{UserID: user, Action: "user.email_change_requested", TargetID: user.String()}); err != nil {
+			return err
+		}
+		l := letter{Message: mail.Message{Template: mail.EmailChangeCode, To: address.Display, Data: map[string]string{
+			"name":        u.DisplayName,
+			"code":        code.code,
+			"token":       code.token,
+			"expire_time": change.ExpireTime.Format(time.RFC3339),
+		}}}
+		if u.Email == nil || u.Email.AddressKey != address.Key {
+			l.If, l.AddressKey = noVerifiedAccount, address.Key
+			l.Else = &mail.Message{Template: mail.EmailChangeTaken, To: address.Display}
+		}
+		return t.mail(ctx, l)
+	})
+	return change, err
+}
+
+// ConfirmEmailChange gives a user the address that they have proven, and tells
+// the old one.
+//
+// Errors: fault CODE_INVALID, also when the address has come to belong to
+// somebody else. A wrong code is counted, whatever else happens.
+func (s *Store) ConfirmEmailChange(ctx context.Context, user ids.User, id ids.EmailChange, proof Proof) (u *identity.User, err error) {
+	var refusal error
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		refusal = nil
+		change, err := t.identity.LockEmailChange(ctx, user, id, proof.tokenHash(forEmailChange))
+		if err != nil {
+			return err
+		}
+		if change == nil || !t.now.Before(change.ExpireTime) || change.Attempts >= identity.MaxAttempts {
+			return errCode()
+		}
+		if !proof.proves(forEmailChange, change.CodeHash, change.TokenHash) {
+			refusal = errCode()
+			return t.identity.CountEmailChangeAttempt(ctx, change.ID) // and commit
+		}
+		u, err = t.changeEmail(ctx, user, change)
+		return err
+	})
+	if fault.Has(err, fault.EmailTaken) {
+		err = errCode()
+	}
+	if err == nil {
+		err = refusal
+	}
+	return u, err
+}
+
+func (t *tx) changeEmail(ctx context.Context, user ids.User, change *identity.EmailChange) (*identity.User, error) {
+	taken, err := t.identity.LockAddress(ctx, change.AddressKey)
+	if err != nil {
+		return nil, err
+	}
+	if taken != nil && taken.UserID != user {
+		if taken.Verified() {
+			return nil, errCode()
+		}
+		if err := t.voidAccount(ctx, taken.UserID); err != nil {
+			return nil, err
+		}
+	}
+	u, err := t.identity.LockUser(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	old := u.Email
+	if err := t.identity.SetAddress(ctx, u, change.Email(), t.now, t.now); err != nil {
+		return nil, err
+	}
+	if err := t.identity.DeleteEmailChanges(ctx, user); err != nil {
+		return nil, err
+	}
+	// A reset that was mailed to the old address must not open the account.
+	if old != nil {
+		if err := t.auth.DeletePasswordResets(ctx, old.AddressKey); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.record(ctx, audit.Event{UserID: user, Action: "user.email_changed", TargetID: user.String()}); err != nil {
+		return nil, err
+	}
+	if old == nil || old.AddressKey == change.AddressKey {
+		return u, nil
+	}
+	return u, t.mail(ctx, letter{Message: mail.Message{Template: mail.EmailChanged, To: old.Address, Data: map[string]string{
+		"name":  u.DisplayName,
+		"email": change.Address,
+	}}})
+}

@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/store/audit"
+	"github.com/logicspike/manager/store/auth"
+)
+
+// Verification proves the address of a registration.
+type Verification struct {
+	Registration ids.Registration // zero when the proof is a token
+	Proof        Proof
+	RequestID    uuid.NullUUID
+	Transport    authz.Transport
+	Client       authz.Client
+}
+
+// VerifyRegistration creates the account of a registration whose address is
+// proven, or records the proof if the account is there already.
+//
+// Errors: fault CODE_INVALID, also for a registration that has ended, or whose
+// address was proven by another one first. A wrong code is counted, whatever
+// else happens.
+func (s *Store) VerifyRegistration(ctx context.Context, v Verification) (*Account, error) {
+	var account *Account
+	var refusal error
+	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+		account, refusal = nil, nil
+		reg, err := t.auth.LockRegistration(ctx, v.Registration, v.Proof.tokenHash(forRegistration))
+		if err != nil {
+			return err
+		}
+		if reg == nil || !t.now.Before(reg.CodeExpireTime) || reg.CodeAttempts >= auth.MaxAttempts {
+			return errCode()
+		}
+		if !v.Proof.proves(forRegistration, reg.CodeHash, reg.TokenHash) {
+			reg.CodeAttempts++
+			refusal = errCode()
+			return t.auth.UpdateRegistration(ctx, reg) // and commit
+		}
+		if !reg.VerifyTime.IsZero() {
+			if !v.RequestID.Valid || v.RequestID != reg.VerifyRequestID {
+				return errCode()
+			}
+			account, err = t.accountOf(ctx, reg, v.Transport, v.Client)
+			return err
+		}
+		account, err = t.verify(ctx, reg, v)
+		return err
+	})
+	if fault.Has(err, fault.EmailTaken) { // by another registration, just now
+		err = errCode()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return account, refusal
+}
+
+// verify completes a locked registration.
+func (t *tx) verify(ctx context.Context, reg *auth.Registration, v Verification) (*Account, error) {
+	if err := t.auth.EndRegistrations(ctx, reg.AddressKey, reg.ID); err != nil {
+		return nil, err
+	}
+	reg.VerifyTime, reg.VerifyRequestID = t.now, v.RequestID
+	taken, err := t.identity.LockAddress(ctx, reg.AddressKey)
+	if err != nil {
+		return nil, err
+	}
+	var account *Account
+	switch {
+	case taken != nil && taken.Verified():
+		return nil, errCode()
+	case taken != nil && taken.UserID == reg.UserID: // created before the address was proven
+		user, err := t.identity.LockUser(ctx, reg.UserID)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.identity.MarkVerified(ctx, user, t.now); err != nil {
+			return nil, err
+		}
+		if err := t.record(ctx, audit.Event{
+			UserID: user.ID, ActorUserID: user.ID, Action: "user.email_verified", TargetID: user.ID.String(),
+		}); err != nil {
+			return nil, err
+		}
+		account, err = t.accountOf(ctx, reg, v.Transport, v.Client)
+		if err != nil {
+			return nil, err
+		}
+	case !reg.UserID.IsZero(): // created, but the address is no longer theirs
+		return nil, errCode()
+	default:
+		if taken != nil {
+			if err := t.voidAccount(ctx, taken.UserID); err != nil {
+				return nil, err
+			}
+		}
+		if account, err = t.createAccount(ctx, reg, t.now, v.Transport, v.Client); err != nil {
+			return nil, err
+		}
+	}
+	return account, t.auth.UpdateRegistration(ctx, reg)
+}
+
+// voidAccount takes the address, the password and the sessions from an account
+// that never proved its address, when somebody else did. The workspaces that
+// nobody can enter any more are deleted, with the usual time until the purge.
+func (t *tx) voidAccount(ctx context.Context, user ids.User) error {
+	if _, err := t.auth.DeleteSessions(ctx, user, ids.Session{}); err != nil {
+		return err
+	}
+	if err := t.auth.DeletePassword(ctx, user); err != nil {
+		return err
+	}
+	if err := t.identity.TakeAddress(ctx, user); err != nil {
+		return err
+	}
+	events := []audit.Event{{UserID: user, ActorKind: audit.System, Action: "user.voided", TargetID: user.String()}}
+	alone, err := t.team.AloneIn(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, id := range alone {
+		w, err := t.tenant.LockWorkspace(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := t.tenant.MarkDeleted(ctx, w, "voided", t.now, t.now.Add(t.store.options.DeletionGrace)); err != nil {
+			return err
+		}
+		events = append(events, audit.Event{WorkspaceID: id, ActorKind: audit.System, Action: "workspace.deleted", TargetID: id.String()})
+	}
+	return t.record(ctx, events...)
+}
