@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/logicspike/manager/internal/config"
@@ -95,6 +96,8 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 	if err := announce(s, c, log, p, db, time.Since(began)); err != nil {
 		return err
 	}
+	// Compiling the API's rules leaves garbage that would stay for minutes.
+	go debug.FreeOSMemory()
 	return srv.Run(ctx, p.api, p.admin)
 }
 

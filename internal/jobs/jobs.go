@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,8 +35,9 @@ type Options struct {
 
 // Runner works the queue until it is stopped.
 type Runner struct {
-	client *river.Client[pgx.Tx]
-	pool   *pgxpool.Pool
+	client   *river.Client[pgx.Tx]
+	pool     *pgxpool.Pool
+	stopping *atomic.Bool
 }
 
 // Start begins to work the queue.
@@ -55,6 +57,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
+	stopping := new(atomic.Bool)
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &mailWorker{store: o.Store, renderer: o.Renderer, sender: o.Sender})
 	river.AddWorker(workers, &purgeWorker{store: o.Store, log: o.Logger})
@@ -70,7 +73,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 		// What a mail says is sealed, and still nothing to keep.
 		CompletedJobRetentionPeriod: time.Hour,
 		DiscardedJobRetentionPeriod: 24 * time.Hour,
-		Logger:                      slog.New(atLeast{slog.LevelWarn, o.Logger.Handler()}),
+		Logger:                      slog.New(quiet{stopping, o.Logger.Handler()}),
 	})
 	if err != nil {
 		pool.Close()
@@ -81,12 +84,13 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 		pool.Close()
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
-	return &Runner{client, pool}, nil
+	return &Runner{client, pool, stopping}, nil
 }
 
 // Stop takes no further jobs and waits for the running ones until ctx ends; then
 // it cancels them, to be run again later.
 func (r *Runner) Stop(ctx context.Context) error {
+	r.stopping.Store(true)
 	err := r.client.Stop(ctx)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -104,20 +108,21 @@ func every(interval time.Duration, job river.JobArgs) *river.PeriodicJob {
 	}, &river.PeriodicJobOpts{RunOnStart: true})
 }
 
-// atLeast passes on the lines from a level on.
-type atLeast struct {
-	level slog.Level
+// quiet passes on the library's warnings and errors, but for those of its parts
+// that are cut short when it is told to stop.
+type quiet struct {
+	stopping *atomic.Bool
 	slog.Handler
 }
 
-func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= h.level && h.Handler.Enabled(ctx, level)
+func (h quiet) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && !h.stopping.Load() && h.Handler.Enabled(ctx, level)
 }
 
-func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return atLeast{h.level, h.Handler.WithAttrs(attrs)}
+func (h quiet) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quiet{h.stopping, h.Handler.WithAttrs(attrs)}
 }
 
-func (h atLeast) WithGroup(name string) slog.Handler {
-	return atLeast{h.level, h.Handler.WithGroup(name)}
+func (h quiet) WithGroup(name string) slog.Handler {
+	return quiet{h.stopping, h.Handler.WithGroup(name)}
 }

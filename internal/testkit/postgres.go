@@ -28,9 +28,14 @@ var cluster struct {
 }
 
 // Main runs a package's tests and ends their PostgreSQL server. Call it in
-// TestMain.
-func Main(m *testing.M) {
+// TestMain. Each of before runs first, and may start what examples need.
+func Main(m *testing.M, before ...func(*ForMain)) {
+	tb := new(ForMain)
+	for _, prepare := range before {
+		prepare(tb)
+	}
 	code := m.Run()
+	tb.Close()
 	if cluster.server != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		_ = cluster.server.Stop(ctx)

@@ -650,8 +650,9 @@ type SoleOwnedWorkspace struct {
 	WorkspaceName string `protobuf:"bytes,2,opt,name=workspace_name,json=workspaceName,proto3" json:"workspace_name,omitempty"`
 	// How many others belong to it: to one of them it can be transferred.
 	OtherMemberCount int32 `protobuf:"varint,3,opt,name=other_member_count,json=otherMemberCount,proto3" json:"other_member_count,omitempty"`
-	// How many of the others would be deleted with it, because they belong to
-	// nothing else.
+	// How many of the others would be deleted with it, because they belong to no
+	// other workspace. Somebody who belongs to two that are both deleted counts in
+	// neither.
 	DeletedUserCount int32 `protobuf:"varint,4,opt,name=deleted_user_count,json=deletedUserCount,proto3" json:"deleted_user_count,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache

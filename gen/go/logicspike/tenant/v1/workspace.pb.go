@@ -883,7 +883,8 @@ type PreviewDeleteWorkspaceResponse struct {
 	Sessions []*AffectedSession `protobuf:"bytes,8,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	// When the workspace will be purged, or would be if it were deleted now.
 	PurgeTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=purge_time,json=purgeTime,proto3" json:"purge_time,omitempty"`
-	// Names what this preview saw: DeleteWorkspace and PurgeWorkspace take it.
+	// Names the members and which of their users would be deleted. DeleteWorkspace
+	// takes it, and PurgeWorkspace after it, as long as the set is the same.
 	Etag          string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

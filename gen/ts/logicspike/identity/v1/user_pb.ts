@@ -363,8 +363,9 @@ export type SoleOwnedWorkspace = Message<"logicspike.identity.v1.SoleOwnedWorksp
   otherMemberCount: number;
 
   /**
-   * How many of the others would be deleted with it, because they belong to
-   * nothing else.
+   * How many of the others would be deleted with it, because they belong to no
+   * other workspace. Somebody who belongs to two that are both deleted counts in
+   * neither.
    *
    * @generated from field: int32 deleted_user_count = 4;
    */

@@ -506,7 +506,8 @@ export type PreviewDeleteWorkspaceResponse = Message<"logicspike.tenant.v1.Previ
   purgeTime?: Timestamp | undefined;
 
   /**
-   * Names what this preview saw: DeleteWorkspace and PurgeWorkspace take it.
+   * Names the members and which of their users would be deleted. DeleteWorkspace
+   * takes it, and PurgeWorkspace after it, as long as the set is the same.
    *
    * @generated from field: string etag = 10;
    */

@@ -1,0 +1,94 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/logicspike/manager/client"
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
+	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/testkit"
+)
+
+// What the examples call: a server with an account on it.
+var (
+	serverURL    string
+	sessionToken string
+)
+
+const email, password = "ada@example.com", testkit.Password
+
+func TestMain(m *testing.M) {
+	testkit.Main(m, func(tb *testkit.ForMain) {
+		srv := testkit.New(tb, testkit.Options{})
+		serverURL, sessionToken = srv.URL, srv.RegisterAs(tb, email, "Analytical Engines").Token
+	})
+}
+
+func ExampleNew() {
+	ctx := context.Background()
+	manager := client.New(serverURL, client.WithSession(sessionToken))
+	me, err := manager.Users.GetMe(ctx, &identityv1.GetMeRequest{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(me.User.Email, me.User.EmailVerified)
+	// Output: ada@example.com true
+}
+
+func ExampleClient_As() {
+	ctx := context.Background()
+	manager := client.New(serverURL)
+	in, err := manager.Authentication.SignInWithPassword(ctx, &authv1.SignInWithPasswordRequest{Email: email, Password: password})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	manager = manager.As(in.SessionToken)
+	list, err := manager.Workspaces.ListWorkspaces(ctx, &tenantv1.ListWorkspacesRequest{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, w := range list.Workspaces {
+		fmt.Println(w.Workspace.Name, w.Role)
+	}
+	// Output: Analytical Engines owner
+}
+
+func ExampleReason() {
+	ctx := context.Background()
+	manager := client.New(serverURL)
+	_, err := manager.Authentication.SignInWithPassword(ctx, &authv1.SignInWithPasswordRequest{Email: email, Password: "not the password"})
+	switch client.Reason(err) {
+	case faultv1.Reason_REASON_CREDENTIALS_INVALID:
+		fmt.Println("try again")
+	case faultv1.Reason_REASON_RATE_LIMITED:
+		fmt.Println("try again in", client.RetryAfter(err))
+	}
+	// Output: try again
+}
+
+func ExampleInvalidFields() {
+	manager := client.New(serverURL)
+	_, err := manager.Registration.Register(context.Background(), &authv1.RegisterRequest{
+		Email: "nobody", Password: password, WorkspaceName: "Acme",
+	})
+	fmt.Println(client.InvalidFields(err))
+	// Output: map[email:is not a mail address]
+}
+
+func ExampleWithGRPC() {
+	manager := client.New(serverURL, client.WithGRPC(), client.WithSession(sessionToken))
+	session, err := manager.Sessions.GetSession(context.Background(), &authv1.GetSessionRequest{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(session.Session.Current)
+	// Output: true
+}

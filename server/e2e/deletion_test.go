@@ -1,0 +1,371 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
+	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/testkit"
+)
+
+func preview(t testing.TB, p *testkit.Person, workspace string) *tenantv1.PreviewDeleteWorkspaceResponse {
+	t.Helper()
+	res, err := p.Workspaces.PreviewDeleteWorkspace(t.Context(), &tenantv1.PreviewDeleteWorkspaceRequest{WorkspaceId: workspace})
+	if err != nil {
+		t.Fatalf("PreviewDeleteWorkspace: %v", err)
+	}
+	return res
+}
+
+func remove(t testing.TB, p *testkit.Person, workspace, etag string) error {
+	t.Helper()
+	_, err := p.Workspaces.DeleteWorkspace(t.Context(), &tenantv1.DeleteWorkspaceRequest{WorkspaceId: workspace, Etag: etag})
+	return err
+}
+
+func get(t testing.TB, p *testkit.Person, workspace string) (*tenantv1.Workspace, error) {
+	t.Helper()
+	res, err := p.Workspaces.GetWorkspace(t.Context(), &tenantv1.GetWorkspaceRequest{WorkspaceId: workspace})
+	return res.GetWorkspace(), err
+}
+
+func notFound(t testing.TB, what string, err error) {
+	t.Helper()
+	refused(t, what, err, connect.CodeNotFound, faultv1.Reason_REASON_NOT_FOUND)
+}
+
+// lone makes a person who belongs to one workspace only, not their own.
+func lone(t testing.TB, srv *testkit.Server, workspace string, role authz.Role) *testkit.Person {
+	t.Helper()
+	p := srv.Register(t)
+	srv.Join(t, p, workspace, role)
+	if err := remove(t, p, p.Workspace.Id, preview(t, p, p.Workspace.Id).Etag); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Workspaces.PurgeWorkspace(t.Context(), &tenantv1.PurgeWorkspaceRequest{
+		WorkspaceId: p.Workspace.Id, Etag: preview(t, p, p.Workspace.Id).Etag,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestTheDeletionOfAWorkspaceIsExactlyThePreview(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	owner := srv.Register(t)
+	elsewhere := srv.Register(t) // has a workspace of their own
+	srv.Join(t, elsewhere, owner.Workspace.Id, authz.Admin)
+	only := lone(t, srv, owner.Workspace.Id, authz.Member) // has none
+	signIn(t, srv, only.Email, testkit.Password)
+
+	p := preview(t, owner, owner.Workspace.Id)
+	if p.MembershipCount != 3 || p.DeletedUserCount != 2 || p.RemainingUserCount != 1 || p.SessionCount != 3 {
+		t.Errorf("preview counts: %v", p)
+	}
+	if len(p.Memberships) != 3 || len(p.DeletedUsers) != 2 || len(p.RemainingUsers) != 1 || len(p.Sessions) != 3 ||
+		p.RemainingUsers[0].Email != elsewhere.Email || p.DeletedUsers[1].UserId != only.User.Id {
+		t.Errorf("preview lists: %v", p)
+	}
+
+	// The set changes: what was seen no longer counts.
+	late := srv.Register(t)
+	srv.Join(t, late, owner.Workspace.Id, authz.Viewer)
+	refused(t, "an old etag", remove(t, owner, owner.Workspace.Id, p.Etag), connect.CodeAborted, faultv1.Reason_REASON_ETAG_MISMATCH)
+
+	p = preview(t, owner, owner.Workspace.Id)
+	if err := remove(t, owner, owner.Workspace.Id, p.Etag); err != nil {
+		t.Fatal(err)
+	}
+	if err := remove(t, owner, owner.Workspace.Id, p.Etag); err != nil {
+		t.Errorf("repeated: %v", err)
+	}
+	refused(t, "deleted again", remove(t, owner, owner.Workspace.Id, "another"), connect.CodeFailedPrecondition, faultv1.Reason_REASON_WORKSPACE_DELETED)
+
+	// Everybody's access has ended, and the sessions of who belongs to nothing else.
+	for who, person := range map[string]*testkit.Person{"an admin": elsewhere, "a viewer": late} {
+		_, err := get(t, person, owner.Workspace.Id)
+		notFound(t, who, err)
+		lives(t, who, person.Client)
+	}
+	ended(t, "who belongs to nothing else", only.Client)
+	if w, err := get(t, owner, owner.Workspace.Id); err != nil || w.State != tenantv1.WorkspaceState_WORKSPACE_STATE_DELETED ||
+		w.PurgeTime.AsTime().Sub(w.DeleteTime.AsTime()) != 14*24*time.Hour {
+		t.Fatalf("the owner sees %v, %v", w, err)
+	}
+	_, err := owner.Memberships.ListMemberships(t.Context(), &teamv1.ListMembershipsRequest{WorkspaceId: owner.Workspace.Id})
+	notFound(t, "the members of a deleted workspace", err)
+	for shown, want := range map[bool]int{false: 0, true: 1} {
+		list, err := owner.Workspaces.ListWorkspaces(t.Context(), &tenantv1.ListWorkspacesRequest{ShowDeleted: shown})
+		if err != nil || len(list.Workspaces) != want {
+			t.Errorf("ListWorkspaces(show_deleted %t) = %v, %v", shown, list, err)
+		}
+	}
+	slug, err := late.Workspaces.CheckSlugAvailability(t.Context(), &tenantv1.CheckSlugAvailabilityRequest{Slug: owner.Workspace.Slug})
+	if err != nil || slug.Available || slug.Suggestion == owner.Workspace.Slug {
+		t.Errorf("CheckSlugAvailability = %v, %v", slug, err)
+	}
+
+	// Undeleting brings back everything.
+	if _, err := owner.Workspaces.UndeleteWorkspace(t.Context(), &tenantv1.UndeleteWorkspaceRequest{WorkspaceId: owner.Workspace.Id}); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := get(t, elsewhere, owner.Workspace.Id); err != nil || w.State != tenantv1.WorkspaceState_WORKSPACE_STATE_ACTIVE || w.PurgeTime != nil {
+		t.Fatalf("an admin sees %v, %v", w, err)
+	}
+	srv.SignIn(t, only)
+	_, err = owner.Workspaces.PurgeWorkspace(t.Context(), &tenantv1.PurgeWorkspaceRequest{WorkspaceId: owner.Workspace.Id, Etag: p.Etag})
+	refused(t, "purging a live workspace", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_WORKSPACE_NOT_DELETED)
+	_, err = owner.Workspaces.UndeleteWorkspace(t.Context(), &tenantv1.UndeleteWorkspaceRequest{WorkspaceId: owner.Workspace.Id})
+	refused(t, "undeleting a live workspace", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_WORKSPACE_NOT_DELETED)
+
+	// The purge removes exactly what the preview said.
+	if err := remove(t, owner, owner.Workspace.Id, preview(t, owner, owner.Workspace.Id).Etag); err != nil {
+		t.Fatal(err)
+	}
+	purged, err := owner.Workspaces.PurgeWorkspace(t.Context(), &tenantv1.PurgeWorkspaceRequest{WorkspaceId: owner.Workspace.Id, Etag: p.Etag})
+	if err != nil || purged.MembershipCount != p.MembershipCount || purged.DeletedUserCount != p.DeletedUserCount {
+		t.Fatalf("PurgeWorkspace = %v, %v, want %v", purged, err, p)
+	}
+	ended(t, "the owner", owner.Client)
+	lives(t, "who belongs elsewhere", elsewhere.Client)
+	srv.CheckPurged(t, owner.Workspace.Id, owner.User.Id, only.User.Id)
+	slug, err = late.Workspaces.CheckSlugAvailability(t.Context(), &tenantv1.CheckSlugAvailabilityRequest{Slug: owner.Workspace.Slug})
+	if err != nil || !slug.Available {
+		t.Errorf("CheckSlugAvailability after the purge = %v, %v", slug, err)
+	}
+	srv.CheckInvariants(t)
+}
+
+func TestAWorkspaceIsPurgedWhenItsTimeHasCome(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	owner := srv.Register(t)
+	if err := remove(t, owner, owner.Workspace.Id, preview(t, owner, owner.Workspace.Id).Etag); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := srv.Store.PurgeDue(t.Context()); err != nil || n != 0 {
+		t.Fatalf("PurgeDue before the time = %d, %v", n, err)
+	}
+	srv.Clock.Advance(13 * 24 * time.Hour)
+	srv.SignIn(t, owner)
+	if _, err := get(t, owner, owner.Workspace.Id); err != nil {
+		t.Fatal(err)
+	}
+	srv.Clock.Advance(24 * time.Hour)
+	_, err := get(t, owner, owner.Workspace.Id)
+	notFound(t, "a workspace that is due", err)
+	_, err = owner.Workspaces.UndeleteWorkspace(t.Context(), &tenantv1.UndeleteWorkspaceRequest{WorkspaceId: owner.Workspace.Id})
+	notFound(t, "undeleting a workspace that is due", err)
+	if n, err := srv.Store.PurgeDue(t.Context()); err != nil || n != 1 {
+		t.Fatalf("PurgeDue = %d, %v", n, err)
+	}
+	srv.CheckPurged(t, owner.Workspace.Id, owner.User.Id)
+}
+
+func TestWithoutGraceDeletionIsThePurge(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{Settings: func(s *config.Settings) { s.DeletionGrace = 0 }})
+	owner := srv.Register(t)
+	refused(t, "another etag", remove(t, owner, owner.Workspace.Id, "another"), connect.CodeAborted, faultv1.Reason_REASON_ETAG_MISMATCH)
+	if err := remove(t, owner, owner.Workspace.Id, preview(t, owner, owner.Workspace.Id).Etag); err != nil {
+		t.Fatal(err)
+	}
+	ended(t, "the owner", owner.Client)
+	srv.CheckPurged(t, owner.Workspace.Id, owner.User.Id)
+	srv.CheckInvariants(t)
+}
+
+func TestWhoJoinsAnotherWorkspaceDuringTheGraceStays(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	owner, other := srv.Register(t), srv.Register(t)
+	if err := remove(t, owner, owner.Workspace.Id, preview(t, owner, owner.Workspace.Id).Etag); err != nil {
+		t.Fatal(err)
+	}
+	srv.Join(t, owner, other.Workspace.Id, authz.Member)
+	srv.Clock.Advance(14 * 24 * time.Hour)
+	if n, err := srv.Store.PurgeDue(t.Context()); err != nil || n != 1 {
+		t.Fatalf("PurgeDue = %d, %v", n, err)
+	}
+	srv.CheckPurged(t, owner.Workspace.Id)
+	signIn(t, srv, owner.Email, testkit.Password)
+	srv.CheckInvariants(t)
+}
+
+func TestDeletingOneselfResolvesEveryWorkspaceThatOneOwnsAlone(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	me, heir, host := srv.Register(t), srv.Register(t), srv.Register(t)
+	second, err := me.Workspaces.CreateWorkspace(t.Context(), &tenantv1.CreateWorkspaceRequest{Name: "Second"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	successor := srv.Join(t, heir, me.Workspace.Id, authz.Member)
+	only := lone(t, srv, second.Workspace.Id, authz.Member)
+	srv.Join(t, me, host.Workspace.Id, authz.Admin)
+
+	look := func() *identityv1.PreviewDeleteMeResponse {
+		t.Helper()
+		res, err := me.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	p := look()
+	if p.MembershipCount != 3 || p.SessionCount != 1 || len(p.SoleOwnedWorkspaces) != 2 {
+		t.Fatalf("PreviewDeleteMe = %v", p)
+	}
+	for _, w := range p.SoleOwnedWorkspaces {
+		deleted := int32(0)
+		if w.WorkspaceId == second.Workspace.Id {
+			deleted = 1
+		}
+		if w.OtherMemberCount != 1 || w.DeletedUserCount != deleted {
+			t.Errorf("sole-owned: %v", w)
+		}
+	}
+	transfer := func(workspace, membership string) *identityv1.WorkspaceResolution {
+		return &identityv1.WorkspaceResolution{WorkspaceId: workspace, Resolution: &identityv1.WorkspaceResolution_TransferToMembershipId{TransferToMembershipId: membership}}
+	}
+	purge := func(workspace string) *identityv1.WorkspaceResolution {
+		return &identityv1.WorkspaceResolution{WorkspaceId: workspace, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true}}
+	}
+	try := func(etag string, resolutions ...*identityv1.WorkspaceResolution) error {
+		_, err := me.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: etag, Resolutions: resolutions})
+		return err
+	}
+	give, drop := transfer(me.Workspace.Id, successor.String()), purge(second.Workspace.Id)
+	refused(t, "no resolutions", try(p.Etag), connect.CodeFailedPrecondition, faultv1.Reason_REASON_OWNER_REQUIRED)
+	refused(t, "one resolution", try(p.Etag, give), connect.CodeFailedPrecondition, faultv1.Reason_REASON_OWNER_REQUIRED)
+	for what, resolution := range map[string]*identityv1.WorkspaceResolution{
+		"somebody else's workspace":       purge(host.Workspace.Id),
+		"a workspace that is not":         purge(ids.New[ids.Workspace]().String()),
+		"a transfer to oneself":           transfer(second.Workspace.Id, second.Membership.Id),
+		"a transfer to another workspace": transfer(second.Workspace.Id, successor.String()),
+		"a workspace named twice":         give,
+	} {
+		refused(t, what, try(p.Etag, give, resolution), connect.CodeInvalidArgument, faultv1.Reason_REASON_FIELD_INVALID)
+		if p.Etag != look().Etag {
+			t.Fatalf("%s: something was changed", what)
+		}
+	}
+	late := srv.Register(t)
+	srv.Join(t, late, second.Workspace.Id, authz.Viewer)
+	refused(t, "an old etag", try(p.Etag, give, drop), connect.CodeAborted, faultv1.Reason_REASON_ETAG_MISMATCH)
+	if err := try(look().Etag, give, drop); err != nil {
+		t.Fatal(err)
+	}
+
+	ended(t, "the deleted user", me.Client)
+	ended(t, "who belonged to the purged workspace only", only.Client)
+	srv.CheckPurged(t, second.Workspace.Id, me.User.Id, only.User.Id)
+	mine, err := heir.Memberships.GetMembership(t.Context(), &teamv1.GetMembershipRequest{WorkspaceId: me.Workspace.Id, MembershipId: successor.String()})
+	if err != nil || mine.Membership.Role != "owner" {
+		t.Errorf("the heir's membership: %v, %v", mine, err)
+	}
+	list, err := host.Memberships.ListMemberships(t.Context(), &teamv1.ListMembershipsRequest{WorkspaceId: host.Workspace.Id})
+	if err != nil || len(list.Memberships) != 1 {
+		t.Errorf("the host's members: %v, %v", list, err)
+	}
+	lives(t, "who belonged elsewhere too", late.Client)
+	srv.Mail(t, me.Email, 2)
+	srv.CheckInvariants(t)
+
+	// The address is free again.
+	srv.RegisterAs(t, me.Email, "New beginning")
+}
+
+// TestAPurgeOfAHundredThousandMembersEndsWithinSeconds also looks at what others
+// notice of it.
+func TestAPurgeOfAHundredThousandMembersEndsWithinSeconds(t *testing.T) {
+	srv := testkit.New(t, testkit.Options{Settings: func(s *config.Settings) { s.RequestTimeout = time.Minute }})
+	owner, bystander := srv.Register(t), srv.Register(t)
+	const members = 100_000
+	workspace, err := ids.Parse[ids.Workspace](owner.Workspace.Id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := ids.Parse[ids.Workspace](bystander.Workspace.Id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{
+		`CREATE TEMP TABLE crowd AS SELECT gen_random_uuid() AS id, n FROM generate_series(1, %[3]d) n`,
+		`INSERT INTO identity.users SELECT id, 'member ' || n, 1, now(), now() FROM crowd`,
+		`INSERT INTO identity.emails SELECT id, 'm' || n || '@crowd.example', 'm' || n || '@crowd.example', now() FROM crowd`,
+		`INSERT INTO auth.credentials SELECT id, 'x', now(), now() FROM crowd`,
+		`INSERT INTO auth.sessions SELECT gen_random_uuid(), id, sha256(id::text::bytea), 'bearer', now(), now(), now(), now() + interval '1 day', now() + interval '1 day', '', '' FROM crowd`,
+		`INSERT INTO team.memberships SELECT gen_random_uuid(), '%[1]s', id, 'member', now(), now() FROM crowd`,
+		`INSERT INTO team.memberships SELECT gen_random_uuid(), '%[2]s', id, 'member', now(), now() FROM crowd WHERE n %% 10 = 0`,
+		`INSERT INTO audit.events (id, user_id, actor_kind, action, target_id, create_time) SELECT gen_random_uuid(), id, 'system', 'user.registered', id, now() FROM crowd`,
+	} {
+		conn, err := srv.SQL.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Exec(t.Context(), fmt.Sprintf("/* %[1]s %[2]s %[3]d */ "+sql, workspace.UUID(), elsewhere.UUID(), members)); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		conn.Release()
+	}
+	if _, err := srv.SQL.Exec(t.Context(), "ANALYZE"); err != nil {
+		t.Fatal(err)
+	}
+	p := preview(t, owner, owner.Workspace.Id)
+	if p.MembershipCount != members+1 || p.DeletedUserCount != members*9/10+1 || len(p.DeletedUsers) != 100 || len(p.Sessions) != 100 {
+		t.Fatalf("preview: %d memberships, %d deleted, %d sessions", p.MembershipCount, p.DeletedUserCount, p.SessionCount)
+	}
+	if err := remove(t, owner, owner.Workspace.Id, p.Etag); err != nil {
+		t.Fatal(err)
+	}
+
+	stop, slowest := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var worst time.Duration
+		for {
+			select {
+			case <-stop:
+				slowest <- worst
+				return
+			default:
+			}
+			began := time.Now()
+			if _, err := bystander.Workspaces.UpdateWorkspace(t.Context(), &tenantv1.UpdateWorkspaceRequest{WorkspaceId: bystander.Workspace.Id, Name: "Going on"}); err != nil {
+				t.Errorf("another workspace during the purge: %v", err)
+			}
+			if _, err := bystander.Sessions.GetSession(t.Context(), &authv1.GetSessionRequest{}); err != nil {
+				t.Errorf("another session during the purge: %v", err)
+			}
+			worst = max(worst, time.Since(began))
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	began := time.Now()
+	purged, err := owner.Workspaces.PurgeWorkspace(t.Context(), &tenantv1.PurgeWorkspaceRequest{WorkspaceId: owner.Workspace.Id, Etag: p.Etag})
+	took := time.Since(began)
+	close(stop)
+	worst := <-slowest
+	if err != nil || purged.DeletedUserCount != p.DeletedUserCount || purged.MembershipCount != p.MembershipCount {
+		t.Fatalf("PurgeWorkspace = %v, %v", purged, err)
+	}
+	t.Logf("purged %d members in %v; the slowest call beside it took %v", members, took, worst)
+	if took > 30*time.Second {
+		t.Errorf("the purge took %v", took)
+	}
+	if worst > 2*time.Second {
+		t.Errorf("another workspace waited %v", worst)
+	}
+	srv.CheckPurged(t, owner.Workspace.Id, owner.User.Id)
+}

@@ -1,0 +1,675 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/mail"
+	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/store"
+)
+
+// matrix says what every method answers to every kind of caller. The callers
+// stand to the workspace that the request names:
+//
+//	anon      nobody: no session
+//	stranger  signed in; a viewer of another workspace
+//	other     signed in; the owner of another workspace
+//	viewer, member, admin, owner  of this one
+//	exowner   the owner of this one, which is deleted
+//	exmember  an admin of this one, which is deleted
+//	expired   the owner, with a session that has expired
+//	stale     the owner, who signed in more than 10 minutes ago
+//
+// The answers are those of outcomes, below.
+const matrix = `
+method                                     anon     stranger other    viewer   member   admin    owner    exowner  exmember expired  stale
+
+RegistrationService/Register               ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+RegistrationService/VerifyRegistration     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+RegistrationService/ResendRegistrationCode ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+AuthenticationService/SignInWithPassword   ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PasswordService/RequestPasswordReset       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PasswordService/ResetPassword              ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+
+AuthenticationService/Reauthenticate       session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+AuthenticationService/SignOut              session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+SessionService/GetSession                  session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+SessionService/ListSessions                session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+SessionService/RevokeSession               session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+SessionService/RevokeOtherSessions         session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+PasswordService/ChangePassword             session  ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+UserService/GetMe                          session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+UserService/UpdateMe                       session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+UserService/RequestEmailChange             session  ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+UserService/ConfirmEmailChange             session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+UserService/PreviewDeleteMe                session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+UserService/DeleteMe                       session  ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+WorkspaceService/CreateWorkspace           session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+WorkspaceService/ListWorkspaces            session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+WorkspaceService/CheckSlugAvailability     session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+EventService/ListEvents(own)               session  ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+
+WorkspaceService/GetWorkspace              session  hidden   hidden   ok       ok       ok       ok       ok       hidden   session  ok
+WorkspaceService/UpdateWorkspace           session  hidden   hidden   role     role     ok       ok       hidden   hidden   session  ok
+WorkspaceService/PreviewDeleteWorkspace    session  hidden   hidden   role     role     role     ok       ok       hidden   session  ok
+WorkspaceService/DeleteWorkspace           session  hidden   hidden   role     role     role     ok       ok       hidden   session  reauth
+WorkspaceService/UndeleteWorkspace         session  hidden   hidden   role     role     role     live     ok       hidden   session  live
+WorkspaceService/PurgeWorkspace            session  hidden   hidden   role     role     role     live     ok       hidden   session  reauth
+MembershipService/ListMemberships          session  hidden   hidden   ok       ok       ok       ok       hidden   hidden   session  ok
+MembershipService/GetMembership            session  hidden   hidden   ok       ok       ok       ok       hidden   hidden   session  ok
+EventService/ListEvents                    session  hidden   hidden   role     role     ok       ok       hidden   hidden   session  ok
+`
+
+// outcomes are the code and reason of each answer in the matrix.
+var outcomes = map[string]string{
+	"ok":      "ok",
+	"session": "unauthenticated SESSION_REQUIRED",
+	"hidden":  "not_found NOT_FOUND",
+	"role":    "permission_denied PERMISSION_MISSING",
+	"reauth":  "failed_precondition REAUTHENTICATION_REQUIRED",
+	"live":    "failed_precondition WORKSPACE_NOT_DELETED",
+}
+
+// requests make, for each line of the matrix, a request that has all it needs to
+// succeed.
+var requests = map[string]func(w *world) proto.Message{
+	"RegistrationService/Register": func(*world) proto.Message {
+		return &authv1.RegisterRequest{Email: testkit.NewEmail(), Password: testkit.Password, WorkspaceName: "Acme"}
+	},
+	"RegistrationService/VerifyRegistration": func(w *world) proto.Message {
+		id, email := w.registration()
+		return &authv1.VerifyRegistrationRequest{RegistrationId: id, Code: queued(w.t, w.srv, email).Data["code"]}
+	},
+	"RegistrationService/ResendRegistrationCode": func(w *world) proto.Message {
+		id, _ := w.registration()
+		w.sql("UPDATE auth.registrations SET code_create_time = code_create_time - interval '2 minutes' WHERE id = $1", uuidOf(w.t, id))
+		return &authv1.ResendRegistrationCodeRequest{RegistrationId: id}
+	},
+	"AuthenticationService/SignInWithPassword": func(w *world) proto.Message {
+		return &authv1.SignInWithPasswordRequest{Email: w.owner.Email, Password: testkit.Password}
+	},
+	"AuthenticationService/Reauthenticate": func(*world) proto.Message {
+		return &authv1.ReauthenticateRequest{Password: testkit.Password}
+	},
+	"AuthenticationService/SignOut": func(*world) proto.Message { return &authv1.SignOutRequest{} },
+	"SessionService/GetSession":     func(*world) proto.Message { return &authv1.GetSessionRequest{} },
+	"SessionService/ListSessions":   func(*world) proto.Message { return &authv1.ListSessionsRequest{} },
+	"SessionService/RevokeSession":  func(w *world) proto.Message { return &authv1.RevokeSessionRequest{SessionId: w.self().Session.Id} },
+	"SessionService/RevokeOtherSessions": func(*world) proto.Message {
+		return &authv1.RevokeOtherSessionsRequest{}
+	},
+	"PasswordService/ChangePassword": func(*world) proto.Message {
+		return &authv1.ChangePasswordRequest{CurrentPassword: testkit.Password, NewPassword: "another horse, another staple"}
+	},
+	"PasswordService/RequestPasswordReset": func(w *world) proto.Message {
+		return &authv1.RequestPasswordResetRequest{Email: w.owner.Email}
+	},
+	"PasswordService/ResetPassword": func(w *world) proto.Message {
+		reset, err := w.srv.Client("").Passwords.RequestPasswordReset(w.t.Context(), &authv1.RequestPasswordResetRequest{Email: w.owner.Email})
+		w.must(err)
+		return &authv1.ResetPasswordRequest{
+			PasswordResetId: reset.PasswordResetId, Code: queued(w.t, w.srv, w.owner.Email).Data["code"], NewPassword: "another horse, another staple",
+		}
+	},
+	"UserService/GetMe":    func(*world) proto.Message { return &identityv1.GetMeRequest{} },
+	"UserService/UpdateMe": func(*world) proto.Message { return &identityv1.UpdateMeRequest{DisplayName: "Ann"} },
+	"UserService/RequestEmailChange": func(*world) proto.Message {
+		return &identityv1.RequestEmailChangeRequest{NewEmail: testkit.NewEmail()}
+	},
+	"UserService/ConfirmEmailChange": func(w *world) proto.Message {
+		address := testkit.NewEmail()
+		change, err := w.self().Users.RequestEmailChange(w.t.Context(), &identityv1.RequestEmailChangeRequest{NewEmail: address})
+		w.must(err)
+		return &identityv1.ConfirmEmailChangeRequest{EmailChangeId: change.EmailChangeId, Code: queued(w.t, w.srv, address).Data["code"]}
+	},
+	"UserService/PreviewDeleteMe": func(*world) proto.Message { return &identityv1.PreviewDeleteMeRequest{} },
+	"UserService/DeleteMe": func(w *world) proto.Message {
+		preview, err := w.self().Users.PreviewDeleteMe(w.t.Context(), &identityv1.PreviewDeleteMeRequest{})
+		w.must(err)
+		req := &identityv1.DeleteMeRequest{Etag: preview.Etag}
+		for _, owned := range preview.SoleOwnedWorkspaces {
+			req.Resolutions = append(req.Resolutions, &identityv1.WorkspaceResolution{
+				WorkspaceId: owned.WorkspaceId, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true},
+			})
+		}
+		return req
+	},
+	"WorkspaceService/CreateWorkspace": func(*world) proto.Message { return &tenantv1.CreateWorkspaceRequest{Name: "Acme"} },
+	"WorkspaceService/GetWorkspace":    func(w *world) proto.Message { return &tenantv1.GetWorkspaceRequest{WorkspaceId: w.workspace} },
+	"WorkspaceService/ListWorkspaces":  func(*world) proto.Message { return &tenantv1.ListWorkspacesRequest{ShowDeleted: true} },
+	"WorkspaceService/UpdateWorkspace": func(w *world) proto.Message {
+		return &tenantv1.UpdateWorkspaceRequest{WorkspaceId: w.workspace, Name: "Acme Ltd."}
+	},
+	"WorkspaceService/CheckSlugAvailability": func(*world) proto.Message { return &tenantv1.CheckSlugAvailabilityRequest{Slug: "acme"} },
+	"WorkspaceService/PreviewDeleteWorkspace": func(w *world) proto.Message {
+		return &tenantv1.PreviewDeleteWorkspaceRequest{WorkspaceId: w.workspace}
+	},
+	"WorkspaceService/DeleteWorkspace": func(w *world) proto.Message {
+		return &tenantv1.DeleteWorkspaceRequest{WorkspaceId: w.workspace, Etag: w.preview().Etag}
+	},
+	"WorkspaceService/UndeleteWorkspace": func(w *world) proto.Message {
+		return &tenantv1.UndeleteWorkspaceRequest{WorkspaceId: w.workspace}
+	},
+	"WorkspaceService/PurgeWorkspace": func(w *world) proto.Message {
+		return &tenantv1.PurgeWorkspaceRequest{WorkspaceId: w.workspace, Etag: w.preview().Etag}
+	},
+	"MembershipService/ListMemberships": func(w *world) proto.Message { return &teamv1.ListMembershipsRequest{WorkspaceId: w.workspace} },
+	"MembershipService/GetMembership": func(w *world) proto.Message {
+		return &teamv1.GetMembershipRequest{WorkspaceId: w.workspace, MembershipId: w.owner.Membership.Id}
+	},
+	"EventService/ListEvents":      func(w *world) proto.Message { return &auditv1.ListEventsRequest{WorkspaceId: w.workspace} },
+	"EventService/ListEvents(own)": func(*world) proto.Message { return &auditv1.ListEventsRequest{} },
+}
+
+// TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays calls every method as
+// every kind of caller, each time in a world of its own. What an outsider gets is
+// the same, to the byte, as for a workspace that never existed.
+func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
+	t.Parallel()
+	srv := quick(t)
+	callers, rows := readMatrix(t)
+	methods := methodsByName(t, srv)
+	for _, name := range slices.Sorted(maps.Keys(methods)) {
+		if !slices.ContainsFunc(rows, func(r matrixRow) bool { return r.method() == name }) {
+			t.Errorf("%s: the matrix has no line for it", name)
+		}
+	}
+	t.Run("lines", func(t *testing.T) {
+		for _, row := range rows {
+			t.Run(row.name, func(t *testing.T) {
+				t.Parallel()
+				method, request := methods[row.method()], requests[row.name]
+				if method == nil || request == nil {
+					t.Fatal("there is no such method, or no request for it")
+				}
+				nobody := map[string]answer{} // the answers to those without a session
+				for i, caller := range callers {
+					if want := outcomes[row.cells[i]]; want == "" {
+						t.Errorf("%s: %q is no answer", caller, row.cells[i])
+					} else if a := checkCell(t, srv, method, request, caller, want); row.cells[i] == "session" {
+						nobody[caller] = a
+					}
+				}
+				for caller, a := range nobody {
+					if diff := cmp.Diff(nobody["anon"].comparable(), a.comparable()); diff != "" {
+						t.Errorf("%s is answered otherwise than who has no session (-anon +%s):\n%s", caller, caller, diff)
+					}
+				}
+			})
+		}
+	})
+	srv.CheckInvariants(t)
+	checkLog(t, srv, testkit.Password, "another horse, another staple")
+}
+
+// checkCell makes one call of the matrix.
+func checkCell(t *testing.T, srv *testkit.Server, method protoreflect.MethodDescriptor, request func(*world) proto.Message, caller, want string) answer {
+	t.Helper()
+	w := newWorld(t, srv, caller)
+	message := request(w)
+	w.spoil(caller)
+	a := callJSON(t, srv, method, w.token(), message)
+	if got := a.outcome(); got != want {
+		t.Errorf("%s: %s, want %s\n%s", caller, got, want, a.body)
+		return a
+	}
+	switch want {
+	case "ok":
+		if err := protojson.Unmarshal(a.body, dynamicpb.NewMessage(method.Output())); err != nil {
+			t.Errorf("%s: the answer: %v", caller, err)
+		}
+	case outcomes["hidden"]:
+		random := proto.Clone(message)
+		random.ProtoReflect().Set(random.ProtoReflect().Descriptor().Fields().ByName("workspace_id"),
+			protoreflect.ValueOfString(ids.New[ids.Workspace]().String()))
+		b := callJSON(t, srv, method, w.token(), random)
+		if diff := cmp.Diff(b.comparable(), a.comparable()); diff != "" {
+			t.Errorf("%s can tell the workspace from one that never existed (-never +this):\n%s", caller, diff)
+		}
+		w.spoil("stale")
+		b = callJSON(t, srv, method, w.token(), message)
+		if diff := cmp.Diff(b.comparable(), a.comparable()); diff != "" {
+			t.Errorf("%s can tell the workspace by an old sign-in (-old +new):\n%s", caller, diff)
+		}
+	}
+	return a
+}
+
+// TestWhatBelongsToOthersIsAnsweredLikeWhatNeverExisted is the same promise for
+// ids that are not a workspace's.
+func TestWhatBelongsToOthersIsAnsweredLikeWhatNeverExisted(t *testing.T) {
+	t.Parallel()
+	srv := quick(t)
+	methods := methodsByName(t, srv)
+	ann, bob := newPerson(t, srv), newPerson(t, srv)
+	address := testkit.NewEmail()
+	change, err := bob.Users.RequestEmailChange(t.Context(), &identityv1.RequestEmailChangeRequest{NewEmail: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := queued(t, srv, address).Data["code"]
+	resolve := func(workspace string) proto.Message {
+		preview, err := ann.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &identityv1.DeleteMeRequest{Etag: preview.Etag, Resolutions: []*identityv1.WorkspaceResolution{
+			{WorkspaceId: workspace, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true}},
+		}}
+	}
+	transfer := func(membership string) proto.Message {
+		req := resolve(ann.Workspace.Id).(*identityv1.DeleteMeRequest)
+		req.Resolutions[0].Resolution = &identityv1.WorkspaceResolution_TransferToMembershipId{TransferToMembershipId: membership}
+		return req
+	}
+	for _, c := range []struct {
+		promise        string
+		method         string
+		bobs, nobodies proto.Message
+		want           string
+	}{
+		{
+			"a session", "SessionService/RevokeSession",
+			&authv1.RevokeSessionRequest{SessionId: bob.Session.Id},
+			&authv1.RevokeSessionRequest{SessionId: ids.New[ids.Session]().String()}, "not_found NOT_FOUND",
+		},
+		{
+			"a membership", "MembershipService/GetMembership",
+			&teamv1.GetMembershipRequest{WorkspaceId: ann.Workspace.Id, MembershipId: bob.Membership.Id},
+			&teamv1.GetMembershipRequest{WorkspaceId: ann.Workspace.Id, MembershipId: ids.New[ids.Membership]().String()}, "not_found NOT_FOUND",
+		},
+		{
+			"a change of address, with its code", "UserService/ConfirmEmailChange",
+			&identityv1.ConfirmEmailChangeRequest{EmailChangeId: change.EmailChangeId, Code: code},
+			&identityv1.ConfirmEmailChangeRequest{EmailChangeId: ids.New[ids.EmailChange]().String(), Code: code}, "failed_precondition CODE_INVALID",
+		},
+		{
+			"a workspace to delete with oneself", "UserService/DeleteMe",
+			resolve(bob.Workspace.Id), resolve(ids.New[ids.Workspace]().String()), "invalid_argument FIELD_INVALID",
+		},
+		{
+			"a membership to transfer to", "UserService/DeleteMe",
+			transfer(bob.Membership.Id), transfer(ids.New[ids.Membership]().String()), "invalid_argument FIELD_INVALID",
+		},
+	} {
+		got := callJSON(t, srv, methods[c.method], ann.Token, c.bobs)
+		if got.outcome() != c.want {
+			t.Errorf("%s of another: %s, want %s", c.promise, got.outcome(), c.want)
+		}
+		if diff := cmp.Diff(callJSON(t, srv, methods[c.method], ann.Token, c.nobodies).comparable(), got.comparable()); diff != "" {
+			t.Errorf("%s of another can be told from one that never existed (-never +another's):\n%s", c.promise, diff)
+		}
+	}
+	if got := callJSON(t, srv, methods["UserService/ConfirmEmailChange"], bob.Token, &identityv1.ConfirmEmailChangeRequest{
+		EmailChangeId: change.EmailChangeId, Code: code,
+	}); got.outcome() != "ok" {
+		t.Errorf("the change was hurt by the attempts of another: %s", got.outcome())
+	}
+}
+
+// world is what one call of the matrix finds.
+type world struct {
+	t         *testing.T
+	srv       *testkit.Server
+	workspace string // the one that requests name
+	owner     *testkit.Person
+	caller    *testkit.Person // nil for nobody
+}
+
+// newWorld makes a workspace and a caller.
+func newWorld(t *testing.T, srv *testkit.Server, caller string) *world {
+	t.Helper()
+	w := &world{t: t, srv: srv, owner: newPerson(t, srv)}
+	w.workspace = w.owner.Workspace.Id
+	join := func(role authz.Role) {
+		w.caller = newPerson(t, srv)
+		srv.Join(t, w.caller, w.workspace, role)
+	}
+	switch caller {
+	case "anon":
+	case "stranger":
+		w.caller = newPerson(t, srv)
+		srv.Join(t, newPerson(t, srv), w.caller.Workspace.Id, authz.Owner)
+		w.sql("UPDATE team.memberships SET role = 'viewer' WHERE id = $1", uuidOf(t, w.caller.Membership.Id))
+	case "other":
+		w.caller = newPerson(t, srv)
+	case "viewer", "member", "admin":
+		join(authz.Role(caller))
+	case "owner", "expired", "stale":
+		w.caller = w.owner
+	case "exowner":
+		w.caller = w.owner
+		w.delete()
+	case "exmember":
+		join(authz.Admin)
+		w.delete()
+	default:
+		t.Fatalf("there is no kind of caller %q", caller)
+	}
+	return w
+}
+
+// spoil makes the caller's session what the kind of caller says.
+func (w *world) spoil(caller string) {
+	w.t.Helper()
+	switch caller {
+	case "expired":
+		w.sql("UPDATE auth.sessions SET idle_expire_time = create_time WHERE id = $1", uuidOf(w.t, w.caller.Session.Id))
+	case "stale":
+		w.sql("UPDATE auth.sessions SET auth_time = auth_time - interval '11 minutes' WHERE id = $1", uuidOf(w.t, w.caller.Session.Id))
+	}
+}
+
+// token is the caller's, or "".
+func (w *world) token() string {
+	if w.caller == nil {
+		return ""
+	}
+	return w.caller.Token
+}
+
+// self is the caller, or the owner for nobody.
+func (w *world) self() *testkit.Person {
+	if w.caller == nil {
+		return w.owner
+	}
+	return w.caller
+}
+
+// preview is the owner's.
+func (w *world) preview() *tenantv1.PreviewDeleteWorkspaceResponse {
+	w.t.Helper()
+	preview, err := w.owner.Workspaces.PreviewDeleteWorkspace(w.t.Context(), &tenantv1.PreviewDeleteWorkspaceRequest{WorkspaceId: w.workspace})
+	w.must(err)
+	return preview
+}
+
+func (w *world) delete() {
+	w.t.Helper()
+	_, err := w.owner.Workspaces.DeleteWorkspace(w.t.Context(), &tenantv1.DeleteWorkspaceRequest{WorkspaceId: w.workspace, Etag: w.preview().Etag})
+	w.must(err)
+}
+
+// registration begins one, and returns its id and address.
+func (w *world) registration() (id, email string) {
+	w.t.Helper()
+	email = testkit.NewEmail()
+	res, err := w.srv.Client("").Registration.Register(w.t.Context(), &authv1.RegisterRequest{
+		Email: email, Password: testkit.Password, WorkspaceName: "Acme",
+	})
+	w.must(err)
+	return res.Registration.Id, email
+}
+
+func (w *world) sql(sql string, args ...any) {
+	w.t.Helper()
+	_, err := w.srv.SQL.Exec(w.t.Context(), sql, args...)
+	w.must(err)
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// matrixRow is a line of the matrix.
+type matrixRow struct {
+	name  string // of the method, with what tells lines of one method apart
+	cells []string
+}
+
+func (r matrixRow) method() string {
+	method, _, _ := strings.Cut(r.name, "(")
+	return method
+}
+
+func readMatrix(t *testing.T) (callers []string, rows []matrixRow) {
+	t.Helper()
+	for line := range strings.Lines(matrix) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 0:
+		case callers == nil:
+			callers = fields[1:]
+		case len(fields) != len(callers)+1:
+			t.Fatalf("a line of the matrix has %d cells, want %d: %s", len(fields)-1, len(callers), line)
+		default:
+			rows = append(rows, matrixRow{fields[0], fields[1:]})
+		}
+	}
+	return callers, rows
+}
+
+// quick returns a server on which people begin without a mail: accounts begin
+// before their address is proven, and nothing is sent (see queued).
+func quick(t *testing.T) *testkit.Server {
+	t.Helper()
+	return testkit.New(t, testkit.Options{
+		WithoutJobs: true,
+		Settings:    func(s *config.Settings) { s.EmailVerification = config.VerifyAfter },
+	})
+}
+
+// newPerson registers somebody on a quick server.
+func newPerson(t testing.TB, srv *testkit.Server) *testkit.Person {
+	t.Helper()
+	email := testkit.NewEmail()
+	res, err := srv.Client("").Registration.Register(t.Context(), &authv1.RegisterRequest{
+		Email: email, Password: testkit.Password, WorkspaceName: "Acme",
+	})
+	if err != nil {
+		t.Fatalf("Register: %v", err)
+	}
+	return srv.Person(email, res.Account)
+}
+
+// queued returns the newest mail to an address that waits to be sent, on a server
+// that sends none.
+func queued(t testing.TB, srv *testkit.Server, address string) mail.Message {
+	t.Helper()
+	all := allQueued(t, srv, address)
+	if len(all) == 0 {
+		t.Fatalf("no mail to %s is waiting", address)
+	}
+	return all[0]
+}
+
+// allQueued returns the mails to an address that wait to be sent, the newest
+// first, as they would be sent now.
+func allQueued(t testing.TB, srv *testkit.Server, address string) []mail.Message {
+	t.Helper()
+	rows, err := srv.SQL.Query(t.Context(), "SELECT args FROM river.river_job WHERE kind = 'mail' ORDER BY id DESC")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var list []mail.Message
+	for rows.Next() {
+		var args []byte
+		var job store.MailJob
+		if err := rows.Scan(&args); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(args, &job); err != nil {
+			t.Fatal(err)
+		}
+		message, err := srv.Store.Letter(t.Context(), job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if message != nil && strings.EqualFold(message.To, address) {
+			list = append(list, *message)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// methodsByName returns the methods that a server has, by service and name
+// without the package.
+func methodsByName(t testing.TB, srv *testkit.Server) map[string]protoreflect.MethodDescriptor {
+	t.Helper()
+	methods := map[string]protoreflect.MethodDescriptor{}
+	for _, procedure := range srv.Server.Rules().Procedures() {
+		name := strings.ReplaceAll(procedure[1:], "/", ".")
+		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		methods[fmt.Sprintf("%s/%s", d.Parent().Name(), d.Name())] = d.(protoreflect.MethodDescriptor)
+	}
+	return methods
+}
+
+func procedureOf(method protoreflect.MethodDescriptor) string {
+	return fmt.Sprintf("/%s/%s", method.Parent().FullName(), method.Name())
+}
+
+// answer is what came back over HTTP.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// callJSON makes a call of the Connect protocol.
+func callJSON(t testing.TB, srv *testkit.Server, method protoreflect.MethodDescriptor, token string, message proto.Message) answer {
+	t.Helper()
+	body, err := protojson.Marshal(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return post(t, srv, procedureOf(method), token, "application/json", body)
+}
+
+// post sends a body.
+func post(t testing.TB, srv *testkit.Server, path, token, contentType string, body []byte) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", contentType)
+	return send(t, req, token)
+}
+
+// send sends a request.
+func send(t testing.TB, req *http.Request, token string) answer {
+	t.Helper()
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, body}
+}
+
+// comparable is all of the answer that may not depend on what nobody may know:
+// the whole, but for the time and the name of the call.
+func (a answer) comparable() string {
+	header := a.header.Clone()
+	header.Del("Date")
+	header.Del("X-Request-Id")
+	var b bytes.Buffer
+	fmt.Fprintln(&b, a.status)
+	_ = header.Write(&b)
+	return b.String() + string(a.body)
+}
+
+// wireError is an error in the Connect protocol.
+type wireError struct {
+	Code    string
+	Message string
+	Details []struct{ Type, Value string }
+}
+
+func (a answer) error() (e wireError) {
+	_ = json.Unmarshal(a.body, &e)
+	return e
+}
+
+// outcome is "ok", or the error's code and reason, or the status of HTTP when the
+// answer is none of Connect.
+func (a answer) outcome() string {
+	if a.status == http.StatusOK {
+		return "ok"
+	}
+	e := a.error()
+	if e.Code == "" {
+		return fmt.Sprint("HTTP ", a.status)
+	}
+	for _, d := range e.Details {
+		var info errdetails.ErrorInfo
+		if data, err := base64.RawStdEncoding.DecodeString(d.Value); d.Type == "google.rpc.ErrorInfo" && err == nil && proto.Unmarshal(data, &info) == nil {
+			return e.Code + " " + info.Reason
+		}
+	}
+	return e.Code
+}
+
+// uuidOf returns the UUID of an id of the API, whatever it names.
+func uuidOf(t testing.TB, id string) uuid.UUID {
+	t.Helper()
+	_, digits, _ := strings.Cut(id, "_")
+	parsed, err := ids.Parse[ids.User]("usr_" + digits)
+	if err != nil {
+		t.Fatalf("%q: %v", id, err)
+	}
+	return parsed.UUID()
+}
+
+// checkLog checks that a server logged no failure of its own and none of the
+// secrets.
+func checkLog(t testing.TB, srv *testkit.Server, secrets ...string) {
+	t.Helper()
+	log := srv.Log.String()
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "level=ERROR") {
+			t.Errorf("the server logged an error: %s", line)
+		}
+	}
+	for _, s := range secrets {
+		if s == "" {
+			t.Error("an empty string is no secret")
+		} else if strings.Contains(log, s) {
+			t.Errorf("the log contains the secret %q", s)
+		}
+	}
+}
