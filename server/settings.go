@@ -13,6 +13,7 @@ import (
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/pages"
 	"github.com/logicspike/manager/server/rpc"
 	"github.com/logicspike/manager/store"
 )
@@ -55,9 +56,13 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	for i, origin := range s.AllowedOrigins {
 		origins[i] = string(origin)
 	}
-	pages := map[string]http.Handler{}
+	mounted := map[string]http.Handler{}
 	if d.Mailbox != nil {
-		pages["/mailbox/"] = d.Mailbox
+		mounted["/mailbox/"] = d.Mailbox
+	}
+	own := pages.Handler(pages.Options{Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil})
+	for _, pattern := range pages.Patterns() {
+		mounted[pattern] = own
 	}
 	return New(Options{
 		Services: Modules(ModuleOptions{
@@ -83,7 +88,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			TracerProvider:      d.Traces,
 		},
 		Origins:        origins,
-		Pages:          pages,
+		Pages:          mounted,
 		Reflection:     s.Reflection,
 		Ready:          d.Store.Ready,
 		Gatherer:       metrics,

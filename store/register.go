@@ -203,10 +203,21 @@ func (t *tx) foundWorkspace(ctx context.Context, w *tenant.Workspace, owner *ide
 // RepeatRegistration answers a wish that is repeated: with a new session of the
 // account, if the registration created it at once.
 func (s *Store) RepeatRegistration(ctx context.Context, reg *auth.Registration, transport authz.Transport, client authz.Client) (account *Account, err error) {
-	if reg.UserID.IsZero() || reg.VerifyRequestID.Valid {
+	if reg.UserID.IsZero() {
 		return nil, nil
 	}
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		account = nil
+		user, err := t.identity.User(ctx, reg.UserID)
+		if fault.Has(err, fault.Missing) {
+			return orCredentials(nil) // deleted just now
+		}
+		if err != nil {
+			return err
+		}
+		if !user.CreateTime.Equal(reg.CreateTime) {
+			return nil // created later, when the address was proven
+		}
 		if held, err := t.auth.HoldPassword(ctx, reg.UserID, reg.PasswordHash); err != nil || !held {
 			return orCredentials(err) // the account goes by another password now
 		}
@@ -244,7 +255,7 @@ func (t *tx) accountOf(ctx context.Context, reg *auth.Registration, transport au
 // RATE_LIMITED.
 func (s *Store) ResendCode(ctx context.Context, id ids.Registration) (reg *auth.Registration, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		if reg, err = t.auth.LockRegistration(ctx, id, [32]byte{}); err != nil {
+		if reg, err = t.auth.LockRegistration(ctx, id); err != nil {
 			return err
 		}
 		if reg == nil || !t.now.Before(reg.ExpireTime) || !reg.VerifyTime.IsZero() {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/logicspike/manager/internal/authz"
@@ -82,13 +83,14 @@ type SignIn struct {
 // Errors: fault CREDENTIALS_INVALID when the password was changed meanwhile.
 func (s *Store) SignIn(ctx context.Context, in SignIn) (session *auth.Session, token string, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		if held, err := t.auth.HoldPassword(ctx, in.User, in.PasswordHash); err != nil || !held {
-			return orCredentials(err)
+		var held bool
+		if in.Rehash == "" {
+			held, err = t.auth.HoldPassword(ctx, in.User, in.PasswordHash)
+		} else {
+			held, err = t.auth.ReplacePassword(ctx, in.User, in.PasswordHash, in.Rehash, t.now)
 		}
-		if in.Rehash != "" {
-			if _, err := t.auth.ReplacePassword(ctx, in.User, in.PasswordHash, in.Rehash, t.now); err != nil {
-				return err
-			}
+		if err != nil || !held {
+			return orCredentials(err)
 		}
 		session, token = t.newSession(in.User, in.Transport, in.Client)
 		if err := t.auth.InsertSession(ctx, session); err != nil {
@@ -101,11 +103,15 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (session *auth.Session, t
 	return session, token, err
 }
 
+// ErrPasswordChanged is the cause of a refusal because the password, or its hash,
+// is no longer the one that was compared.
+var ErrPasswordChanged = errors.New("the password was changed meanwhile")
+
 func orCredentials(err error) error {
 	if err != nil {
 		return err
 	}
-	return fault.New(fault.Unauthenticated, fault.CredentialsInvalid, "the address or the password is wrong")
+	return fault.New(fault.Unauthenticated, fault.CredentialsInvalid, "the address or the password is wrong").WithCause(ErrPasswordChanged)
 }
 
 // Reauthenticate gives the caller's session a new token, after their password was

@@ -32,7 +32,7 @@ func (s *Store) VerifyRegistration(ctx context.Context, v Verification) (*Accoun
 	var refusal error
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		account, refusal = nil, nil
-		reg, err := t.auth.LockRegistration(ctx, v.Registration, v.Proof.tokenHash(forRegistration))
+		reg, err := t.auth.LockToVerify(ctx, v.Registration, v.Proof.tokenHash(forRegistration))
 		if err != nil {
 			return err
 		}

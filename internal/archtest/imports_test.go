@@ -126,6 +126,14 @@ func TestCheck(t *testing.T) {
 		{"server/convert", in("store"), false},
 		{"server/convert", in("server/auth"), false},
 
+		{"server/pages", "net/http", true},
+		{"server/pages", in("internal/mail"), false},
+		{"server/pages", in("server/convert"), false},
+		{"server/pages", in("store"), false},
+		{"server/pages", api, false},
+		{"server/pages", "connectrpc.com/connect", false},
+		{"server/pages", bun, false},
+
 		{"server/rpc", rules, true},
 		{"server/rpc", in("internal/clock"), true},
 		{"server/rpc", in("internal/fault"), true},

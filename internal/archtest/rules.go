@@ -72,6 +72,7 @@ var table = []row{
 		may:      []string{stubs, "store/auth", "store/identity", "store/team", "store/tenant", "internal/authz", "internal/fault"},
 		never:    database,
 	},
+	{packages: []string{"server/pages"}, never: append(database, protocol...)}, // calls the API from the browser
 	{
 		packages: []string{"server/*", "server/*/**"},
 		may: []string{

@@ -292,7 +292,7 @@ func (g traces) in(ctx context.Context, tx pgx.Tx, table string) ([]string, erro
 	for _, forms := range g {
 		all = append(all, forms...)
 	}
-	rows, err := column(ctx, tx, "SELECT to_jsonb(t)::text FROM "+table+" t WHERE to_jsonb(t)::text ~* $1", strings.Join(all, "|"))
+	rows, err := column(ctx, tx, "SELECT to_jsonb(a_row)::text FROM "+table+" a_row WHERE to_jsonb(a_row)::text ~* $1", strings.Join(all, "|"))
 	if err != nil || table != "audit.events" {
 		return rows, err
 	}

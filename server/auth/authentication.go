@@ -2,11 +2,14 @@ package auth
 
 import (
 	"context"
+	"errors"
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
+	"github.com/logicspike/manager/store/auth"
 )
 
 // SignInWithPassword implements AuthenticationService.
@@ -15,21 +18,10 @@ func (m *Module) SignInWithPassword(ctx context.Context, req *authv1.SignInWithP
 	if err != nil {
 		return nil, err
 	}
-	user, hash, err := m.options.Store.Auth.PasswordHashAt(ctx, mail.Key)
-	if err != nil {
-		return nil, err
+	session, token, err := m.signIn(ctx, mail, req)
+	if errors.Is(err, store.ErrPasswordChanged) { // perhaps only hashed anew, by another sign-in
+		session, token, err = m.signIn(ctx, mail, req)
 	}
-	stale, err := m.verify(ctx, mail.Key, req.Password, hash)
-	if err != nil {
-		return nil, err
-	}
-	in := store.SignIn{User: user, PasswordHash: hash, Transport: transport(req.SessionTransport), Client: client(ctx)}
-	if stale {
-		if in.Rehash, err = m.options.Hasher.Hash(ctx, req.Password); err != nil {
-			return nil, err
-		}
-	}
-	session, token, err := m.options.Store.SignIn(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +33,24 @@ func (m *Module) SignInWithPassword(ctx context.Context, req *authv1.SignInWithP
 	return &authv1.SignInWithPasswordResponse{
 		Session: convert.Session(session, true), SessionToken: issue(ctx, session, token), Requirements: requirements(found),
 	}, nil
+}
+
+func (m *Module) signIn(ctx context.Context, mail email.Address, req *authv1.SignInWithPasswordRequest) (*auth.Session, string, error) {
+	user, hash, err := m.options.Store.Auth.PasswordHashAt(ctx, mail.Key)
+	if err != nil {
+		return nil, "", err
+	}
+	stale, err := m.verify(ctx, mail.Key, req.Password, hash)
+	if err != nil {
+		return nil, "", err
+	}
+	in := store.SignIn{User: user, PasswordHash: hash, Transport: transport(req.SessionTransport), Client: client(ctx)}
+	if stale {
+		if in.Rehash, err = m.options.Hasher.Hash(ctx, req.Password); err != nil {
+			return nil, "", err
+		}
+	}
+	return m.options.Store.SignIn(ctx, in)
 }
 
 // requirements are what an account still needs.

@@ -179,7 +179,7 @@ type content struct {
 func (s *stage) contents(t *testing.T) map[string]content {
 	t.Helper()
 	rows, err := s.SQL.Query(t.Context(), `
-		SELECT string_agg(format('SELECT %L, count(*)::int, md5(coalesce(string_agg(t::text, E''\n'' ORDER BY t::text), '''')) FROM %I.%I t',
+		SELECT string_agg(format('SELECT %L, count(*)::int, md5(coalesce(string_agg(a_row::text, E''\n'' ORDER BY a_row::text), '''')) FROM %I.%I a_row',
 		                         table_schema || '.' || table_name, table_schema, table_name), ' UNION ALL ')
 		FROM information_schema.tables
 		WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema', 'fault')
@@ -334,4 +334,3 @@ func (s saboteur) requireDone(t *testing.T, a attempt) {
 		a.check(t)
 	}
 }
-

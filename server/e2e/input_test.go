@@ -436,6 +436,16 @@ func (in *inputs) get(t *testing.T) {
 			in.check(t, verb+" "+name, send(t, req, in.world.owner.Token), "HTTP 405")
 		}
 	}
+	bomb := url.Values{
+		"connect": {"v1"}, "encoding": {"json"}, "compression": {"gzip"}, "base64": {"1"},
+		"message": {base64.RawURLEncoding.EncodeToString(gzipped(t, make([]byte, 8<<20)))},
+	}
+	path := procedureOf(in.methods["SessionService/GetSession"])
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, in.srv.URL+path+"?"+bomb.Encode(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.check(t, "a compressed bomb by GET", send(t, req, in.world.owner.Token), "resource_exhausted REQUEST_TOO_LARGE")
 	if safe == 0 || safe == len(in.methods) {
 		t.Errorf("%d of %d methods are without effect", safe, len(in.methods))
 	}

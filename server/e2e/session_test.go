@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/testkit"
 )
 
@@ -289,4 +292,39 @@ func TestAUserWithoutAWorkspaceIsToldAndCanMakeOne(t *testing.T) {
 	}
 	srv.CheckPurged(t, p.Workspace.Id)
 	signIn(t, srv, p.Email, testkit.Password)
+}
+
+// TestAHashIsMadeAnewWhenItsParametersChange also has several sign-ins do so at
+// once.
+func TestAHashIsMadeAnewWhenItsParametersChange(t *testing.T) {
+	t.Parallel()
+	before := testkit.New(t, testkit.Options{})
+	p := before.Register(t)
+	hash := func() (hash string) {
+		if err := before.SQL.QueryRow(t.Context(), "SELECT password_hash FROM auth.credentials").Scan(&hash); err != nil {
+			t.Fatal(err)
+		}
+		return hash
+	}
+	old := hash()
+	after := testkit.New(t, testkit.Options{URL: before.Database, Key: before.Key, Settings: func(s *config.Settings) { s.Argon2Memory = 128 }})
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if _, err := after.Client("").Authentication.SignInWithPassword(t.Context(), &authv1.SignInWithPasswordRequest{
+				Email: p.Email, Password: testkit.Password,
+			}); err != nil {
+				t.Errorf("SignInWithPassword: %v", err)
+			}
+		})
+	}
+	group.Wait()
+	renewed := hash()
+	if renewed == old || !strings.Contains(renewed, "m=128,") {
+		t.Errorf("the hash is %s, before %s", renewed, old)
+	}
+	signIn(t, after, p.Email, testkit.Password)
+	if hash() != renewed {
+		t.Error("a hash with the present parameters was made anew")
+	}
 }

@@ -64,13 +64,32 @@ func (r Repository) RegistrationOf(ctx context.Context, request uuid.UUID) (*Reg
 	return r.registration(ctx, "", "request_id = ?", request)
 }
 
-// LockRegistration returns a registration by its id or by its link's token,
-// locked until the transaction ends, or nil when there is none.
-func (r Repository) LockRegistration(ctx context.Context, id ids.Registration, token secret.Hash) (*Registration, error) {
-	if id.IsZero() {
-		return r.registration(ctx, "UPDATE", "token_hash = ?", token[:])
-	}
+// LockRegistration returns a registration, locked until the transaction ends, or
+// nil when there is none.
+func (r Repository) LockRegistration(ctx context.Context, id ids.Registration) (*Registration, error) {
 	return r.registration(ctx, "UPDATE", "id = ?", id)
+}
+
+// LockToVerify returns a registration by its id or by its link's token, or nil
+// when there is none. It is locked until the transaction ends, with all of its
+// address that created nothing, in one order, so that those who verify two of
+// them take turns.
+func (r Repository) LockToVerify(ctx context.Context, id ids.Registration, token secret.Hash) (*Registration, error) {
+	var rows []Registration
+	err := r.db.NewRaw(`
+		SELECT r.* FROM auth.registrations r
+		JOIN auth.registrations asked ON asked.address_key = r.address_key AND (r.user_id IS NULL OR r.id = asked.id)
+		WHERE CASE WHEN ?0::uuid IS NULL THEN asked.token_hash = ?1 ELSE asked.id = ?0 END
+		ORDER BY r.id FOR UPDATE OF r`, id, token[:]).Scan(ctx, &rows)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		if rows[i].ID == id || token.Equal(rows[i].TokenHash) {
+			return &rows[i], nil
+		}
+	}
+	return nil, nil
 }
 
 func (r Repository) registration(ctx context.Context, lock, where string, arg any) (*Registration, error) {

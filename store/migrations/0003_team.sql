@@ -21,16 +21,20 @@ FROM team.memberships m
 JOIN tenant.directory d ON d.workspace_id = m.workspace_id;
 
 -- A workspace that is not deleted has an owner: checked when a transaction
--- commits. The lock lets only one transaction at a time take an owner away, so
--- that the second one sees what the first one did.
+-- commits. Only one transaction at a time takes an owner away, and the second one
+-- sees what the first one did. The row is updated, not just locked: so a second
+-- one that still sees the database as it was before fails instead.
 CREATE FUNCTION team.require_owner() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS
 $$
 DECLARE
     workspace uuid := CASE WHEN TG_TABLE_SCHEMA = 'tenant' THEN to_jsonb(NEW) ->> 'id' ELSE to_jsonb(OLD) ->> 'workspace_id' END;
 BEGIN
-    PERFORM 1 FROM tenant.workspaces WHERE id = workspace AND delete_time IS NULL FOR NO KEY UPDATE;
-    IF FOUND AND NOT EXISTS (SELECT 1 FROM team.memberships WHERE workspace_id = workspace AND role = 'owner') THEN
+    IF TG_TABLE_SCHEMA = 'team' THEN
+        UPDATE tenant.workspaces SET version = version WHERE id = workspace;
+    END IF;
+    IF EXISTS (SELECT 1 FROM tenant.workspaces WHERE id = workspace AND delete_time IS NULL)
+       AND NOT EXISTS (SELECT 1 FROM team.memberships WHERE workspace_id = workspace AND role = 'owner') THEN
         RAISE EXCEPTION 'workspace % would have no owner', workspace
             USING ERRCODE = 'check_violation', CONSTRAINT = 'workspace_has_owner', SCHEMA = 'tenant', TABLE = 'workspaces';
     END IF;

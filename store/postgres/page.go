@@ -32,13 +32,16 @@ type Pager struct{ box *secret.Box }
 // NewPager returns a pager whose tokens every replica with the key can read.
 func NewPager(key secret.Key) *Pager { return &Pager{key.Box("page token")} }
 
+// encoding is that of tokens: strict, so that a position has one token only.
+var encoding = base64.RawURLEncoding.Strict()
+
 // Token returns the token of the page that begins after the position.
 func (p *Pager) Token(scope string, position any) string {
 	data, err := json.Marshal(position)
 	if err != nil {
 		panic(err) // never fails: positions are structs of strings
 	}
-	return base64.RawURLEncoding.EncodeToString(p.box.Seal(data, scope))
+	return encoding.EncodeToString(p.box.Seal(data, scope))
 }
 
 // Position reads the position of the page's token. It reports false for the
@@ -49,7 +52,7 @@ func (p *Pager) Position(page Page, scope string, position any) (bool, error) {
 	if page.Token == "" {
 		return false, nil
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(page.Token)
+	sealed, err := encoding.DecodeString(page.Token)
 	if err == nil {
 		var data []byte
 		if data, err = p.box.Open(sealed, scope); err == nil {

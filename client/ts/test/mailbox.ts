@@ -5,18 +5,32 @@ import { setTimeout as sleep } from "node:timers/promises";
  * digits in it. It is rejected when none comes within 10 seconds.
  */
 export async function codeMailedTo(serverUrl: string, address: string): Promise<string> {
+  return findMailedTo(serverUrl, address, /\b[0-9]{6}\b/);
+}
+
+/**
+ * Waits for a mail to an address with a link to a page of the server, for example
+ * `/reset-password`, and returns the link of the newest one. It is rejected when none
+ * comes within 10 seconds.
+ */
+export async function linkMailedTo(serverUrl: string, address: string, page: string): Promise<string> {
+  return findMailedTo(serverUrl, address, new RegExp(`^${serverUrl}${page}#token=\\S+$`, "m"));
+}
+
+async function findMailedTo(serverUrl: string, address: string, pattern: RegExp): Promise<string> {
   for (const deadline = Date.now() + 10_000; Date.now() < deadline; await sleep(25)) {
     const answer = await fetch(`${serverUrl}/mailbox/messages?to=${encodeURIComponent(address)}`);
     if (!answer.ok) {
       throw new Error(`the mailbox answers ${answer.status}: ${await answer.text()}`);
     }
-    const [newest] = (await answer.json()) as { text: string }[];
-    const code = newest?.text.match(/\b[0-9]{6}\b/);
-    if (code) {
-      return code[0];
+    for (const { text } of (await answer.json()) as { text: string }[]) {
+      const found = text.match(pattern);
+      if (found) {
+        return found[0];
+      }
     }
   }
-  throw new Error(`no mail with a code came to ${address}`);
+  throw new Error(`no mail with ${pattern} came to ${address}`);
 }
 
 /** Returns a mail address that no other test uses. */

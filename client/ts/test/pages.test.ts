@@ -1,0 +1,415 @@
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { createManager, isReason, type Manager } from "@logicspike/manager";
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { startChromium } from "./chromium.js";
+import { codeMailedTo, linkMailedTo, newAddress } from "./mailbox.js";
+import { outputFolder } from "./paths.js";
+import { startServer, type Server } from "./server.js";
+
+const password = "maple-lantern-quartz";
+const newPassword = "walnut-harbour-violin";
+const voidLink = "This link no longer works";
+
+const schemes = [
+  { name: "light", colorScheme: "light", width: 1000, height: 760 },
+  { name: "dark", colorScheme: "dark", width: 1000, height: 760 },
+  { name: "phone", colorScheme: "light", width: 320, height: 640 },
+] as const;
+
+describe("the pages that mails link to", () => {
+  let server: Server;
+  let browser: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  let complaints: string[]; // of the browser, about the pages
+  let calls: string[]; // of the API, by the page
+
+  before(async () => {
+    mkdirSync(join(outputFolder, "pages"), { recursive: true });
+    browser = await startChromium();
+    server = await startServer("pages");
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  beforeEach(async () => {
+    context = await browser.newContext();
+    page = await context.newPage();
+    complaints = [];
+    calls = [];
+    page.on("pageerror", (error) => complaints.push(`${error}`));
+    page.on("console", (entry) => {
+      // The browser notes each answer that is an error of the API. Nothing else may be there.
+      if (!/^Failed to load resource: the server responded with a status of 4\d\d /.test(entry.text())) {
+        complaints.push(`${entry.type()}: ${entry.text()}`);
+      }
+    });
+    page.on("request", (request) => {
+      const { origin, pathname } = new URL(request.url());
+      if (origin !== server.url) {
+        complaints.push(`a request to ${origin}`);
+      }
+      if (request.method() !== "GET") {
+        calls.push(pathname.replace(/.*\//, ""));
+      }
+    });
+  });
+  afterEach(async () => {
+    await context.close();
+    assert.deepEqual(complaints, []);
+  });
+
+  it("complete a registration, and not before the button is pressed", async () => {
+    const email = newAddress();
+    await register(email);
+    const link = await linkMailedTo(server.url, email, "/verify-registration");
+
+    await open(link);
+    await page.getByRole("button", { name: "Confirm registration" }).waitFor();
+    await pictures("verify");
+    await page.reload(); // without the token, which is gone
+    await shows("Open the link in the mail");
+    assert.deepEqual(calls, []);
+    assert.ok(!(await canSignIn(email, password)), "opening the page has completed the registration");
+
+    await open(link);
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    await shows("Welcome");
+    await says(email);
+    await says("“Analytical Engines”");
+    await pictures("verify-done");
+    assert.deepEqual(calls, ["VerifyRegistration"]);
+    assert.ok(await canSignIn(email, password));
+    assert.deepEqual(await getMe(), email);
+    const [cookie, ...more] = await context.cookies();
+    assert.deepEqual([cookie?.name, cookie?.httpOnly, more.length], ["__Host-manager_session", true, 0]);
+
+    await open(link);
+    await press("Confirm registration");
+    await shows(voidLink);
+    await says("If you have confirmed before, go to the application and sign in.");
+    await pictures("verify-void");
+    assert.deepEqual(await getMe(), email); // the session is as it was
+  });
+
+  it("complete a registration once when the first answer is lost", async () => {
+    const email = newAddress();
+    await register(email);
+    await open(await linkMailedTo(server.url, email, "/verify-registration"));
+    await page.route("**/VerifyRegistration", async (route) => {
+      await route.fetch();
+      await route.abort();
+    });
+    await press("Confirm registration");
+    await says("The server could not be reached.");
+    assert.deepEqual(complaints.splice(0), ["error: Failed to load resource: net::ERR_FAILED"]);
+    assert.ok(await canSignIn(email, password));
+    await pictures("verify-network");
+
+    await page.unroute("**/VerifyRegistration");
+    await press("Try again");
+    await shows("Welcome");
+    assert.deepEqual(await getMe(), email);
+  });
+
+  it("set a new password, which must be a good one", async () => {
+    const { manager, email } = await newAccount();
+    await manager.passwords.requestPasswordReset({ email });
+    const link = await linkMailedTo(server.url, email, "/reset-password");
+
+    await open(link);
+    const field = page.getByLabel("New password", { exact: true });
+    await press("Set new password");
+    await refuses("New password", "Enter a new password.");
+    await field.fill("short");
+    await press("Set new password");
+    await refuses("New password", "The password is not accepted: must have 12 to 128 characters.");
+    await field.fill("password1234");
+    await press("Show password");
+    assert.equal(await field.getAttribute("type"), "text");
+    await press("Set new password");
+    await refuses("New password", "This password is too easily guessed. Choose another one.");
+    assert.equal(await field.getAttribute("type"), "password");
+    await pictures("reset-common");
+    await field.fill("x".repeat(2000));
+    await press("Set new password");
+    await refuses("New password", /^The password is not accepted: /);
+    assert.ok(await canSignIn(email, password));
+
+    await field.fill(newPassword);
+    await page.keyboard.press("Enter");
+    await shows("Your password is changed");
+    await says("You can sign in with it now.");
+    await pictures("reset-done");
+    assert.ok(await canSignIn(email, newPassword));
+    assert.ok(!(await canSignIn(email, password)));
+    assert.equal(await field.inputValue(), "");
+    assert.deepEqual(await context.cookies(), []);
+
+    await open(link);
+    await field.fill("another-good-one-91");
+    await press("Set new password");
+    await shows(voidLink);
+    assert.ok(await canSignIn(email, newPassword));
+  });
+
+  it("give an account its new address, with a sign-in on the way", async () => {
+    const { manager, email } = await newAccount();
+    const newEmail = newAddress();
+    await manager.users.requestEmailChange({ newEmail });
+    const link = await linkMailedTo(server.url, newEmail, "/confirm-email");
+
+    await open(link);
+    await press("Confirm new address");
+    await says("Sign in to go on");
+    await pictures("confirm-sign-in");
+    await press("Sign in and confirm");
+    await refuses("Password", "Enter your password.");
+    await refuses("Present e-mail address", "Enter your e-mail address.");
+    await page.getByLabel("Present e-mail address").fill(email);
+    await page.getByLabel("Password", { exact: true }).fill("not the password");
+    await press("Sign in and confirm");
+    await says("The address or the password is wrong.");
+    await page.getByLabel("Password", { exact: true }).fill(password);
+    await press("Sign in and confirm");
+    await shows("Your address is changed");
+    await says(newEmail);
+    await pictures("confirm-done");
+    assert.deepEqual(calls, [
+      "ConfirmEmailChange",
+      "SignInWithPassword",
+      "SignInWithPassword",
+      "ConfirmEmailChange",
+    ]);
+    assert.deepEqual(await getMe(), newEmail);
+    assert.ok(await canSignIn(newEmail, password));
+    assert.ok(!(await canSignIn(email, password)));
+
+    await open(link);
+    await press("Confirm new address");
+    await shows("This link does not work");
+  });
+
+  it("give an account its new address at once to who is signed in, and not to somebody else's", async () => {
+    const { manager, email } = await newAccount();
+    const somebody = await newAccount();
+    await signIn(somebody.email);
+    const newEmail = newAddress();
+    await manager.users.requestEmailChange({ newEmail });
+
+    await open(await linkMailedTo(server.url, newEmail, "/confirm-email"));
+    await press("Confirm new address");
+    await shows("This link does not work");
+    await pictures("confirm-void");
+    assert.deepEqual(await getMe(), somebody.email);
+
+    await signIn(email); // as in another tab
+    await press("Sign in with another account");
+    await shows("Confirm your new e-mail address");
+    await page.getByLabel("Present e-mail address").fill(email);
+    await page.getByLabel("Password", { exact: true }).fill(password);
+    await press("Sign in and confirm");
+    await shows("Your address is changed");
+    assert.deepEqual(await getMe(), newEmail);
+
+    const next = newAddress();
+    await manager.users.requestEmailChange({ newEmail: next });
+    await open(await linkMailedTo(server.url, next, "/confirm-email"));
+    await press("Confirm new address");
+    await shows("Your address is changed");
+    assert.deepEqual(await getMe(), next);
+  });
+
+  it("say how long to wait after too many tries", async () => {
+    const email = newAddress();
+    for (let i = 0; i < 10; i++) {
+      assert.ok(!(await canSignIn(email, "a wrong password")));
+    }
+    await open(`${server.url}/confirm-email#token=lsme_unknown`);
+    await press("Confirm new address");
+    await page.getByLabel("Present e-mail address").fill(email);
+    await page.getByLabel("Password", { exact: true }).fill(password);
+    await press("Sign in and confirm");
+    await says(/^That was tried too often\. Try again in [0-9]+ (second|minute)s?\.$/);
+    await pictures("confirm-limited");
+  });
+
+  it("say what is wrong with a link that is broken, and what to do without one", async () => {
+    for (const [path, button] of [
+      ["/verify-registration", "Confirm registration"],
+      ["/reset-password", "Set new password"],
+    ] as const) {
+      for (const token of ["unknown", "x".repeat(500), "<b>%00"]) {
+        await open(`${server.url}${path}#token=${encodeURIComponent(token)}`);
+        if (path === "/reset-password") {
+          await page.getByLabel("New password", { exact: true }).fill(newPassword);
+        }
+        await press(button);
+        await shows(voidLink);
+      }
+    }
+    calls = [];
+    for (const path of ["/verify-registration", "/reset-password", "/confirm-email"]) {
+      for (const rest of ["", "#", "#token=", "?token=in-the-query"]) {
+        await page.goto("about:blank");
+        await page.goto(server.url + path + rest);
+        await shows("Open the link in the mail");
+        assert.equal(await page.getByRole("button").count(), 0);
+      }
+    }
+    await pictures("no-token");
+    assert.deepEqual(calls, []);
+  });
+
+  it("make ids of requests where a page did not come by https", async () => {
+    const email = newAddress();
+    await register(email);
+    await page.addInitScript(() => Object.defineProperty(crypto, "randomUUID", { value: undefined }));
+    await open(await linkMailedTo(server.url, email, "/verify-registration"));
+    const sent = page.waitForRequest("**/VerifyRegistration");
+    await press("Confirm registration");
+    await shows("Welcome");
+    assert.match((await sent).postDataJSON().requestId, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  });
+
+  it("say at the root what this server is", async () => {
+    await page.goto(server.url);
+    await shows("Accounts server");
+    await pictures("index");
+    for (const [name, path] of [["Health", "/healthz"], ["Readiness", "/readyz"], ["Mailbox", "/mailbox/"]] as const) {
+      assert.equal(await page.getByRole("link", { name }).getAttribute("href"), path);
+      assert.equal((await fetch(server.url + path)).status, 200);
+    }
+  });
+
+  it("say that they need JavaScript", async () => {
+    const without = await browser.newContext({ javaScriptEnabled: false });
+    const plain = await without.newPage();
+    await plain.goto(`${server.url}/reset-password#token=unknown`);
+    await plain.getByText("This page needs JavaScript.").waitFor();
+    assert.equal(await plain.getByRole("button").count(), 0);
+    await without.close();
+  });
+
+  async function register(email: string): Promise<string> {
+    const { registration } = await createManager({ baseUrl: server.url }).registration.register({
+      email,
+      password,
+      workspaceName: "Analytical Engines",
+    });
+    return registration!.id;
+  }
+
+  /** Makes an account by the API, and a client that is signed in to it. */
+  async function newAccount(): Promise<{ manager: Manager; email: string }> {
+    const email = newAddress();
+    const registrationId = await register(email);
+    let token: string | undefined;
+    const manager = createManager({ baseUrl: server.url, sessionToken: () => token });
+    const { account } = await manager.registration.verifyRegistration({
+      registrationId,
+      code: await codeMailedTo(server.url, email),
+    });
+    token = account!.sessionToken;
+    return { manager, email };
+  }
+
+  async function canSignIn(email: string, password: string): Promise<boolean> {
+    return createManager({ baseUrl: server.url })
+      .authentication.signInWithPassword({ email, password })
+      .then(
+        () => true,
+        (error) => {
+          assert.ok(isReason(error, "CREDENTIALS_INVALID"), `${error}`);
+          return false;
+        },
+      );
+  }
+
+  /** Signs the browser in, beside the page. */
+  async function signIn(email: string): Promise<void> {
+    await callWithCookie("auth.v1.AuthenticationService/SignInWithPassword", {
+      email,
+      password,
+      sessionTransport: "SESSION_TRANSPORT_COOKIE",
+    });
+  }
+
+  /** Returns the address of the account that the browser is signed in to. */
+  async function getMe(): Promise<string> {
+    return (await callWithCookie("identity.v1.UserService/GetMe", {})).user.email;
+  }
+
+  async function callWithCookie(method: string, data: object) {
+    const { name, value } = (await context.cookies())[0] ?? { name: "none", value: "" };
+    const answer = await fetch(`${server.url}/logicspike.${method}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Origin: server.url, Cookie: `${name}=${value}` },
+      body: JSON.stringify(data),
+    });
+    assert.equal(answer.status, 200, await answer.clone().text());
+    const set = answer.headers.get("Set-Cookie")?.match(/^(.*?)=(.*?);/);
+    if (set) {
+      await context.addCookies([{ name: set[1]!, value: set[2]!, url: server.url.replace("http:", "https:"), secure: true }]);
+    }
+    return answer.json();
+  }
+
+  /** Opens a link as from a mail, and sees to it that its token is nowhere to be seen. */
+  async function open(link: string): Promise<void> {
+    await page.goto(link);
+    await page.waitForURL(link.replace(/#.*/, ""));
+    await page.locator("main button:visible").first().waitFor();
+    const token = decodeURIComponent(link.replace(/.*#token=/, ""));
+    const seen = await page.evaluate(() => [
+      location.href,
+      document.documentElement.outerHTML,
+      JSON.stringify([history.state, { ...localStorage }, { ...sessionStorage }, document.cookie]),
+    ]);
+    assert.ok(!seen.some((text) => text.includes(token)), `${seen}`);
+  }
+
+  async function press(name: string): Promise<void> {
+    await page.getByRole("button", { name, exact: true }).click();
+  }
+
+  /** Waits until the page has this heading and title. */
+  async function shows(heading: string): Promise<void> {
+    await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor({ timeout: 10_000 });
+    assert.equal(await page.title(), `${heading} · LogicSpike Manager`);
+  }
+
+  /** Waits until the page says this, with the focus on what it says. */
+  async function says(text: string | RegExp): Promise<void> {
+    await page.getByRole("status").filter({ hasText: text }).waitFor({ timeout: 10_000 });
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "message");
+  }
+
+  /** Waits until the page says this at a field. */
+  async function refuses(label: string, text: string | RegExp): Promise<void> {
+    const field = page.getByLabel(label, { exact: true });
+    await page.locator(".error").filter({ hasText: text }).waitFor({ timeout: 10_000 });
+    const described = (await field.getAttribute("aria-describedby"))!.split(" ").at(-1);
+    assert.match((await page.locator(`#${described}`).textContent())!, text instanceof RegExp ? text : new RegExp(`^${text}$`));
+    assert.equal(await field.getAttribute("aria-invalid"), "true");
+    assert.match(await page.evaluate(() => document.activeElement!.id), /^(email|password)$/);
+  }
+
+  /** Takes pictures for people, and sees to it that nothing stands out of a narrow window. */
+  async function pictures(name: string): Promise<void> {
+    for (const { name: scheme, colorScheme, width, height } of schemes) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height });
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width, `${name} is wider than ${width}`);
+      await page.screenshot({ path: join(outputFolder, "pages", `${name}-${scheme}.png`), fullPage: true });
+    }
+    await page.emulateMedia({ colorScheme: null });
+    await page.setViewportSize({ width: 1000, height: 760 });
+  }
+});
