@@ -8,13 +8,11 @@ import (
 	"time"
 )
 
-// rounds is how often each side is measured.
-const rounds = 5
-
 // inTurns measures several sides one after the other, round by round, each as a
 // rate. It returns the medians of the rates, and of each side's ratio to the
-// last one in the same round.
-func inTurns(b *testing.B, sides ...func() float64) (rates, ratios []float64) {
+// last one in the same round: many short rounds, so that what else the machine
+// does is the same for both.
+func inTurns(b *testing.B, rounds int, sides ...func() float64) (rates, ratios []float64) {
 	b.Helper()
 	all := make([][]float64, len(sides))
 	for range rounds {
@@ -62,8 +60,13 @@ func steadily(b *testing.B, callers int, duration time.Duration, do func(caller 
 	}
 	time.Sleep(duration / 5)
 	began, before := time.Now(), count.Load()
+	s0, p0 := cpu()
 	time.Sleep(duration)
 	done, took := count.Load()-before, time.Since(began)
+	s1, p1 := cpu()
+	if n := float64(count.Load() - before); n > 0 {
+		println(int(n), "calls; self us", int((s1-s0)/n), "postgres us", int((p1-p0)/n))
+	}
 	stop.Store(true)
 	all.Wait()
 	if b.Failed() {

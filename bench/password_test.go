@@ -16,7 +16,10 @@ import (
 // who waits.
 const hashCallers = 16
 
-const hashDuration = 2 * time.Second
+const (
+	hashRounds   = 11
+	hashDuration = time.Second
+)
 
 // BenchmarkSignIn compares sign-ins with password checks that nothing surrounds.
 func BenchmarkSignIn(b *testing.B) {
@@ -49,7 +52,7 @@ func BenchmarkRegister(b *testing.B) {
 func (p *product) compareHashes(b *testing.B, name string, call func(caller int) error) {
 	params := p.params()
 	for b.Loop() {
-		rates, ratios := inTurns(b,
+		rates, ratios := inTurns(b, hashRounds,
 			func() float64 { return steadily(b, hashCallers, hashDuration, call) },
 			func() float64 {
 				return steadily(b, p.settings.HashLimit(), hashDuration, func(int) error {

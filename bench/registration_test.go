@@ -25,7 +25,8 @@ const (
 	// accountConnections are as many as the product has by default.
 	accountConnections = 20
 	// accountTimes is how many accounts each of them creates in a turn.
-	accountTimes = 100
+	accountTimes  = 25
+	accountRounds = 11
 
 	// firstNumber is the number of the first registration. All have twelve digits,
 	// and are the end of an id.
@@ -54,7 +55,7 @@ func BenchmarkRegistrationTransaction(b *testing.B) {
 	s := open(b, server.url, key)
 	for b.Loop() {
 		const each = accountConnections * accountTimes
-		rates, ratios := inTurns(b,
+		rates, ratios := inTurns(b, accountRounds,
 			func() float64 {
 				first := r.prepare(b, each, true)
 				return r.counted(b, each, func() float64 { return verify(b, s, first) })

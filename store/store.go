@@ -16,6 +16,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverdatabasesql"
@@ -133,14 +134,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // checkKey makes sure that all who use the database share one key: what one of
 // them seals the others must open.
 func (s *Store) checkKey(ctx context.Context) error {
+	// Two statements: one alone would not see what it has waited for.
+	if _, err := s.db.Bun.NewRaw("INSERT INTO manager.facts (name, value) VALUES ('key fingerprint', ?) ON CONFLICT DO NOTHING",
+		s.options.Key.Fingerprint()).Exec(ctx); err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
 	var stored []byte
-	err := s.db.Bun.NewRaw(`
-		WITH mine AS (
-			INSERT INTO manager.facts (name, value) VALUES ('key fingerprint', ?) ON CONFLICT DO NOTHING RETURNING value
-		)
-		SELECT value FROM mine UNION ALL SELECT value FROM manager.facts WHERE name = 'key fingerprint' LIMIT 1`,
-		s.options.Key.Fingerprint()).Scan(ctx, &stored)
-	if err != nil {
+	if err := s.db.Bun.NewRaw("SELECT value FROM manager.facts WHERE name = 'key fingerprint'").Scan(ctx, &stored); err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
 	if subtle.ConstantTimeCompare(stored, s.options.Key.Fingerprint()) != 1 {
@@ -165,9 +165,7 @@ func (s *Store) Pool() *pgxpool.Stat { return s.db.Pool.Stat() }
 // call it at once, and one that dies half-way leaves nothing in the next one's
 // way.
 func Migrate(ctx context.Context, url string) error {
-	return postgres.Migrate(ctx, url, migrations.Files, func(ctx context.Context) error {
-		return migrateJobs(ctx, url)
-	})
+	return postgres.Migrate(ctx, url, migrations.Files, migrateJobs)
 }
 
 // MigrationStatus lists the migrations in their order.
@@ -175,24 +173,26 @@ func MigrationStatus(ctx context.Context, url string) ([]postgres.Migration, err
 	return postgres.MigrationStatus(ctx, url, migrations.Files)
 }
 
-// migrateJobs brings the job queue's own tables up to date.
-func migrateJobs(ctx context.Context, url string) error {
-	pool, err := pgxpool.New(ctx, url)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+JobSchema); err != nil {
+// migrateJobs brings the job queue's own tables up to date, each step in a
+// transaction with its record.
+func migrateJobs(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+JobSchema); err != nil {
 		return fmt.Errorf("schema of the job queue: %w", err)
 	}
-	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{
+	migrator, err := rivermigrate.New(riverpgxv5.New(nil), &rivermigrate.Config{
 		Schema: JobSchema, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
 	}
-	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return fmt.Errorf("migrate the job queue: %w", err)
+	for pending := true; pending; {
+		if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			step, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{MaxSteps: 1})
+			pending = err == nil && len(step.Versions) > 0
+			return err
+		}); err != nil {
+			return fmt.Errorf("migrate the job queue: %w", err)
+		}
 	}
 	return nil
 }

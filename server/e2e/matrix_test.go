@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/logicspike/manager/client"
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
@@ -482,13 +483,16 @@ func quick(t *testing.T) *testkit.Server {
 func newPerson(t testing.TB, srv *testkit.Server) *testkit.Person {
 	t.Helper()
 	email := testkit.NewEmail()
-	res, err := srv.Client("").Registration.Register(t.Context(), &authv1.RegisterRequest{
+	c := srv.Client("", client.WithHTTPClient(http.DefaultClient))
+	res, err := c.Registration.Register(t.Context(), &authv1.RegisterRequest{
 		Email: email, Password: testkit.Password, WorkspaceName: "Acme",
 	})
 	if err != nil {
 		t.Fatalf("Register: %v", err)
 	}
-	return srv.Person(email, res.Account)
+	p := srv.Person(email, res.Account)
+	p.Client = c.As(p.Token)
+	return p
 }
 
 // queued returns the newest mail to an address that waits to be sent, on a server
@@ -502,8 +506,8 @@ func queued(t testing.TB, srv *testkit.Server, address string) mail.Message {
 	return all[0]
 }
 
-// allQueued returns the mails to an address that wait to be sent, the newest
-// first, as they would be sent now.
+// allQueued returns the mails to an address, or to any for "", that wait to be
+// sent, the newest first, as they would be sent now.
 func allQueued(t testing.TB, srv *testkit.Server, address string) []mail.Message {
 	t.Helper()
 	rows, err := srv.SQL.Query(t.Context(), "SELECT args FROM river.river_job WHERE kind = 'mail' ORDER BY id DESC")
@@ -525,7 +529,7 @@ func allQueued(t testing.TB, srv *testkit.Server, address string) []mail.Message
 		if err != nil {
 			t.Fatal(err)
 		}
-		if message != nil && strings.EqualFold(message.To, address) {
+		if message != nil && (address == "" || strings.EqualFold(message.To, address)) {
 			list = append(list, *message)
 		}
 	}

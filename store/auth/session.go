@@ -148,10 +148,12 @@ func (f Sessions) Find(ctx context.Context, token secret.Hash, transport authz.T
 	var s authz.Session
 	var id, user pgUUID
 	var via string
+	// Not EXISTS: without fresh statistics PostgreSQL would look that up in a table
+	// of all memberships, which it makes in each call.
 	err := f.pool.QueryRow(ctx, `
 		SELECT s.id, s.user_id, s.transport, s.create_time, s.auth_time, s.last_use_time, s.idle_expire_time, s.expire_time,
 		       s.client_address, s.user_agent, p.email_verified,
-		       EXISTS (SELECT 1 FROM team.roster r WHERE r.user_id = s.user_id AND r.live)
+		       coalesce((SELECT true FROM team.roster r WHERE r.user_id = s.user_id AND r.live LIMIT 1), false)
 		FROM auth.sessions s
 		JOIN identity.profiles p ON p.user_id = s.user_id
 		WHERE s.token_hash = $1 AND s.transport = $2 AND s.idle_expire_time > $3`,

@@ -17,7 +17,7 @@ onSubmit(confirm, async () => {
     finish("good", "Your address is changed", [
       "The address of your account is now ",
       quote(user.email),
-      ". Use it when you sign in the next time.",
+      ". Use it the next time you sign in.",
     ]);
   } catch (failure) {
     if (failure.code === "unauthenticated") {
@@ -77,6 +77,6 @@ function askToSignIn() {
   if (signedInHere) {
     tell("bad", "You signed in, but this browser did not keep it. Allow cookies for this site, and open it by https.");
   } else {
-    tell("info", "Sign in to go on, with the address that your account has had so far.");
+    tell("info", "Sign in to go on. Use the address that your account has had so far.");
   }
 }
