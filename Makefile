@@ -43,7 +43,7 @@ test: build $(npm_tools) chromium ## run all tests: vet, TypeScript, Go (TESTFLA
 
 .PHONY: bench
 bench: ## measure speed, as ratios against what bounds it (BENCH='name')
-	go test -run '^$$' -bench '$(BENCH)' -timeout 30m ./...
+	@go test -run '^$$' -bench '$(BENCH)' -timeout 30m ./bench
 
 .PHONY: generate
 generate: $(npm_tools) $(proto_deps) ## write gen/ from proto/
@@ -78,7 +78,7 @@ clean: ## remove what was built (the data folder stays)
 
 # Parts of the above.
 
-go_folders = $(wildcard client cmd internal server store)
+go_folders = $(wildcard bench client cmd internal server store)
 
 .PHONY: check-generated
 check-generated: generate

@@ -2,5 +2,5 @@
 // bounds it: absolute times mean little. `make bench` runs it.
 //
 // Both sides of a ratio are measured in turns in one run, on the same machine
-// under the same load, and a ratio is the median of the turns' ratios.
+// under the same load; what is printed is the turn with the median ratio.
 package bench

@@ -25,12 +25,10 @@ func TestMain(m *testing.M) {
 
 // result is a line of the table: what was measured and what bounds it.
 type result struct {
-	name     string
-	measured float64
-	limit    float64
-	unit     string
-	what     string // the limit is
-	ratio    float64
+	name string
+	turn
+	unit string
+	what string // the limit is; "" when it is a number that was agreed upon
 	// least is the ratio that is required; or, with most, the greatest. Both 0:
 	// none.
 	least, most float64
@@ -43,16 +41,16 @@ func report(b *testing.B, r result) {
 	b.ReportMetric(0, "ns/op") // not shown
 	b.ReportMetric(r.measured, r.unit)
 	b.ReportMetric(r.limit, "limit-"+r.unit)
-	b.ReportMetric(r.ratio, "ratio")
+	b.ReportMetric(r.ratio(), "ratio-"+r.unit)
 	table = append(table, r)
 }
 
 func (r result) required() (text, verdict string) {
 	switch {
 	case r.least > 0:
-		return fmt.Sprintf(">= %.0f %%", 100*r.least), verdictOf(r.ratio >= r.least)
+		return fmt.Sprintf(">= %.0f %%", 100*r.least), verdictOf(r.ratio() >= r.least)
 	case r.most > 0:
-		return fmt.Sprintf("<= %.0f %%", 100*r.most), verdictOf(r.ratio <= r.most)
+		return fmt.Sprintf("<= %.0f %%", 100*r.most), verdictOf(r.ratio() <= r.most)
 	}
 	return "", ""
 }
@@ -69,8 +67,12 @@ func print(w io.Writer) error {
 	fmt.Fprintln(t, "\tmeasured\tlimit\tratio\trequired\t")
 	for _, r := range table {
 		required, verdict := r.required()
-		fmt.Fprintf(t, "%s\t%s %s\t%s %s: %s\t%.0f %%\t%s\t%s\n",
-			r.name, number(r.measured), r.unit, number(r.limit), r.unit, r.what, 100*r.ratio, required, verdict)
+		limit := number(r.limit) + " " + r.unit
+		if r.what != "" {
+			limit += " (" + r.what + ")"
+		}
+		fmt.Fprintf(t, "%s\t%s %s\t%s\t%.0f %%\t%s\t%s\n",
+			r.name, number(r.measured), r.unit, limit, 100*r.ratio(), required, verdict)
 	}
 	return t.Flush()
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -8,35 +9,37 @@ import (
 	"time"
 )
 
-// inTurns measures several sides one after the other, round by round, each as a
-// rate. It returns the medians of the rates, and of each side's ratio to the
-// last one in the same round: many short rounds, so that what else the machine
-// does is the same for both.
-func inTurns(b *testing.B, rounds int, sides ...func() float64) (rates, ratios []float64) {
-	b.Helper()
-	all := make([][]float64, len(sides))
+// turn is what two sides did in the same round.
+type turn struct{ measured, limit float64 }
+
+func (t turn) ratio() float64 { return t.measured / t.limit }
+
+// inTurns measures several sides as rates, one after the other, round by round:
+// many short rounds, so that what else the machine does is the same for all. It
+// returns, for each side but the last one, which is the limit, the round whose
+// ratio is the median.
+func inTurns(rounds int, sides ...func() float64) []turn {
+	last := len(sides) - 1
+	turns := make([][]turn, last)
 	for range rounds {
+		rates := make([]float64, len(sides))
 		for i, side := range sides {
-			all[i] = append(all[i], side())
+			rates[i] = side()
+		}
+		for i, rate := range rates[:last] {
+			turns[i] = append(turns[i], turn{rate, rates[last]})
 		}
 	}
-	last := all[len(sides)-1]
-	for _, side := range all {
-		var to []float64
-		for i := range side {
-			to = append(to, side[i]/last[i])
-		}
-		ratios = append(ratios, median(to))
+	medians := make([]turn, last)
+	for i, list := range turns {
+		slices.SortFunc(list, func(a, b turn) int { return cmp.Compare(a.ratio(), b.ratio()) })
+		medians[i] = list[len(list)/2]
 	}
-	for _, side := range all {
-		rates = append(rates, median(side))
-	}
-	return rates, ratios
+	return medians
 }
 
 func median(list []float64) float64 {
-	list = slices.Sorted(slices.Values(list))
-	return list[len(list)/2]
+	return slices.Sorted(slices.Values(list))[len(list)/2]
 }
 
 // steadily has several callers do something over and over, and returns how often
@@ -60,13 +63,8 @@ func steadily(b *testing.B, callers int, duration time.Duration, do func(caller 
 	}
 	time.Sleep(duration / 5)
 	began, before := time.Now(), count.Load()
-	s0, p0 := cpu()
 	time.Sleep(duration)
 	done, took := count.Load()-before, time.Since(began)
-	s1, p1 := cpu()
-	if n := float64(count.Load() - before); n > 0 {
-		println(int(n), "calls; self us", int((s1-s0)/n), "postgres us", int((p1-p0)/n))
-	}
 	stop.Store(true)
 	all.Wait()
 	if b.Failed() {

@@ -46,7 +46,6 @@ type product struct {
 func start(b *testing.B, beside http.Handler) *product {
 	b.Helper()
 	p := &product{settings: config.Defaults(), log: logger(b)}
-	if v := os.Getenv("POOL"); v != "" { fmt.Sscan(v, &p.settings.DatabaseMaxConnections) }
 	p.settings.PublicRate, p.settings.PublicBurst = 1_000_000, 1_000_000
 	p.settings.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 

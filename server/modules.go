@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -12,7 +13,9 @@ import (
 	"github.com/logicspike/manager/gen/go/logicspike/identity/v1/identityv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/team/v1/teamv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/tenant/v1/tenantv1connect"
+	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/clock"
+	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/server/audit"
 	"github.com/logicspike/manager/server/auth"
 	"github.com/logicspike/manager/server/auth/password"
@@ -48,6 +51,7 @@ func Modules(o ModuleOptions) []Service {
 		}
 		return store.PerWindow(n, window)
 	}
+	mails := mailLimiter{throttle: o.Store.Throttle, site: limit(6, time.Hour), all: limit(20, time.Hour)}
 	a := auth.New(auth.Options{
 		Store:            o.Store,
 		Hasher:           o.Hasher,
@@ -57,10 +61,11 @@ func Modules(o ModuleOptions) []Service {
 		// NIST SP 800-63B-4, 3.2.2: no more than 100 in a row. A single network
 		// stays below by its own limit (at most 50 an hour by default).
 		AccountFailures: limit(100, time.Hour),
-		Mails:           limit(5, time.Hour),
-		AddressMails:    limit(20, time.Hour),
+		LimitMail:       mails.take,
 	})
-	i := identity.New(identity.Options{Store: o.Store, Mails: limit(10, time.Hour), ClearCookie: auth.ClearCookie})
+	i := identity.New(identity.Options{
+		Store: o.Store, Mails: limit(10, time.Hour), LimitMail: mails.take, ClearCookie: auth.ClearCookie,
+	})
 	t := tenant.New(tenant.Options{Store: o.Store, Clock: o.Clock, Create: limit(20, time.Hour)})
 	m, e := team.New(o.Store), audit.New(o.Store)
 	return []Service{
@@ -102,4 +107,25 @@ type NetworkLimiter struct {
 // Errors: fault RATE_LIMITED.
 func (l NetworkLimiter) Take(ctx context.Context, network string) error {
 	return l.Store.Throttle.Take(ctx, "public "+network, l.Limit)
+}
+
+// mailLimiter limits the mails to one address that anybody can cause: from one
+// site, and from everywhere.
+type mailLimiter struct {
+	throttle  store.Throttle
+	site, all store.Limit
+}
+
+// take counts one mail.
+//
+// Errors: fault RATE_LIMITED.
+func (l mailLimiter) take(ctx context.Context, a email.Address) error {
+	site := "mail " + a.Key + " " + authz.ClientFrom(ctx).Site()
+	if err := l.throttle.Take(ctx, site, l.site); err != nil {
+		return err
+	}
+	if err := l.throttle.Take(ctx, "mail "+a.Key, l.all); err != nil {
+		return errors.Join(err, l.throttle.Return(ctx, site, l.site))
+	}
+	return nil
 }

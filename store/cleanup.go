@@ -6,8 +6,18 @@ import (
 )
 
 // DeleteExpired removes what can no longer be used: ended sessions, and
-// registrations, resets, changes and counters whose time is over.
+// registrations, resets, changes and counters whose time is over. Each kind is a
+// transaction of its own, so that one which fails does not keep the others.
 func (s *Store) DeleteExpired(ctx context.Context) error {
-	now := s.options.Clock.Now()
-	return errors.Join(s.constraints.Fault(s.Auth.DeleteExpired(ctx, now)), s.constraints.Fault(s.Identity.DeleteExpired(ctx, now)))
+	var failures []error
+	for _, remove := range []func(context.Context, *tx) error{
+		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredSessions(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredRegistrations(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredPasswordResets(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredThrottles(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.identity.DeleteExpired(ctx, t.now) },
+	} {
+		failures = append(failures, s.write(ctx, remove))
+	}
+	return errors.Join(failures...)
 }

@@ -84,6 +84,9 @@ func (s *Store) DeleteUser(ctx context.Context, user ids.User, etag string, reso
 			return err
 		}
 		u, err := t.identity.User(ctx, user)
+		if fault.Has(err, fault.Missing) {
+			return errGone()
+		}
 		if err != nil {
 			return err
 		}

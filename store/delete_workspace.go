@@ -231,6 +231,10 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 	if err != nil {
 		return Purged{}, err
 	}
+	users, err := t.lockSoleMembers(ctx, id)
+	if err != nil {
+		return Purged{}, err
+	}
 	if etag != "" {
 		deletion, err := t.team.Deletion(ctx, id)
 		if err != nil {
@@ -239,10 +243,6 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 		if deletion.ETag != etag {
 			return Purged{}, errETag()
 		}
-	}
-	users, err := t.lockSoleMembers(ctx, id)
-	if err != nil {
-		return Purged{}, err
 	}
 	if !w.Deleted() {
 		if err := t.mailOwners(ctx, w); err != nil {
@@ -273,10 +273,20 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 }
 
 // lockSoleMembers returns the users who belong to this workspace and to no
-// other, locked: none of them can join one until the transaction ends. Locking
-// waits for those who are just joining one, so it is looked again until nobody
-// new is found.
+// other, locked: none of them can join one until the transaction ends.
+//
+// First all members are locked against other purges: of two that both have a
+// user as member, the second one sees what the first one left. Locking those who
+// belong to nothing else waits for those who are just joining something, so it is
+// looked again until nobody new is found.
 func (t *tx) lockSoleMembers(ctx context.Context, workspace ids.Workspace) ([]ids.User, error) {
+	members, err := t.team.Members(ctx, workspace)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.identity.LockMembers(ctx, members); err != nil {
+		return nil, err
+	}
 	locked := map[ids.User]bool{}
 	for {
 		sole, err := t.team.SoleMembers(ctx, workspace)

@@ -90,6 +90,9 @@ func (s *Store) Letter(ctx context.Context, job MailJob) (*mail.Message, error) 
 		holds = address == nil || !address.Verified()
 	}
 	if !holds {
+		if l.Else != nil && address != nil {
+			l.Else.To = address.Address
+		}
 		return l.Else, nil
 	}
 	if l.If == hasAccount {
@@ -98,6 +101,9 @@ func (s *Store) Letter(ctx context.Context, job MailJob) (*mail.Message, error) 
 			return nil, s.constraints.Fault(err)
 		}
 		l.Message.Data["name"] = user.DisplayName
+		// Never to the spelling that was asked with: to another server it may be
+		// another mailbox.
+		l.Message.To = address.Address
 	}
 	return &l.Message, nil
 }

@@ -19,6 +19,10 @@ import (
 // Errors: fault CREDENTIALS_INVALID when the password was changed meanwhile.
 func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, hash string) (session *auth.Session, token string, revoked int, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		user, err := t.lockCaller(ctx, caller.User)
+		if err != nil {
+			return err
+		}
 		if replaced, err := t.auth.ReplacePassword(ctx, caller.User, old, hash, t.now); err != nil || !replaced {
 			return orCredentials(err)
 		}
@@ -26,10 +30,6 @@ func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, 
 			return err
 		}
 		if revoked, err = t.auth.DeleteSessions(ctx, caller.User, caller.ID); err != nil {
-			return err
-		}
-		user, err := t.identity.User(ctx, caller.User)
-		if err != nil {
 			return err
 		}
 		if err := t.record(ctx, audit.Event{
@@ -69,12 +69,12 @@ func (s *Store) RequestPasswordReset(ctx context.Context, address email.Address)
 }
 
 // ResetPassword gives the user whose address is proven a new password, and ends
-// all their sessions.
+// all their sessions. It returns the key of the address.
 //
 // Errors: fault CODE_INVALID. A wrong code is counted, whatever else happens.
-func (s *Store) ResetPassword(ctx context.Context, id ids.PasswordReset, proof Proof, hash string) error {
+func (s *Store) ResetPassword(ctx context.Context, id ids.PasswordReset, proof Proof, hash string) (addressKey string, err error) {
 	var refusal error
-	err := s.write(ctx, func(ctx context.Context, t *tx) error {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		refusal = nil
 		reset, err := t.auth.LockPasswordReset(ctx, id, proof.tokenHash(forPasswordReset))
 		if err != nil {
@@ -87,19 +87,20 @@ func (s *Store) ResetPassword(ctx context.Context, id ids.PasswordReset, proof P
 			refusal = errCode()
 			return t.auth.CountPasswordResetAttempt(ctx, reset.ID) // and commit
 		}
-		address, err := t.identity.LockAddress(ctx, reset.AddressKey)
+		address, err := t.lockAddress(ctx, reset.AddressKey)
 		if err != nil {
 			return err
 		}
 		if address == nil {
 			return errCode()
 		}
+		addressKey = address.AddressKey
 		return t.resetPassword(ctx, address, hash)
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
-	return refusal
+	return addressKey, refusal
 }
 
 func (t *tx) resetPassword(ctx context.Context, address *identity.Email, hash string) error {

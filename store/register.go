@@ -249,6 +249,17 @@ func (t *tx) accountOf(ctx context.Context, reg *auth.Registration, transport au
 	})
 }
 
+// RegistrationByToken returns the registration whose link has the token.
+//
+// Errors: fault CODE_INVALID when there is none.
+func (s *Store) RegistrationByToken(ctx context.Context, token string) (*auth.Registration, error) {
+	reg, err := s.Auth.RegistrationByToken(ctx, Proof{Token: token}.tokenHash(forRegistration))
+	if err == nil && reg == nil {
+		err = errCode()
+	}
+	return reg, err
+}
+
 // ResendCode mails a new code for a registration; the one before is void.
 //
 // Errors: fault REGISTRATION_EXPIRED when it is unknown, over or verified;

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/logicspike/manager/internal/authz"
@@ -12,6 +13,9 @@ import (
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
 )
+
+// tokenLength is the length of every session's token.
+var tokenLength = len(secret.NewToken(prefixSession))
 
 // touchInterval is how exact the time of a session's last use is.
 const touchInterval = time.Minute
@@ -50,13 +54,16 @@ func earlier(a, b time.Time) time.Time {
 //
 // Errors: fault SESSION_REQUIRED when there is none.
 func (s *Store) Authenticate(ctx context.Context, token string, transport authz.Transport) (*authz.Session, error) {
+	if len(token) != tokenLength || !strings.HasPrefix(token, prefixSession) {
+		return nil, errNoSession() // and the database is not asked
+	}
 	now := s.options.Clock.Now()
 	session, err := s.Sessions.Find(ctx, secret.HashOf(forSession, token), transport, now)
 	if err != nil {
 		return nil, s.constraints.Fault(err)
 	}
 	if session == nil {
-		return nil, fault.New(fault.Unauthenticated, fault.SessionRequired, "sign in first")
+		return nil, errNoSession()
 	}
 	if now.Sub(session.LastUseTime) >= touchInterval {
 		session.LastUseTime = now
@@ -67,6 +74,10 @@ func (s *Store) Authenticate(ctx context.Context, token string, transport authz.
 		}
 	}
 	return session, nil
+}
+
+func errNoSession() error {
+	return fault.New(fault.Unauthenticated, fault.SessionRequired, "sign in first")
 }
 
 // SignIn is a sign-in whose password was found right.
@@ -83,6 +94,9 @@ type SignIn struct {
 // Errors: fault CREDENTIALS_INVALID when the password was changed meanwhile.
 func (s *Store) SignIn(ctx context.Context, in SignIn) (session *auth.Session, token string, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := t.identity.HoldUser(ctx, in.User); err != nil {
+			return err
+		}
 		var held bool
 		if in.Rehash == "" {
 			held, err = t.auth.HoldPassword(ctx, in.User, in.PasswordHash)
@@ -121,6 +135,9 @@ func orCredentials(err error) error {
 // SESSION_REQUIRED when the session has ended.
 func (s *Store) Reauthenticate(ctx context.Context, caller *authz.Session, passwordHash string) (session *auth.Session, token string, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := t.identity.HoldUser(ctx, caller.User); err != nil {
+			return err
+		}
 		if held, err := t.auth.HoldPassword(ctx, caller.User, passwordHash); err != nil || !held {
 			return orCredentials(err)
 		}
@@ -158,6 +175,9 @@ func (s *Store) RevokeSession(ctx context.Context, user ids.User, id ids.Session
 
 func (s *Store) endSession(ctx context.Context, user ids.User, id ids.Session, action string) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if err := t.identity.HoldUser(ctx, user); err != nil {
+			return err
+		}
 		found, err := t.auth.DeleteSession(ctx, user, id)
 		if err != nil {
 			return err
@@ -173,6 +193,9 @@ func (s *Store) endSession(ctx context.Context, user ids.User, id ids.Session, a
 // with, and returns how many.
 func (s *Store) RevokeOtherSessions(ctx context.Context, caller *authz.Session) (count int, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		if _, err := t.lockCaller(ctx, caller.User); err != nil {
+			return err
+		}
 		if count, err = t.auth.DeleteSessions(ctx, caller.User, caller.ID); err != nil {
 			return err
 		}

@@ -116,9 +116,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.Sessions = auth.NewSessions(db.Pool)
 	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
 	s.constraints = postgres.Constraints{}
-	gone := fault.New(fault.Unauthenticated, fault.SessionRequired, "the account no longer exists")
 	for _, table := range []string{"memberships", "credentials", "sessions", "registrations", "email_changes", "events"} {
-		s.constraints[table+"_user_id_fkey"] = gone
+		s.constraints[table+"_user_id_fkey"] = errGone()
 		s.constraints[table+"_workspace_id_fkey"] = fault.NotFoundFault()
 	}
 	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints} {
@@ -165,7 +164,9 @@ func (s *Store) Pool() *pgxpool.Stat { return s.db.Pool.Stat() }
 // call it at once, and one that dies half-way leaves nothing in the next one's
 // way.
 func Migrate(ctx context.Context, url string) error {
-	return postgres.Migrate(ctx, url, migrations.Files, migrateJobs)
+	return postgres.Migrate(ctx, url, migrations.Files, func(ctx context.Context) error {
+		return errors.Join(migrateJobs(ctx, url), adoptEvents(ctx, url))
+	})
 }
 
 // MigrationStatus lists the migrations in their order.
@@ -173,29 +174,78 @@ func MigrationStatus(ctx context.Context, url string) ([]postgres.Migration, err
 	return postgres.MigrationStatus(ctx, url, migrations.Files)
 }
 
-// migrateJobs brings the job queue's own tables up to date, each step in a
-// transaction with its record.
-func migrateJobs(ctx context.Context, conn *pgx.Conn) error {
-	if _, err := conn.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+JobSchema); err != nil {
+// adoptEvents readies the event log for a PostgreSQL server that it was moved to.
+// The log is in the order of the server's transactions, and those of another
+// server mean nothing here: what was written there comes first, in the order of
+// its ids.
+func adoptEvents(ctx context.Context, url string) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		var here string
+		var known *string
+		if err := tx.QueryRow(ctx, `
+			SELECT system_identifier::text, (SELECT convert_from(value, 'UTF8') FROM manager.facts WHERE name = 'server')
+			FROM pg_control_system()`).Scan(&here, &known); err != nil || known != nil && *known == here {
+			return err
+		}
+		if known != nil {
+			if _, err := tx.Exec(ctx, "UPDATE audit.events SET tx = '0' WHERE tx <> '0'"); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `
+			INSERT INTO manager.facts (name, value) VALUES ('server', convert_to($1, 'UTF8'))
+			ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value`, here)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("ready the event log: %w", err)
+	}
+	return nil
+}
+
+// jobLock is the advisory lock under which the job queue's tables are migrated
+// ("lsmanjob").
+const jobLock = 0x6c736d616e6a6f62
+
+// migrateJobs brings the job queue's own tables up to date. It has one connection,
+// and on that a lock: when a process was killed, the database may still be at its
+// last statement, and the next process must wait for that.
+func migrateJobs(ctx context.Context, url string) error {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return err
+	}
+	cfg.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(jobLock)); err != nil {
+		return fmt.Errorf("lock to migrate the job queue: %w", err)
+	}
+	if _, err := pool.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+JobSchema); err != nil {
 		return fmt.Errorf("schema of the job queue: %w", err)
 	}
-	migrator, err := rivermigrate.New(riverpgxv5.New(nil), &rivermigrate.Config{
+	migrator, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{
 		Schema: JobSchema, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err
 	}
-	for pending := true; pending; {
-		if err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-			step, err := migrator.MigrateTx(ctx, tx, rivermigrate.DirectionUp, &rivermigrate.MigrateOpts{MaxSteps: 1})
-			pending = err == nil && len(step.Versions) > 0
-			return err
-		}); err != nil {
-			return fmt.Errorf("migrate the job queue: %w", err)
-		}
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("migrate the job queue: %w", err)
 	}
 	return nil
 }
+
+// Throttle counts what must not be done too often.
+type Throttle = auth.Throttle
 
 // Page says which part of a list is asked for.
 type Page = postgres.Page

@@ -22,6 +22,11 @@ import (
 const maxTries = 6
 
 // tx is one transaction over all modules.
+//
+// What it locks it locks in one order, so that transactions wait for each other
+// and not in circles: workspaces, then users (those who sign in or out only hold
+// theirs), then what belongs to them. Where that cannot be, a deadlock is found
+// by PostgreSQL after a second, and one of the transactions runs again.
 type tx struct {
 	store    *Store
 	now      time.Time

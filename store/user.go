@@ -17,13 +17,48 @@ func errETag() error {
 	return fault.New(fault.Aborted, fault.ETagMismatch, "etag: was changed meanwhile; read it again").WithField("etag")
 }
 
+// errGone is the fault of a caller whose account was deleted while they called.
+func errGone() *fault.Fault {
+	return fault.New(fault.Unauthenticated, fault.SessionRequired, "the account no longer exists")
+}
+
+// lockCaller returns the user who calls, and keeps others from changing them until
+// the transaction ends.
+//
+// Errors: fault SESSION_REQUIRED.
+func (t *tx) lockCaller(ctx context.Context, id ids.User) (*identity.User, error) {
+	u, err := t.identity.LockUser(ctx, id)
+	if fault.Has(err, fault.Missing) {
+		return nil, errGone()
+	}
+	return u, err
+}
+
+// lockAddress returns the address with the key, locked until the transaction ends,
+// and its user before it, or nil when nobody has it.
+func (t *tx) lockAddress(ctx context.Context, key string) (*identity.Email, error) {
+	for {
+		seen, err := t.identity.Address(ctx, key)
+		if err != nil || seen == nil {
+			return nil, err
+		}
+		if _, err := t.identity.LockUser(ctx, seen.UserID); err != nil && !fault.Has(err, fault.Missing) {
+			return nil, err
+		}
+		locked, err := t.identity.LockAddress(ctx, key)
+		if err != nil || locked != nil && locked.UserID == seen.UserID {
+			return locked, err
+		}
+	}
+}
+
 // UpdateUser gives a user another display name. A version other than 0 must be
 // the present one.
 //
-// Errors: fault ETAG_MISMATCH, NOT_FOUND.
+// Errors: fault ETAG_MISMATCH, SESSION_REQUIRED.
 func (s *Store) UpdateUser(ctx context.Context, id ids.User, displayName string, version int64) (user *identity.User, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		if user, err = t.identity.LockUser(ctx, id); err != nil {
+		if user, err = t.lockCaller(ctx, id); err != nil {
 			return err
 		}
 		if version != 0 && version != user.Version {
@@ -46,7 +81,7 @@ func (s *Store) UpdateUser(ctx context.Context, id ids.User, displayName string,
 // Errors: fault FIELD_INVALID when the address is the user's own and proven.
 func (s *Store) RequestEmailChange(ctx context.Context, user ids.User, address email.Address) (change *identity.EmailChange, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		u, err := t.identity.LockUser(ctx, user)
+		u, err := t.lockCaller(ctx, user)
 		if err != nil {
 			return err
 		}
@@ -89,6 +124,9 @@ func (s *Store) ConfirmEmailChange(ctx context.Context, user ids.User, id ids.Em
 	var refusal error
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		refusal = nil
+		if u, err = t.lockCaller(ctx, user); err != nil {
+			return err
+		}
 		change, err := t.identity.LockEmailChange(ctx, user, id, proof.tokenHash(forEmailChange))
 		if err != nil {
 			return err
@@ -100,8 +138,7 @@ func (s *Store) ConfirmEmailChange(ctx context.Context, user ids.User, id ids.Em
 			refusal = errCode()
 			return t.identity.CountEmailChangeAttempt(ctx, change.ID) // and commit
 		}
-		u, err = t.changeEmail(ctx, user, change)
-		return err
+		return t.changeEmail(ctx, u, change)
 	})
 	if fault.Has(err, fault.EmailTaken) {
 		err = errCode()
@@ -112,43 +149,45 @@ func (s *Store) ConfirmEmailChange(ctx context.Context, user ids.User, id ids.Em
 	return u, err
 }
 
-func (t *tx) changeEmail(ctx context.Context, user ids.User, change *identity.EmailChange) (*identity.User, error) {
-	taken, err := t.identity.LockAddress(ctx, change.AddressKey)
+// changeEmail completes a change. u is the locked user, and is changed with the
+// rows.
+func (t *tx) changeEmail(ctx context.Context, u *identity.User, change *identity.EmailChange) error {
+	taken, err := t.lockAddress(ctx, change.AddressKey)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if taken != nil && taken.UserID != user {
+	if taken != nil && taken.UserID != u.ID {
 		if taken.Verified() {
-			return nil, errCode()
+			return errCode()
 		}
-		if err := t.voidAccount(ctx, taken.UserID); err != nil {
-			return nil, err
+		left, err := t.voidAccount(ctx, taken.UserID)
+		if err != nil {
+			return err
 		}
-	}
-	u, err := t.identity.LockUser(ctx, user)
-	if err != nil {
-		return nil, err
+		if err := t.hand(ctx, left, u); err != nil {
+			return err
+		}
 	}
 	old := u.Email
 	if err := t.identity.SetAddress(ctx, u, change.Email(), t.now, t.now); err != nil {
-		return nil, err
+		return err
 	}
-	if err := t.identity.DeleteEmailChanges(ctx, user); err != nil {
-		return nil, err
+	if err := t.identity.DeleteEmailChanges(ctx, u.ID); err != nil {
+		return err
 	}
 	// A reset that was mailed to the old address must not open the account.
 	if old != nil {
 		if err := t.auth.DeletePasswordResets(ctx, old.AddressKey); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := t.record(ctx, audit.Event{UserID: user, Action: "user.email_changed", TargetID: user.String()}); err != nil {
-		return nil, err
+	if err := t.record(ctx, audit.Event{UserID: u.ID, Action: "user.email_changed", TargetID: u.ID.String()}); err != nil {
+		return err
 	}
 	if old == nil || old.AddressKey == change.AddressKey {
-		return u, nil
+		return nil
 	}
-	return u, t.mail(ctx, letter{Message: mail.Message{Template: mail.EmailChanged, To: old.Address, Data: map[string]string{
+	return t.mail(ctx, letter{Message: mail.Message{Template: mail.EmailChanged, To: old.Address, Data: map[string]string{
 		"name":  u.DisplayName,
 		"email": change.Address,
 	}}})

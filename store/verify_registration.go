@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/google/uuid"
@@ -10,6 +11,7 @@ import (
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/tenant"
 )
 
 // Verification proves the address of a registration.
@@ -48,6 +50,13 @@ func (s *Store) VerifyRegistration(ctx context.Context, v Verification) (*Accoun
 			if !v.RequestID.Valid || v.RequestID != reg.VerifyRequestID {
 				return errCode()
 			}
+			if err := t.identity.HoldUser(ctx, reg.UserID); err != nil {
+				return err
+			}
+			// Not once the password was changed, which ended all sessions.
+			if held, err := t.auth.HoldPassword(ctx, reg.UserID, reg.PasswordHash); err != nil || !held {
+				return cmp.Or(err, errCode())
+			}
 			account, err = t.accountOf(ctx, reg, v.Transport, v.Client)
 			return err
 		}
@@ -69,7 +78,7 @@ func (t *tx) verify(ctx context.Context, reg *auth.Registration, v Verification)
 		return nil, err
 	}
 	reg.VerifyTime, reg.VerifyRequestID = t.now, v.RequestID
-	taken, err := t.identity.LockAddress(ctx, reg.AddressKey)
+	taken, err := t.lockAddress(ctx, reg.AddressKey)
 	if err != nil {
 		return nil, err
 	}
@@ -97,45 +106,18 @@ func (t *tx) verify(ctx context.Context, reg *auth.Registration, v Verification)
 	case !reg.UserID.IsZero(): // created, but the address is no longer theirs
 		return nil, errCode()
 	default:
+		var left []*tenant.Workspace
 		if taken != nil {
-			if err := t.voidAccount(ctx, taken.UserID); err != nil {
+			if left, err = t.voidAccount(ctx, taken.UserID); err != nil {
 				return nil, err
 			}
 		}
 		if account, err = t.createAccount(ctx, reg, t.now, v.Transport, v.Client); err != nil {
 			return nil, err
 		}
+		if err := t.hand(ctx, left, account.User); err != nil {
+			return nil, err
+		}
 	}
 	return account, t.auth.UpdateRegistration(ctx, reg)
-}
-
-// voidAccount takes the address, the password and the sessions from an account
-// that never proved its address, when somebody else did. The workspaces that
-// nobody can enter any more are deleted, with the usual time until the purge.
-func (t *tx) voidAccount(ctx context.Context, user ids.User) error {
-	if _, err := t.auth.DeleteSessions(ctx, user, ids.Session{}); err != nil {
-		return err
-	}
-	if err := t.auth.DeletePassword(ctx, user); err != nil {
-		return err
-	}
-	if err := t.identity.TakeAddress(ctx, user); err != nil {
-		return err
-	}
-	events := []audit.Event{{UserID: user, ActorKind: audit.System, Action: "user.voided", TargetID: user.String()}}
-	alone, err := t.team.AloneIn(ctx, user)
-	if err != nil {
-		return err
-	}
-	for _, id := range alone {
-		w, err := t.tenant.LockWorkspace(ctx, id)
-		if err != nil {
-			return err
-		}
-		if err := t.tenant.MarkDeleted(ctx, w, "voided", t.now, t.now.Add(t.store.options.DeletionGrace)); err != nil {
-			return err
-		}
-		events = append(events, audit.Event{WorkspaceID: id, ActorKind: audit.System, Action: "workspace.deleted", TargetID: id.String()})
-	}
-	return t.record(ctx, events...)
 }

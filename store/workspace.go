@@ -57,6 +57,9 @@ func (s *Store) createWorkspace(ctx context.Context, n NewWorkspace) (w *tenant.
 			}
 		}
 		user, err := t.identity.User(ctx, n.Creator)
+		if fault.Has(err, fault.Missing) {
+			return errGone()
+		}
 		if err != nil {
 			return err
 		}

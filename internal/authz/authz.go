@@ -89,7 +89,14 @@ type Client struct {
 
 // Network returns the network that limits count together: an IPv4 address, or
 // the /64 of an IPv6 one, since a single host has all of that.
-func (c Client) Network() string {
+func (c Client) Network() string { return c.network(64) }
+
+// Site returns the network that limits count together where one account is to be
+// protected: an IPv4 address, or the /48 of an IPv6 one, which is the most that
+// one customer of a provider usually has.
+func (c Client) Site() string { return c.network(48) }
+
+func (c Client) network(bits int) string {
 	a := c.Address.Unmap()
 	if a.Is4() {
 		return a.String()
@@ -97,7 +104,7 @@ func (c Client) Network() string {
 	if !a.IsValid() {
 		return "unknown"
 	}
-	return netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
+	return netip.PrefixFrom(a.WithZone(""), bits).Masked().String()
 }
 
 type (

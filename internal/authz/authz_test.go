@@ -19,6 +19,9 @@ func TestNetworkIsAnAddressOrAnIPv6HostsWholeRange(t *testing.T) {
 			t.Errorf("Network of %s = %s, want %s", address, got, want)
 		}
 	}
+	if got := (authz.Client{Address: netip.MustParseAddr("2001:db8:1:2:3:4:5:6")}).Site(); got != "2001:db8:1::/48" {
+		t.Errorf("Site = %s", got)
+	}
 	if got := (authz.Client{}).Network(); got != "unknown" {
 		t.Errorf("Network of no address = %s", got)
 	}

@@ -207,6 +207,7 @@ func init() {
 
 // needs are the settings without which a setting is refused.
 var needs = map[string][]string{
+	"public-url":    {"--smtp-host=mail.example", "--smtp-from=hello@example.com"},
 	"smtp-host":     {"--smtp-from=hello@example.com"},
 	"smtp-username": {"--smtp-host=mail.example", "--smtp-from=hello@example.com", "--smtp-password=x"},
 	"smtp-password": {"--smtp-host=mail.example", "--smtp-from=hello@example.com", "--smtp-username=x"},

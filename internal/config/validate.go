@@ -126,6 +126,9 @@ func (s Settings) mail(c *check) {
 		c.name("smtp-from-name", s.SMTPFromName)
 	}
 	if s.SMTPHost == "" {
+		if u, err := url.Parse(string(s.PublicURL)); err == nil && !loopback(u.Hostname()) {
+			c.fail("smtp-host", "it is required when public-url is not on this machine: the mailbox for development would show everybody's codes")
+		}
 		for _, setting := range []struct{ name, value string }{
 			{"smtp-username", s.SMTPUsername},
 			{"smtp-password", s.SMTPPassword.Reveal()},

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -21,8 +20,8 @@ const MaxLength = 254
 type Address struct {
 	// Display is the address as it was written: where mail is sent to.
 	Display string
-	// Key is the same for all spellings of one address: case-folded, with the
-	// domain in ASCII form.
+	// Key is the same for all spellings of one address: in small letters, with
+	// the domain in ASCII form.
 	Key string
 }
 
@@ -57,7 +56,16 @@ func Parse(s string) (Address, error) {
 	if err != nil || !strings.Contains(ascii, ".") || strings.HasSuffix(ascii, ".") {
 		return Address{}, errors.New("has no valid domain after the @")
 	}
-	return Address{Display: s, Key: cases.Fold().String(local) + "@" + ascii}, nil
+	return Address{Display: s, Key: strings.Map(lower, local) + "@" + ascii}, nil
+}
+
+// lower returns the small form of a letter, if the two are one letter and no more:
+// not i for a dotted capital I, and not ss for a sharp s.
+func lower(r rune) rune {
+	if small := unicode.ToLower(r); unicode.ToUpper(small) == r {
+		return small
+	}
+	return r
 }
 
 // String returns the address as it was written.

@@ -70,6 +70,8 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 			every(time.Minute, purgeJob{}),
 			every(time.Hour, expireJob{}),
 		},
+		// A job whose process died is run again while a mailed code is still valid.
+		RescueStuckJobsAfter: 3 * time.Minute,
 		// What a mail says is sealed, and still nothing to keep.
 		CompletedJobRetentionPeriod: time.Hour,
 		DiscardedJobRetentionPeriod: 24 * time.Hour,

@@ -63,9 +63,9 @@ func Postgres(t testing.TB) *embedded.Server {
 	return cluster.server
 }
 
-// NewPostgres returns a PostgreSQL server of a test's own, with an empty migrated
-// database, for tests that break the server. It does not lose commits when it is
-// killed.
+// NewPostgres returns a PostgreSQL server of a test's own, for tests that break
+// the server, and its data folder. Unlike the shared one it does not lose commits
+// when it is killed. Its databases are the test's to make and to migrate.
 func NewPostgres(t testing.TB) (server *embedded.Server, dir string) {
 	t.Helper()
 	dir, err := newDir()

@@ -4,6 +4,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -33,11 +34,9 @@ type Options struct {
 	// AccountFailures limits the wrong passwords for one account from everywhere.
 	// One network must not be able to use it up.
 	AccountFailures store.Limit
-	// Mails limits the mails to one address that anybody can cause from one
-	// network.
-	Mails store.Limit
-	// AddressMails limits them from everywhere.
-	AddressMails store.Limit
+	// LimitMail counts a mail to an address that anybody can cause. It returns a
+	// fault RATE_LIMITED when there were too many.
+	LimitMail func(context.Context, email.Address) error
 }
 
 // Module implements the module's services.
@@ -139,35 +138,46 @@ func id[I interface {
 	return parsed, nil
 }
 
-// throttleMail counts a mail to an address.
-//
-// Errors: fault RATE_LIMITED.
-func (m *Module) throttleMail(ctx context.Context, a email.Address) error {
-	if err := m.options.Store.Throttle.Take(ctx, "mail "+a.Key+" "+client(ctx).Network(), m.options.Mails); err != nil {
-		return err
-	}
-	return m.options.Store.Throttle.Take(ctx, "mail "+a.Key, m.options.AddressMails)
+func errCredentials() error {
+	return fault.New(fault.Unauthenticated, fault.CredentialsInvalid, "the address or the password is wrong")
 }
 
 // verify checks a password under the limits of wrong ones, which name whose it
-// is meant to be. What is counted before the check is given back if it is right,
-// so that parallel guesses are no more than the limits allow.
+// is meant to be. What is counted before the check is given back unless it finds
+// the password wrong, so that parallel guesses are no more than the limits allow
+// and an overloaded server counts against nobody.
 //
 // Errors: fault CREDENTIALS_INVALID, RATE_LIMITED, OVERLOADED.
 func (m *Module) verify(ctx context.Context, whose, given, hash string) (stale bool, err error) {
-	mine, all := "password "+whose+" "+client(ctx).Network(), "password "+whose
-	if err := m.options.Store.Throttle.Take(ctx, mine, m.options.PasswordFailures); err != nil {
+	throttle, mine, all := m.options.Store.Throttle, "password "+whose+" "+client(ctx).Site(), accountKey(whose)
+	if err := throttle.Take(ctx, mine, m.options.PasswordFailures); err != nil {
 		return false, err
 	}
-	if err := m.options.Store.Throttle.Take(ctx, all, m.options.AccountFailures); err != nil {
-		return false, err
+	if err := throttle.Take(ctx, all, m.options.AccountFailures); err != nil {
+		return false, errors.Join(err, throttle.Return(ctx, mine, m.options.PasswordFailures))
 	}
 	match, stale, err := m.options.Hasher.Verify(ctx, given, hash)
 	if err != nil {
-		return false, err
+		ctx := context.WithoutCancel(ctx)
+		return false, errors.Join(err,
+			throttle.Return(ctx, mine, m.options.PasswordFailures), throttle.Return(ctx, all, m.options.AccountFailures))
 	}
 	if !match {
-		return false, fault.New(fault.Unauthenticated, fault.CredentialsInvalid, "the address or the password is wrong")
+		return false, errCredentials()
 	}
-	return stale, m.options.Store.Throttle.Release(ctx, mine, all)
+	return stale, throttle.Release(ctx, mine, all)
+}
+
+// accountKey names the counter of wrong passwords for one account from
+// everywhere.
+func accountKey(whose string) string { return "password " + whose }
+
+// judge judges a new password, by turns with those who hash: it takes time too.
+//
+// Errors: fault PASSWORD_LENGTH, PASSWORD_COMMON, OVERLOADED.
+func (m *Module) judge(ctx context.Context, field, given string, about ...string) error {
+	if err := m.options.Policy.CheckLength(field, given); err != nil {
+		return err
+	}
+	return m.options.Hasher.Admit(ctx, func() error { return m.options.Policy.CheckStrength(field, given, about...) })
 }

@@ -7,6 +7,7 @@ import (
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/email"
+	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
 	"github.com/logicspike/manager/store/auth"
@@ -27,6 +28,9 @@ func (m *Module) SignInWithPassword(ctx context.Context, req *authv1.SignInWithP
 	}
 	// What the account needs is what its new session is found with.
 	found, err := m.options.Store.Authenticate(ctx, token, session.Transport)
+	if fault.Has(err, fault.SessionRequired) { // the password, or the account, ended just now
+		return nil, errCredentials()
+	}
 	if err != nil {
 		return nil, err
 	}

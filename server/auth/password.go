@@ -25,7 +25,7 @@ func (m *Module) ChangePassword(ctx context.Context, req *authv1.ChangePasswordR
 	if user.Email != nil {
 		about = append(about, user.Email.Address)
 	}
-	if err := m.options.Policy.Check("new_password", req.NewPassword, about...); err != nil {
+	if err := m.judge(ctx, "new_password", req.NewPassword, about...); err != nil {
 		return nil, err
 	}
 	hash, err := m.options.Hasher.Hash(ctx, req.NewPassword)
@@ -47,7 +47,7 @@ func (m *Module) RequestPasswordReset(ctx context.Context, req *authv1.RequestPa
 	if err != nil {
 		return nil, err
 	}
-	if err := m.throttleMail(ctx, mail); err != nil {
+	if err := m.options.LimitMail(ctx, mail); err != nil {
 		return nil, err
 	}
 	reset, err := m.options.Store.RequestPasswordReset(ctx, mail)
@@ -65,15 +65,17 @@ func (m *Module) ResetPassword(ctx context.Context, req *authv1.ResetPasswordReq
 	if err != nil {
 		return nil, err
 	}
-	if err := m.options.Policy.Check("new_password", req.NewPassword); err != nil {
+	if err := m.judge(ctx, "new_password", req.NewPassword); err != nil {
 		return nil, err
 	}
 	hash, err := m.options.Hasher.Hash(ctx, req.NewPassword)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.options.Store.ResetPassword(ctx, reset, store.Proof{Code: req.Code, Token: req.Token}, hash); err != nil {
+	addressKey, err := m.options.Store.ResetPassword(ctx, reset, store.Proof{Code: req.Code, Token: req.Token}, hash)
+	if err != nil {
 		return nil, err
 	}
-	return &authv1.ResetPasswordResponse{}, nil
+	// Who has proven the address need not wait for others' wrong passwords.
+	return &authv1.ResetPasswordResponse{}, m.options.Store.Throttle.Release(ctx, accountKey(addressKey))
 }

@@ -34,7 +34,7 @@ func (m *Module) Register(ctx context.Context, req *authv1.RegisterRequest) (*au
 	if wish.DisplayName == "" {
 		wish.DisplayName = mail.LocalPart()
 	}
-	if err := m.options.Policy.Check("password", req.Password, mail.Display, wish.DisplayName, wish.WorkspaceName); err != nil {
+	if err := m.judge(ctx, "password", req.Password, mail.Display, wish.DisplayName, wish.WorkspaceName); err != nil {
 		return nil, err
 	}
 	if request.Valid {
@@ -42,7 +42,7 @@ func (m *Module) Register(ctx context.Context, req *authv1.RegisterRequest) (*au
 			return m.repeat(ctx, wish, req.Password, earlier, err)
 		}
 	}
-	if err := m.throttleMail(ctx, mail); err != nil {
+	if err := m.options.LimitMail(ctx, mail); err != nil {
 		return nil, err
 	}
 	if wish.PasswordHash, err = m.options.Hasher.Hash(ctx, req.Password); err != nil {
@@ -71,12 +71,12 @@ func (m *Module) repeat(ctx context.Context, wish store.Registration, given stri
 	if earlier == nil || !wish.Repeats(earlier) {
 		return nil, store.ErrRequestIDReused()
 	}
-	match, _, err := m.options.Hasher.Verify(ctx, given, earlier.PasswordHash)
+	_, err = m.verify(ctx, earlier.ID.String(), given, earlier.PasswordHash)
+	if fault.Has(err, fault.CredentialsInvalid) {
+		return nil, store.ErrRequestIDReused()
+	}
 	if err != nil {
 		return nil, err
-	}
-	if !match {
-		return nil, store.ErrRequestIDReused()
 	}
 	created, err := m.options.Store.RepeatRegistration(ctx, earlier, wish.Transport, wish.Client)
 	if err != nil {
@@ -95,6 +95,11 @@ func (m *Module) VerifyRegistration(ctx context.Context, req *authv1.VerifyRegis
 	if err != nil {
 		return nil, err
 	}
+	if req.Token != "" {
+		if err := m.verifyRegistrant(ctx, req); err != nil {
+			return nil, err
+		}
+	}
 	created, err := m.options.Store.VerifyRegistration(ctx, store.Verification{
 		Registration: reg,
 		Proof:        store.Proof{Code: req.Code, Token: req.Token},
@@ -108,11 +113,34 @@ func (m *Module) VerifyRegistration(ctx context.Context, req *authv1.VerifyRegis
 	return &authv1.VerifyRegistrationResponse{Account: account(ctx, created)}, nil
 }
 
+// verifyRegistrant checks that who opened a link is who registered.
+//
+// Errors: fault CODE_INVALID for a link that leads nowhere, and as verify.
+func (m *Module) verifyRegistrant(ctx context.Context, req *authv1.VerifyRegistrationRequest) error {
+	reg, err := m.options.Store.RegistrationByToken(ctx, req.Token)
+	if err != nil {
+		return err
+	}
+	_, err = m.verify(ctx, reg.ID.String(), req.Password, reg.PasswordHash)
+	return err
+}
+
 // ResendRegistrationCode implements RegistrationService.
 func (m *Module) ResendRegistrationCode(ctx context.Context, req *authv1.ResendRegistrationCodeRequest) (*authv1.ResendRegistrationCodeResponse, error) {
 	reg, err := id("registration_id", req.RegistrationId, ids.Parse[ids.Registration])
 	if err != nil {
 		return nil, err
+	}
+	// The limit is that of mails to the address, which a registration has whether or
+	// not there is an account.
+	found, err := m.options.Store.Auth.Registration(ctx, reg)
+	if err != nil {
+		return nil, err
+	}
+	if found != nil {
+		if err := m.options.LimitMail(ctx, found.Email()); err != nil {
+			return nil, err
+		}
 	}
 	renewed, err := m.options.Store.ResendCode(ctx, reg)
 	if err != nil {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/store"
 )
 
 func preview(t testing.TB, p *testkit.Person, workspace string) *tenantv1.PreviewDeleteWorkspaceResponse {
@@ -368,4 +371,49 @@ func TestAPurgeOfAHundredThousandMembersEndsWithinSeconds(t *testing.T) {
 		t.Errorf("another workspace waited %v", worst)
 	}
 	srv.CheckPurged(t, owner.Workspace.Id, owner.User.Id)
+}
+
+// TestOfTwoPurgesAtOnceTheSecondSeesTheFirst has users who belong to nothing but
+// the two workspaces that are purged: each purge alone would leave them to the
+// other.
+func TestOfTwoPurgesAtOnceTheSecondSeesTheFirst(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	for range 10 {
+		owner := srv.Register(t)
+		second, err := owner.Workspaces.CreateWorkspace(t.Context(), &tenantv1.CreateWorkspaceRequest{Name: "Second"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		workspaces := []string{owner.Workspace.Id, second.Workspace.Id}
+		for _, w := range workspaces {
+			if err := remove(t, owner, w, preview(t, owner, w).Etag); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var group sync.WaitGroup
+		for _, w := range workspaces {
+			id, err := ids.Parse[ids.Workspace](w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			etag := preview(t, owner, w).Etag
+			group.Go(func() {
+				// The second one may find that the set has changed: then it asks again.
+				_, err := srv.Store.PurgeWorkspace(t.Context(), id, etag)
+				for fault.Has(err, fault.ETagMismatch) {
+					var p *store.DeletionPreview
+					if p, err = srv.Store.PreviewDeleteWorkspace(t.Context(), id); err == nil {
+						_, err = srv.Store.PurgeWorkspace(t.Context(), id, p.ETag)
+					}
+				}
+				if err != nil {
+					t.Errorf("PurgeWorkspace: %v", err)
+				}
+			})
+		}
+		group.Wait()
+		srv.CheckPurged(t, workspaces[0], owner.User.Id)
+		srv.CheckPurged(t, workspaces[1], owner.User.Id)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +17,7 @@ import (
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 
 	"github.com/logicspike/manager/client"
+	"github.com/logicspike/manager/internal/testkit"
 )
 
 // TestFailureOfAnyWriteLeavesNothing lets each write of each operation fail in
@@ -105,6 +107,31 @@ func TestRaceThatIsAlwaysLostEnds(t *testing.T) {
 	if _, err := a.call(t.Context(), s.client(a)); err != nil {
 		t.Errorf("the call, repeated: %v", err)
 	}
+}
+
+// TestPurgeThatFailsDoesNotKeepTheOthers has two workspaces due to be purged, and
+// lets the purge of the first fail.
+func TestPurgeThatFailsDoesNotKeepTheOthers(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, nil)
+	sabotage := s.sabotage(t)
+	people := []*testkit.Person{s.person(t), s.person(t)}
+	for _, p := range people {
+		s.delete(t, p, p.Workspace.Id)
+	}
+	s.Clock.Advance(s.Settings.DeletionGrace + time.Minute)
+	sabotage.strike(t, blow{1, "23514"})
+	if count, err := s.Store.PurgeDue(t.Context()); count != 1 || err == nil || !strings.Contains(err.Error(), people[0].Workspace.Id) {
+		t.Errorf("PurgeDue = %d, %v, want 1 and the failure of %s", count, err, people[0].Workspace.Id)
+	}
+	s.CheckInvariants(t)
+	s.CheckPurged(t, people[1].Workspace.Id, people[1].User.Id)
+	sabotage.rest(t)
+	if count, err := s.Store.PurgeDue(t.Context()); count != 1 || err != nil {
+		t.Errorf("PurgeDue, repeated = %d, %v, want 1", count, err)
+	}
+	s.CheckInvariants(t)
+	s.CheckPurged(t, people[0].Workspace.Id, people[0].User.Id)
 }
 
 // growth makes a call of an operation, disturbed, and returns by how many rows

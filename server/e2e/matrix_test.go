@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -499,44 +501,42 @@ func newPerson(t testing.TB, srv *testkit.Server) *testkit.Person {
 // that sends none.
 func queued(t testing.TB, srv *testkit.Server, address string) mail.Message {
 	t.Helper()
-	all := allQueued(t, srv, address)
-	if len(all) == 0 {
-		t.Fatalf("no mail to %s is waiting", address)
-	}
-	return all[0]
-}
-
-// allQueued returns the mails to an address, or to any for "", that wait to be
-// sent, the newest first, as they would be sent now.
-func allQueued(t testing.TB, srv *testkit.Server, address string) []mail.Message {
-	t.Helper()
-	rows, err := srv.SQL.Query(t.Context(), "SELECT args FROM river.river_job WHERE kind = 'mail' ORDER BY id DESC")
+	list, err := readQueue(t.Context(), srv, address, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close()
+	if len(list) == 0 {
+		t.Fatalf("no mail to %s is waiting", address)
+	}
+	return list[0]
+}
+
+// readQueue returns, of the newest mails that wait to be sent, those to an
+// address, or to any for "", the newest first, as they would be sent now.
+func readQueue(ctx context.Context, srv *testkit.Server, address string, newest int) ([]mail.Message, error) {
+	rows, err := srv.SQL.Query(ctx, "SELECT args FROM river.river_job WHERE kind = 'mail' ORDER BY id DESC LIMIT $1", newest)
+	if err != nil {
+		return nil, err
+	}
+	waiting, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	if err != nil {
+		return nil, err
+	}
 	var list []mail.Message
-	for rows.Next() {
-		var args []byte
+	for _, args := range waiting {
 		var job store.MailJob
-		if err := rows.Scan(&args); err != nil {
-			t.Fatal(err)
-		}
 		if err := json.Unmarshal(args, &job); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
-		message, err := srv.Store.Letter(t.Context(), job)
+		message, err := srv.Store.Letter(ctx, job)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		if message != nil && (address == "" || strings.EqualFold(message.To, address)) {
 			list = append(list, *message)
 		}
 	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return list
+	return list, nil
 }
 
 // methodsByName returns the methods that a server has, by service and name

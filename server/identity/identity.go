@@ -21,6 +21,9 @@ type Options struct {
 	// Mails limits the mails that one user can cause by asking for other
 	// addresses.
 	Mails store.Limit
+	// LimitMail counts a mail to an address that anybody can cause. It returns a
+	// fault RATE_LIMITED when there were too many.
+	LimitMail func(context.Context, email.Address) error
 	// ClearCookie removes the session's cookie from the browser that called, when
 	// the account is deleted.
 	ClearCookie func(context.Context)
@@ -77,6 +80,9 @@ func (m *Module) RequestEmailChange(ctx context.Context, req *identityv1.Request
 		return nil, fault.Invalid("new_email", err.Error())
 	}
 	if err := m.options.Store.Throttle.Take(ctx, "email change "+user.String(), m.options.Mails); err != nil {
+		return nil, err
+	}
+	if err := m.options.LimitMail(ctx, address); err != nil {
 		return nil, err
 	}
 	change, err := m.options.Store.RequestEmailChange(ctx, user, address)

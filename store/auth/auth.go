@@ -114,17 +114,27 @@ func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspa
 	return err
 }
 
-// DeleteExpired removes what can no longer be used.
-func (r Repository) DeleteExpired(ctx context.Context, now time.Time) error {
-	for _, q := range []string{
-		"DELETE FROM auth.sessions WHERE idle_expire_time < ?",
-		"DELETE FROM auth.registrations WHERE expire_time < ?",
-		"DELETE FROM auth.password_resets WHERE expire_time < ?",
-		"DELETE FROM auth.throttles WHERE free_time < ?",
-	} {
-		if _, err := r.db.NewRaw(q, now).Exec(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+// DeleteExpiredSessions removes sessions that have ended.
+func (r Repository) DeleteExpiredSessions(ctx context.Context, now time.Time) error {
+	return r.deleteExpired(ctx, "DELETE FROM auth.sessions WHERE idle_expire_time < ?", now)
+}
+
+// DeleteExpiredRegistrations removes registrations whose time is over.
+func (r Repository) DeleteExpiredRegistrations(ctx context.Context, now time.Time) error {
+	return r.deleteExpired(ctx, "DELETE FROM auth.registrations WHERE expire_time < ?", now)
+}
+
+// DeleteExpiredPasswordResets removes resets whose time is over.
+func (r Repository) DeleteExpiredPasswordResets(ctx context.Context, now time.Time) error {
+	return r.deleteExpired(ctx, "DELETE FROM auth.password_resets WHERE expire_time < ?", now)
+}
+
+// DeleteExpiredThrottles removes counters that count nothing any more.
+func (r Repository) DeleteExpiredThrottles(ctx context.Context, now time.Time) error {
+	return r.deleteExpired(ctx, "DELETE FROM auth.throttles WHERE free_time < ?", now)
+}
+
+func (r Repository) deleteExpired(ctx context.Context, statement string, now time.Time) error {
+	_, err := r.db.NewRaw(statement, now).Exec(ctx)
+	return err
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/secret"
-	"github.com/logicspike/manager/store/postgres"
 )
 
 // PasswordReset is a wish for a new password. One is stored for every address
@@ -31,24 +30,25 @@ func (r Repository) InsertPasswordReset(ctx context.Context, p *PasswordReset) e
 	return err
 }
 
-// LockPasswordReset returns a reset by its id or by its link's token, locked
-// until the transaction ends, or nil when there is none.
+// LockPasswordReset returns a reset by its id or by its link's token, or nil when
+// there is none. It is locked until the transaction ends, with all of its
+// address, in one order, so that those who complete two of them take turns.
 func (r Repository) LockPasswordReset(ctx context.Context, id ids.PasswordReset, token secret.Hash) (*PasswordReset, error) {
-	p := new(PasswordReset)
-	q := r.db.NewSelect().Model(p).For("UPDATE")
-	if id.IsZero() {
-		q = q.Where("token_hash = ?", token[:])
-	} else {
-		q = q.Where("id = ?", id)
-	}
-	err := q.Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
+	var rows []PasswordReset
+	err := r.db.NewRaw(`
+		SELECT p.* FROM auth.password_resets p
+		JOIN auth.password_resets asked ON asked.address_key = p.address_key
+		WHERE CASE WHEN ?0::uuid IS NULL THEN asked.token_hash = ?1 ELSE asked.id = ?0 END
+		ORDER BY p.id FOR UPDATE OF p`, id, token[:]).Scan(ctx, &rows)
 	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	for i := range rows {
+		if rows[i].ID == id || token.Equal(rows[i].TokenHash) {
+			return &rows[i], nil
+		}
+	}
+	return nil, nil
 }
 
 // CountPasswordResetAttempt counts a wrong code.

@@ -64,6 +64,17 @@ func (r Repository) RegistrationOf(ctx context.Context, request uuid.UUID) (*Reg
 	return r.registration(ctx, "", "request_id = ?", request)
 }
 
+// Registration returns a registration, or nil when there is none.
+func (r Repository) Registration(ctx context.Context, id ids.Registration) (*Registration, error) {
+	return r.registration(ctx, "", "id = ?", id)
+}
+
+// RegistrationByToken returns the registration of a link's token, or nil when
+// there is none.
+func (r Repository) RegistrationByToken(ctx context.Context, token secret.Hash) (*Registration, error) {
+	return r.registration(ctx, "", "token_hash = ?", token[:])
+}
+
 // LockRegistration returns a registration, locked until the transaction ends, or
 // nil when there is none.
 func (r Repository) LockRegistration(ctx context.Context, id ids.Registration) (*Registration, error) {

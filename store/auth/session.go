@@ -137,37 +137,18 @@ func (r Repository) SoleSessions(ctx context.Context, workspace ids.Workspace, n
 // Sessions finds sessions by their tokens: what every call does. It uses
 // prepared statements of pgx, which is several times as fast as a new statement
 // for each call.
-type Sessions struct{ pool *pgxpool.Pool }
+type Sessions struct {
+	pool    *pgxpool.Pool
+	lookups *lookups
+}
 
 // NewSessions returns the finder.
-func NewSessions(pool *pgxpool.Pool) Sessions { return Sessions{pool} }
+func NewSessions(pool *pgxpool.Pool) Sessions { return Sessions{pool, newLookups(pool)} }
 
 // Find returns the live session of a token, with what is known of its account,
 // or nil.
 func (f Sessions) Find(ctx context.Context, token secret.Hash, transport authz.Transport, now time.Time) (*authz.Session, error) {
-	var s authz.Session
-	var id, user pgUUID
-	var via string
-	// Not EXISTS: without fresh statistics PostgreSQL would look that up in a table
-	// of all memberships, which it makes in each call.
-	err := f.pool.QueryRow(ctx, `
-		SELECT s.id, s.user_id, s.transport, s.create_time, s.auth_time, s.last_use_time, s.idle_expire_time, s.expire_time,
-		       s.client_address, s.user_agent, p.email_verified,
-		       coalesce((SELECT true FROM team.roster r WHERE r.user_id = s.user_id AND r.live LIMIT 1), false)
-		FROM auth.sessions s
-		JOIN identity.profiles p ON p.user_id = s.user_id
-		WHERE s.token_hash = $1 AND s.transport = $2 AND s.idle_expire_time > $3`,
-		pgx.QueryExecModeCacheStatement, token[:], string(transport), now).
-		Scan(&id, &user, &via, &s.CreateTime, &s.AuthTime, &s.LastUseTime, &s.IdleExpireTime, &s.ExpireTime,
-			&s.ClientAddress, &s.UserAgent, &s.EmailVerified, &s.HasWorkspace)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.ID, s.User, s.Transport = ids.FromUUID[ids.Session](id), ids.FromUUID[ids.User](user), authz.Transport(via)
-	return &s, nil
+	return f.lookups.find(ctx, &lookup{token: token, transport: transport, now: now})
 }
 
 // Touch records that a session was used.

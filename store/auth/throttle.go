@@ -49,13 +49,16 @@ func (t Throttle) Take(ctx context.Context, key string, limit Limit) error {
 	}
 	now, hash := t.clock.Now(), secret.HashOf("throttle", key)
 	burst := time.Duration(limit.Burst) * limit.Interval
+	// A time so far ahead was written while a clock was wrong: it counts for nothing.
+	wrong := now.Add(2*burst + time.Minute)
 	var free time.Time
 	err := t.repository.db.NewRaw(`
 		INSERT INTO auth.throttles AS t (key, free_time) VALUES (?0, ?1)
-		ON CONFLICT (key) DO UPDATE SET free_time = greatest(t.free_time, ?2) + ?3 * interval '1 microsecond'
-		WHERE greatest(t.free_time, ?2) + ?3 * interval '1 microsecond' <= ?4
+		ON CONFLICT (key) DO UPDATE
+		SET free_time = CASE WHEN t.free_time > ?5 THEN ?1 ELSE greatest(t.free_time, ?2) + ?3 * interval '1 microsecond' END
+		WHERE t.free_time > ?5 OR greatest(t.free_time, ?2) + ?3 * interval '1 microsecond' <= ?4
 		RETURNING free_time`,
-		hash[:], now.Add(limit.Interval), now, limit.Interval.Microseconds(), now.Add(burst)).Scan(ctx, &free)
+		hash[:], now.Add(limit.Interval), now, limit.Interval.Microseconds(), now.Add(burst), wrong).Scan(ctx, &free)
 	if err == nil {
 		return nil
 	}
@@ -67,6 +70,14 @@ func (t Throttle) Take(ctx context.Context, key string, limit Limit) error {
 	}
 	wait := max(free.Add(limit.Interval-burst).Sub(now), time.Second)
 	return fault.New(fault.ResourceExhausted, fault.RateLimited, "too many calls; try again later").WithRetryAfter(wait)
+}
+
+// Return gives back one that was taken.
+func (t Throttle) Return(ctx context.Context, key string, limit Limit) error {
+	hash := secret.HashOf("throttle", key)
+	_, err := t.repository.db.NewRaw("UPDATE auth.throttles SET free_time = free_time - ? * interval '1 microsecond' WHERE key = ?",
+		limit.Interval.Microseconds(), hash[:]).Exec(ctx)
+	return err
 }
 
 // Release gives back all that was counted for the keys.

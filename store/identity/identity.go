@@ -68,6 +68,13 @@ func (r Repository) LockUser(ctx context.Context, id ids.User) (*User, error) {
 	return r.user(ctx, id, "NO KEY UPDATE OF u")
 }
 
+// HoldUser keeps a user from being deleted until the transaction ends, while
+// others may change them. An id of nobody is passed over.
+func (r Repository) HoldUser(ctx context.Context, id ids.User) error {
+	_, err := r.db.NewSelect().Model((*User)(nil)).ColumnExpr("1").Where("u.id = ?", id).For("KEY SHARE").Exec(ctx)
+	return err
+}
+
 func (r Repository) user(ctx context.Context, id ids.User, lock string) (*User, error) {
 	u := new(User)
 	q := r.db.NewSelect().Model(u).Relation("Email").Where("u.id = ?", id)
@@ -164,6 +171,15 @@ func (r Repository) touch(ctx context.Context, u *User, now time.Time) error {
 	u.Version++
 	u.UpdateTime = now
 	_, err := r.db.NewUpdate().Model(u).Column("display_name", "version", "update_time").WherePK().Exec(ctx)
+	return err
+}
+
+// LockMembers keeps others from deleting users, or from deciding whether to, until
+// the transaction ends. Ids of nobody are passed over.
+func (r Repository) LockMembers(ctx context.Context, users []ids.User) error {
+	_, err := r.db.NewRaw(`
+		SELECT 1 FROM identity.users WHERE id IN (SELECT unnest(?::uuid[])) ORDER BY id FOR NO KEY UPDATE`,
+		pgdialect.Array(ids.UUIDs(users))).Exec(ctx)
 	return err
 }
 

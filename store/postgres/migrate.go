@@ -25,13 +25,11 @@ const lockKey = 0x6c736d616e616765
 // Migrate brings the schema up to date. Any number of processes may call it at
 // once: they take turns. Each migration is one transaction with its record, so
 // that one which dies leaves whole steps only, and the next call goes on. After
-// the files, extra runs, if it is not nil. What it does through the connection is
-// done under the same lock, also when the process dies meanwhile: the database
-// ends a connection, and with it the lock, only after the statement that it is at.
+// the files, extra runs under the same lock, if it is not nil.
 //
 // Errors: when a migration fails, or when the database has one that this
 // program does not know or that was changed.
-func Migrate(ctx context.Context, url string, files fs.FS, extra func(context.Context, *pgx.Conn) error) error {
+func Migrate(ctx context.Context, url string, files fs.FS, extra func(context.Context) error) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return fmt.Errorf("connect to migrate: %w", err)
@@ -74,7 +72,7 @@ func Migrate(ctx context.Context, url string, files fs.FS, extra func(context.Co
 		}
 	}
 	if extra != nil {
-		return extra(ctx, conn)
+		return extra(ctx)
 	}
 	return nil
 }

@@ -31,6 +31,13 @@ func (r Repository) Deletion(ctx context.Context, workspace ids.Workspace) (Dele
 	return d, err
 }
 
+// Members returns the users who belong to a workspace.
+func (r Repository) Members(ctx context.Context, workspace ids.Workspace) ([]ids.User, error) {
+	var list []uuid.UUID
+	err := r.db.NewRaw("SELECT m.user_id FROM team.memberships m WHERE m.workspace_id = ?", workspace).Scan(ctx, &list)
+	return ids.FromUUIDs[ids.User](list), err
+}
+
 // SoleMembers returns the users who belong to this workspace and to no other.
 func (r Repository) SoleMembers(ctx context.Context, workspace ids.Workspace) ([]ids.User, error) {
 	var list []uuid.UUID

@@ -64,7 +64,7 @@ describe("the pages that mails link to", () => {
     assert.deepEqual(complaints, []);
   });
 
-  it("complete a registration, and not before the button is pressed", async () => {
+  it("complete a registration for who has its password, and not before", async () => {
     const email = newAddress();
     await register(email);
     const link = await linkMailedTo(server.url, email, "/verify-registration");
@@ -78,7 +78,14 @@ describe("the pages that mails link to", () => {
     assert.ok(!(await canSignIn(email, password)), "opening the page has completed the registration");
 
     await open(link);
-    await page.keyboard.press("Tab");
+    await press("Confirm registration");
+    await refuses("Your password", "Enter your password.");
+    await page.getByLabel("Your password", { exact: true }).fill("what somebody else would have chosen");
+    await press("Confirm registration");
+    await refuses("Your password", "This is not the password that you chose when you registered.");
+    await pictures("verify-refused");
+    calls = [];
+    await page.getByLabel("Your password", { exact: true }).fill(password);
     await page.keyboard.press("Enter");
     await shows("Welcome");
     await says(email);
@@ -91,7 +98,7 @@ describe("the pages that mails link to", () => {
     assert.deepEqual([cookie?.name, cookie?.httpOnly, more.length], ["__Host-manager_session", true, 0]);
 
     await open(link);
-    await press("Confirm registration");
+    await confirmRegistration();
     await shows(voidLink);
     await says("If you have confirmed before, go to the application and sign in.");
     assert.deepEqual(await getMe(), email); // the session is as it was
@@ -105,7 +112,7 @@ describe("the pages that mails link to", () => {
       await route.fetch();
       await route.abort();
     });
-    await press("Confirm registration");
+    await confirmRegistration();
     await says("The server could not be reached.");
     assert.deepEqual(complaints.splice(0), ["error: Failed to load resource: net::ERR_FAILED"]);
     assert.ok(await canSignIn(email, password));
@@ -239,7 +246,7 @@ describe("the pages that mails link to", () => {
   it("say what is wrong with a link that is broken, and what to do without one", async () => {
     for (const token of ["<b>%00", "x".repeat(500)]) {
       await open(`${server.url}/verify-registration#token=${encodeURIComponent(token)}`);
-      await press("Confirm registration");
+      await confirmRegistration();
       await shows(voidLink);
       await open(`${server.url}/reset-password#token=${encodeURIComponent(token)}`);
       await page.getByLabel("New password", { exact: true }).fill(newPassword);
@@ -263,7 +270,7 @@ describe("the pages that mails link to", () => {
     await page.addInitScript(() => Object.defineProperty(crypto, "randomUUID", { value: undefined }));
     await open(await linkMailedTo(server.url, email, "/verify-registration"));
     const sent = page.waitForRequest("**/VerifyRegistration");
-    await press("Confirm registration");
+    await confirmRegistration();
     await shows("Welcome");
     assert.match((await sent).postDataJSON().requestId, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
@@ -363,6 +370,11 @@ describe("the pages that mails link to", () => {
       JSON.stringify([history.state, { ...localStorage }, { ...sessionStorage }, document.cookie]),
     ]);
     assert.ok(!seen.some((text) => text.includes(token)), `${seen}`);
+  }
+
+  async function confirmRegistration(): Promise<void> {
+    await page.getByLabel("Your password", { exact: true }).fill(password);
+    await press("Confirm registration");
   }
 
   async function press(name: string): Promise<void> {

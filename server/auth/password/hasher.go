@@ -64,7 +64,7 @@ func NewHasher(o Options) (*Hasher, error) {
 //
 // Errors: fault OVERLOADED when too many wait; the context's.
 func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err error) {
-	err = h.admit(ctx, func() error {
+	err = h.Admit(ctx, func() error {
 		hash, err = argon2id.CreateHash(password, &h.params)
 		return err
 	})
@@ -81,7 +81,7 @@ func (h *Hasher) Verify(ctx context.Context, password, hash string) (match, stal
 	if !known {
 		hash = h.dummy
 	}
-	err = h.admit(ctx, func() error {
+	err = h.Admit(ctx, func() error {
 		ok, params, err := argon2id.CheckHash(password, hash)
 		if err != nil {
 			return err
@@ -96,8 +96,10 @@ func (h *Hasher) Verify(ctx context.Context, password, hash string) (match, stal
 // Waiting returns how many calls wait for their turn.
 func (h *Hasher) Waiting() int32 { return int32(h.waiting.Load()) }
 
-// admit runs work when it is its turn.
-func (h *Hasher) admit(ctx context.Context, work func() error) error {
+// Admit runs work when it is its turn, as one of the passwords that are hashed.
+//
+// Errors: the work's; fault OVERLOADED when too many wait; the context's.
+func (h *Hasher) Admit(ctx context.Context, work func() error) error {
 	select {
 	case h.slots <- struct{}{}:
 	default:

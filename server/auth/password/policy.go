@@ -26,14 +26,16 @@ const (
 	minScore = 2
 	// judged is how many characters are looked at: what is long enough to be safe
 	// by them needs no more, and the time it takes grows with their square.
-	judged = 64
+	judged = 32
+	// maxWords and maxWord bound what follows from who the user is.
+	maxWords = 24
+	maxWord  = 64
 )
 
-// Check judges a password, of a request's field, for a user whose address and
-// names are given.
+// CheckLength judges the length of a password, of a request's field.
 //
-// Errors: fault PASSWORD_LENGTH, PASSWORD_COMMON.
-func (p Policy) Check(field, password string, about ...string) error {
+// Errors: fault PASSWORD_LENGTH.
+func (p Policy) CheckLength(field, password string) error {
 	least, most := p.MinLength, p.MaxLength
 	if least == 0 {
 		least = 12
@@ -46,11 +48,23 @@ func (p Policy) Check(field, password string, about ...string) error {
 			fmt.Sprintf("%s: must have %d to %d characters", field, least, most)).WithField(field).
 			WithMetadata("min_length", fmt.Sprint(least)).WithMetadata("max_length", fmt.Sprint(most))
 	}
+	return nil
+}
+
+// CheckStrength judges how easily a password is guessed, for a user whose address
+// and names are given. It takes up to some milliseconds of processor time.
+//
+// Errors: fault PASSWORD_COMMON.
+func (p Policy) CheckStrength(field, password string, about ...string) error {
 	var words []string
 	for _, text := range append(about, p.Context...) {
+		if len(text) > maxWord {
+			text = text[:maxWord]
+		}
 		words = append(words, text)
 		words = append(words, strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" @.-_+", r) })...)
 	}
+	words = words[:min(len(words), maxWords)]
 	head := password
 	if runes := []rune(password); len(runes) > judged {
 		head = string(runes[:judged])

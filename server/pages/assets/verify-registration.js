@@ -1,20 +1,24 @@
 // Completes a registration by the mailed link.
 import { call, newRequestId } from "./call.js";
-import { onSubmit } from "./form.js";
+import { onSubmit, refuse } from "./form.js";
 import { element, explainMissingToken, finish, quote, ready, takeToken } from "./page.js";
 
 const token = takeToken();
 const requestId = newRequestId(); // The same for each try: when an answer is lost, the next one has it.
 
-onSubmit(element("confirm"), async () => {
+onSubmit(element("confirm"), async ({ password }) => {
   try {
     const { account } = await call("auth.v1.RegistrationService/VerifyRegistration", {
       token,
+      password,
       requestId,
       sessionTransport: "SESSION_TRANSPORT_COOKIE",
     });
     welcome(account);
   } catch (failure) {
+    if (failure.reason === "CREDENTIALS_INVALID") {
+      return refuse(element("password"), "This is not the password that you chose when you registered.");
+    }
     if (failure.reason !== "CODE_INVALID" && failure.reason !== "FIELD_INVALID") {
       throw failure;
     }

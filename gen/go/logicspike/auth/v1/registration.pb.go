@@ -325,8 +325,8 @@ func (x *RegisterResponse) GetAccount() *Account {
 	return nil
 }
 
-// Request of VerifyRegistration: the token, or the registration's id with the
-// code.
+// Request of VerifyRegistration: the token with the password, or the
+// registration's id with the code.
 type VerifyRegistrationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The registration.
@@ -339,8 +339,12 @@ type VerifyRegistrationRequest struct {
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// How the session's token travels.
 	SessionTransport SessionTransport `protobuf:"varint,5,opt,name=session_transport,json=sessionTransport,proto3,enum=logicspike.auth.v1.SessionTransport" json:"session_transport,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// With a token, the password that was chosen at registration: whoever opens a
+	// link need not be who registered, and must not make the account of somebody
+	// else's password theirs.
+	Password      string `protobuf:"bytes,6,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VerifyRegistrationRequest) Reset() {
@@ -406,6 +410,13 @@ func (x *VerifyRegistrationRequest) GetSessionTransport() SessionTransport {
 		return x.SessionTransport
 	}
 	return SessionTransport_SESSION_TRANSPORT_UNSPECIFIED
+}
+
+func (x *VerifyRegistrationRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
 }
 
 // Response of VerifyRegistration.
@@ -576,7 +587,7 @@ const file_logicspike_auth_v1_registration_proto_rawDesc = "" +
 	"\x11session_transport\x18\x06 \x01(\x0e2$.logicspike.auth.v1.SessionTransportB\b\xbaH\x05\x82\x01\x02\x10\x01R\x10sessionTransport\"\x8f\x01\n" +
 	"\x10RegisterResponse\x12D\n" +
 	"\fregistration\x18\x01 \x01(\v2 .logicspike.auth.v1.RegistrationR\fregistration\x125\n" +
-	"\aaccount\x18\x02 \x01(\v2\x1b.logicspike.auth.v1.AccountR\aaccount\"\xf6\x03\n" +
+	"\aaccount\x18\x02 \x01(\v2\x1b.logicspike.auth.v1.AccountR\aaccount\"\xd8\x04\n" +
 	"\x19VerifyRegistrationRequest\x12T\n" +
 	"\x0fregistration_id\x18\x01 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^reg_[0-7][0-9a-hjkmnp-tv-z]{25}$R\x0eregistrationId\x12(\n" +
 	"\x04code\x18\x02 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\f2\n" +
@@ -584,8 +595,9 @@ const file_logicspike_auth_v1_registration_proto_rawDesc = "" +
 	"\x05token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05token\x12*\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\x12[\n" +
-	"\x11session_transport\x18\x05 \x01(\x0e2$.logicspike.auth.v1.SessionTransportB\b\xbaH\x05\x82\x01\x02\x10\x01R\x10sessionTransport:\xaf\x01\xbaH\xab\x01\x1a\xa8\x01\n" +
-	"\x05proof\x12-set either token, or registration_id and code\x1apthis.token != '' ? this.registration_id == '' && this.code == '' : this.registration_id != '' && this.code != ''\"S\n" +
+	"\x11session_transport\x18\x05 \x01(\x0e2$.logicspike.auth.v1.SessionTransportB\b\xbaH\x05\x82\x01\x02\x10\x01R\x10sessionTransport\x12$\n" +
+	"\bpassword\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\bpassword:\xeb\x01\xbaH\xe7\x01\x1a\xe4\x01\n" +
+	"\x05proof\x12:set either token and password, or registration_id and code\x1a\x9e\x01this.token != '' ? this.password != '' && this.registration_id == '' && this.code == '' : this.password == '' && this.registration_id != '' && this.code != ''\"S\n" +
 	"\x1aVerifyRegistrationResponse\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.logicspike.auth.v1.AccountR\aaccount\"r\n" +
 	"\x1dResendRegistrationCodeRequest\x12Q\n" +

@@ -71,8 +71,9 @@ type RegistrationServiceClient interface {
 	// code is valid: the same id and code give the same account. Each call gives a
 	// session of its own.
 	//
-	// Errors: `failed_precondition` CODE_INVALID; `resource_exhausted`
-	// RATE_LIMITED.
+	// Errors: `failed_precondition` CODE_INVALID; `unauthenticated`
+	// CREDENTIALS_INVALID for a wrong password beside a token;
+	// `resource_exhausted` RATE_LIMITED or OVERLOADED.
 	VerifyRegistration(context.Context, *v1.VerifyRegistrationRequest) (*v1.VerifyRegistrationResponse, error)
 	// ResendRegistrationCode mails a new code and link; the ones before are void.
 	// At most one a minute and five for a registration.
@@ -176,8 +177,9 @@ type RegistrationServiceHandler interface {
 	// code is valid: the same id and code give the same account. Each call gives a
 	// session of its own.
 	//
-	// Errors: `failed_precondition` CODE_INVALID; `resource_exhausted`
-	// RATE_LIMITED.
+	// Errors: `failed_precondition` CODE_INVALID; `unauthenticated`
+	// CREDENTIALS_INVALID for a wrong password beside a token;
+	// `resource_exhausted` RATE_LIMITED or OVERLOADED.
 	VerifyRegistration(context.Context, *v1.VerifyRegistrationRequest) (*v1.VerifyRegistrationResponse, error)
 	// ResendRegistrationCode mails a new code and link; the ones before are void.
 	// At most one a minute and five for a registration.
