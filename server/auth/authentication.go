@@ -83,16 +83,23 @@ func (m *Module) verifyCaller(ctx context.Context, caller *authz.Session, given 
 
 // Reauthenticate implements AuthenticationService.
 func (m *Module) Reauthenticate(ctx context.Context, req *authv1.ReauthenticateRequest) (*authv1.ReauthenticateResponse, error) {
-	caller := authz.SessionFrom(ctx)
-	hash, err := m.verifyCaller(ctx, caller, req.Password)
-	if err != nil {
-		return nil, err
+	session, token, err := m.reauthenticate(ctx, req)
+	if errors.Is(err, store.ErrPasswordChanged) { // perhaps only hashed anew, by a sign-in
+		session, token, err = m.reauthenticate(ctx, req)
 	}
-	session, token, err := m.options.Store.Reauthenticate(ctx, caller, hash)
 	if err != nil {
 		return nil, err
 	}
 	return &authv1.ReauthenticateResponse{Session: convert.Session(session, true), SessionToken: issue(ctx, session, token)}, nil
+}
+
+func (m *Module) reauthenticate(ctx context.Context, req *authv1.ReauthenticateRequest) (*auth.Session, string, error) {
+	caller := authz.SessionFrom(ctx)
+	hash, err := m.verifyCaller(ctx, caller, req.Password)
+	if err != nil {
+		return nil, "", err
+	}
+	return m.options.Store.Reauthenticate(ctx, caller, hash)
 }
 
 // SignOut implements AuthenticationService.

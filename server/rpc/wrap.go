@@ -92,6 +92,9 @@ func connectMade(c *call) (connect.Code, string, bool) {
 		if err := json.Unmarshal(c.body.Bytes(), &wire); err == nil {
 			return wire.Code, wire.Message, true
 		}
+		if c.body.Len() == maxHeldBytes { // cut: only what quotes the request is that long
+			return connect.CodeInvalidArgument, c.body.String(), true
+		}
 	}
 	if c.state == answered && c.body.Len() > 0 {
 		return connect.CodeInternal, c.body.String(), true

@@ -87,6 +87,6 @@ func (t Throttle) Release(ctx context.Context, keys ...string) error {
 		hash := secret.HashOf("throttle", key)
 		hashes[i] = hash[:]
 	}
-	_, err := t.repository.db.NewRaw("DELETE FROM auth.throttles WHERE key IN (?)", bun.In(hashes)).Exec(ctx)
+	_, err := t.repository.db.NewRaw("DELETE FROM auth.throttles WHERE key IN (?)", bun.List(hashes)).Exec(ctx)
 	return err
 }
