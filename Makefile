@@ -31,7 +31,7 @@ run: build ## build and serve on http://localhost:8080, with a private PostgreSQ
 	@exec bin/manager serve $(ARGS)
 
 .PHONY: test
-test: build $(npm_tools) chromium ## run all tests: vet, TypeScript, Go (TESTFLAGS='-race -run ...')
+test: build $(npm_tools) test-tools ## run all tests: vet, TypeScript, Go (TESTFLAGS='-race -run ...')
 	@status=0
 	echo 'go vet ./...'
 	go vet ./... || status=1
@@ -130,15 +130,20 @@ $(proto_deps):
 	chmod -R u+w third_party
 	touch $@
 
-.PHONY: chromium
-chromium:
-	@if [ -n "$${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null; then
+# What the tests use beside Go, Node and PostgreSQL: a browser, and curl for the
+# commands of the README.
+.PHONY: test-tools
+test-tools:
+	@missing=
+	[ -n "$${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || missing=chromium
+	command -v curl >/dev/null || missing="$$missing curl"
+	if [ -z "$$missing" ]; then
 		exit 0
 	fi
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		apt-get update
-		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium
+		DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing
 	else
-		echo "The tests need Chromium. Install it (Debian: apt-get install chromium), or name it: CHROMIUM=/path make test"
+		echo "The tests need: $$missing. Install it (Debian: apt-get install $$missing); another Chromium is named by CHROMIUM=/path make test"
 		exit 1
 	fi

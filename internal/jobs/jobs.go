@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/store"
@@ -103,10 +104,14 @@ func (r *Runner) Stop(ctx context.Context) error {
 	return err
 }
 
-// every runs a job at once and then in the interval, in one of the processes.
+// every runs a job at once and then in the interval, in one of the processes, and
+// not while it still runs.
 func every(interval time.Duration, job river.JobArgs) *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(interval), func() (river.JobArgs, *river.InsertOpts) {
-		return job, &river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: interval}, MaxAttempts: 3}
+		return job, &river.InsertOpts{MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
+			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
+			rivertype.JobStateRunning, rivertype.JobStateScheduled,
+		}}}
 	}, &river.PeriodicJobOpts{RunOnStart: true})
 }
 
