@@ -16,16 +16,21 @@ import (
 	"time"
 )
 
-// mailboxSize is how many mails a mailbox keeps; the oldest go first.
-const mailboxSize = 1000
+const (
+	// mailboxSize is how many mails a mailbox keeps at least; the oldest go first.
+	mailboxSize = 1000
+	// trimEvery is after how many new mails it looks which are too much.
+	trimEvery = 64
+)
 
 // Mailbox is a [Sender] for development: it keeps mails as .eml files in a
 // folder, where a person or a test can read them. See [Mailbox.Handler].
 type Mailbox struct {
 	dir string
 
-	mu   sync.Mutex
-	last time.Time // of the newest mail, so that names are in order
+	mu        sync.Mutex
+	last      time.Time // of the newest mail, so that names are in order
+	untrimmed int       // mails since it was last trimmed
 }
 
 // StoredMessage is a mail in a mailbox.
@@ -98,6 +103,10 @@ func (b *Mailbox) store(content []byte) error {
 	if err := os.Rename(f.Name(), filepath.Join(b.dir, id+mailSuffix)); err != nil {
 		return err
 	}
+	if b.untrimmed++; b.untrimmed < trimEvery {
+		return nil
+	}
+	b.untrimmed = 0
 	return b.trim()
 }
 

@@ -88,7 +88,8 @@ func TestMailboxKeepsMail(t *testing.T) {
 
 func TestMailboxForgetsTheOldest(t *testing.T) {
 	box := newTestMailbox(t)
-	for i := range mailboxSize + 5 {
+	const sent = 18 * trimEvery // more than it keeps
+	for i := range sent {
 		if err := box.store(fmt.Appendf(nil, "Subject: %d\r\nTo: a@example.org\r\nContent-Type: multipart/alternative; boundary=x\r\n\r\n--x--\r\n", i)); err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +98,7 @@ func TestMailboxForgetsTheOldest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != mailboxSize || list[0].Subject != "1004" || list[mailboxSize-1].Subject != "5" {
+	if len(list) != mailboxSize || list[0].Subject != fmt.Sprint(sent-1) || list[mailboxSize-1].Subject != fmt.Sprint(sent-mailboxSize) {
 		t.Errorf("%d mails, from %s to %s", len(list), list[len(list)-1].Subject, list[0].Subject)
 	}
 }
