@@ -95,7 +95,7 @@ func (s *Store) DeleteUser(ctx context.Context, user ids.User, etag string, reso
 			return err
 		}
 		if deletion.ETag != etag {
-			return errETag()
+			return errPreview()
 		}
 		if err := t.resolve(ctx, user, deletion, resolutions); err != nil {
 			return err

@@ -90,7 +90,7 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id ids.Workspace, etag stri
 			return err
 		}
 		if deletion.ETag != etag {
-			return errETag()
+			return errPreview()
 		}
 		if err := t.tenant.MarkDeleted(ctx, w, etag, t.now, t.now.Add(s.options.DeletionGrace)); err != nil {
 			return err
@@ -241,7 +241,7 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 			return Purged{}, err
 		}
 		if deletion.ETag != etag {
-			return Purged{}, errETag()
+			return Purged{}, errPreview()
 		}
 	}
 	if !w.Deleted() {
@@ -252,7 +252,7 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 	if err := t.audit.DeleteOfWorkspace(ctx, id); err != nil {
 		return Purged{}, err
 	}
-	if err := t.auth.DeleteOfWorkspace(ctx, id); err != nil {
+	if err := t.auth.ForgetWorkspace(ctx, id); err != nil {
 		return Purged{}, err
 	}
 	memberships, err := t.team.DeleteOfWorkspace(ctx, id)
@@ -323,4 +323,10 @@ func (t *tx) deleteUsers(ctx context.Context, users []ids.User) error {
 		}
 	}
 	return nil
+}
+
+// errPreview is the fault of an etag that is not that of the present preview.
+func errPreview() error {
+	return fault.New(fault.Aborted, fault.ETagMismatch,
+		"etag: is not that of a present preview; look at the preview again").WithField("etag")
 }

@@ -365,8 +365,9 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(reg, "RegistrationOf", reg.RequestID.UUID)
 	e.call("EndRegistrations", reg.AddressKey, ids.New[ids.Registration]()) // those that created nothing
 	e.want(reg, "RegistrationOf", reg.RequestID.UUID)
-	e.call("DeleteOfWorkspace", w)
-	e.want((*auth.Registration)(nil), "RegistrationOf", reg.RequestID.UUID)
+	e.call("ForgetWorkspace", w)
+	reg.WorkspaceID = ids.Workspace{}
+	e.want(reg, "RegistrationOf", reg.RequestID.UUID)
 
 	p := &auth.PasswordReset{
 		ID: ids.New[ids.PasswordReset](), AddressKey: "ann@example.com", CodeHash: []byte{1}, TokenHash: []byte{2}, CreateTime: now, ExpireTime: now,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"time"
@@ -53,6 +54,12 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 		return err
 	}
 	defer p.close()
+	if s.PublicURL == "" {
+		s.PublicURL = config.Origin("http://" + reachable(p.api, s.Listen))
+	}
+	for _, name := range config.Unknown(os.Environ()) {
+		log.Warn("there is no such setting", "variable", name)
+	}
 
 	db, err := openDatabase(ctx, s.Database, s.DatabaseMaxConnections, log)
 	if err != nil {

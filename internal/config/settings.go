@@ -12,7 +12,7 @@ import (
 type Settings struct {
 	Listen         string         `group:"Addresses" name:"listen" env:"MANAGER_LISTEN" default:"localhost:8080" placeholder:"HOST:PORT" help:"Where the API, health and reflection are served. Default: localhost:8080."`
 	AdminListen    string         `group:"Addresses" name:"admin-listen" env:"MANAGER_ADMIN_LISTEN" default:"localhost:9090" placeholder:"HOST:PORT" help:"Where metrics and profiles are served; keep it private. Empty: nowhere. Default: localhost:9090."`
-	PublicURL      Origin         `group:"Addresses" name:"public-url" env:"MANAGER_PUBLIC_URL" default:"http://localhost:8080" placeholder:"URL" help:"Where people reach this server: scheme and host, without a path. Links in mail begin with it. Default: http://localhost:8080."`
+	PublicURL      Origin         `group:"Addresses" name:"public-url" env:"MANAGER_PUBLIC_URL" placeholder:"URL" help:"Where people reach this server: scheme and host, without a path. Links in mail begin with it. Default: http:// and the address of listen."`
 	AllowedOrigins []Origin       `group:"Addresses" name:"allowed-origins" env:"MANAGER_ALLOWED_ORIGINS" placeholder:"URL,..." help:"Web pages of other origins that may call the API from a browser, each as scheme://host[:port]. Default: none."`
 	TrustedProxies []netip.Prefix `group:"Addresses" name:"trusted-proxies" env:"MANAGER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of the proxies whose word on the client's address (X-Forwarded-For) is taken. Default: none."`
 	Reflection     bool           `group:"Addresses" name:"reflection" env:"MANAGER_REFLECTION" default:"true" negatable:"" help:"Serve gRPC reflection. Default: true."`

@@ -197,6 +197,7 @@ func init() {
 	for _, field := range reflect.VisibleFields(typ) {
 		other[field.Tag.Get("name")] = field.Tag.Get("default")
 	}
+	other["public-url"] = "http://localhost:1"
 	other["allowed-origins"] = "https://other.example"
 	other["trusted-proxies"] = "192.168.0.0/16"
 	other["secret-key"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="

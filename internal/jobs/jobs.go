@@ -76,6 +76,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 		// What a mail says is sealed, and still nothing to keep.
 		CompletedJobRetentionPeriod: time.Hour,
 		DiscardedJobRetentionPeriod: 24 * time.Hour,
+		ErrorHandler:                failures{o.Logger},
 		Logger:                      slog.New(quiet{stopping, o.Logger.Handler()}),
 	})
 	if err != nil {
@@ -113,6 +114,29 @@ func every(interval time.Duration, job river.JobArgs) *river.PeriodicJob {
 			rivertype.JobStateRunning, rivertype.JobStateScheduled,
 		}}}
 	}, &river.PeriodicJobOpts{RunOnStart: true})
+}
+
+// failures logs jobs that fail: as a warning while they will be tried again, then
+// as an error.
+type failures struct{ log *slog.Logger }
+
+// HandleError logs a failed attempt.
+func (f failures) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // it was stopped with the server, and will be run again
+	}
+	level, cancelled := slog.LevelWarn, new(rivertype.JobCancelError)
+	if job.Attempt >= job.MaxAttempts || errors.As(err, &cancelled) {
+		level = slog.LevelError
+	}
+	f.log.Log(ctx, level, "a job failed", "kind", job.Kind, "attempt", job.Attempt, "of", job.MaxAttempts, "error", err)
+	return nil
+}
+
+// HandlePanic logs an attempt that panicked.
+func (f failures) HandlePanic(ctx context.Context, job *rivertype.JobRow, value any, trace string) *river.ErrorHandlerResult {
+	f.log.ErrorContext(ctx, "a job panicked", "kind", job.Kind, "attempt", job.Attempt, "of", job.MaxAttempts, "panic", value, "trace", trace)
+	return nil
 }
 
 // quiet passes on the library's warnings and errors, but for those of its parts

@@ -52,7 +52,9 @@ type Server struct {
 	Clock    *clock.Manual
 	Key      secret.Key
 	Mailbox  *mail.Mailbox
-	Settings config.Settings
+	// MailboxDir is where the mailbox keeps its mails.
+	MailboxDir string
+	Settings   config.Settings
 	// SQL is a pool of its own, to look into the database and to break it.
 	SQL *pgxpool.Pool
 	// Log is what was logged.
@@ -84,6 +86,9 @@ func New(t testing.TB, o Options) *Server {
 		t.Fatal(err)
 	}
 	s.URL = "http://" + listener.Addr().String()
+	if s.Settings.PublicURL == "" {
+		s.Settings.PublicURL = config.Origin(s.URL)
+	}
 	if s.Store, err = store.Open(t.Context(), store.Options{
 		URL:                s.Database,
 		MaxConnections:     s.Settings.DatabaseMaxConnections,
@@ -99,7 +104,8 @@ func New(t testing.TB, o Options) *Server {
 	if s.SQL, err = pgxpool.New(t.Context(), s.Database); err != nil {
 		t.Fatal(err)
 	}
-	if s.Mailbox, err = mail.NewMailbox(t.TempDir()); err != nil {
+	s.MailboxDir = t.TempDir()
+	if s.Mailbox, err = mail.NewMailbox(s.MailboxDir); err != nil {
 		t.Fatal(err)
 	}
 	if s.Server, err = server.FromSettings(s.Settings, server.Dependencies{

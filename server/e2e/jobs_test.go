@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,4 +48,21 @@ func TestMailIsSentAfterTheServerWasDown(t *testing.T) {
 	}
 	after := testkit.New(t, testkit.Options{URL: before.Database, Key: before.Key})
 	after.Code(t, email)
+}
+
+// TestAMailThatCannotBeSentIsLogged lets nobody wonder why no code arrives.
+func TestAMailThatCannotBeSentIsLogged(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	if err := os.RemoveAll(srv.MailboxDir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := srv.Client("").Registration.Register(t.Context(), &authv1.RegisterRequest{
+		Email: testkit.NewEmail(), Password: testkit.Password, WorkspaceName: "Acme",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the warning", func() bool {
+		return strings.Contains(srv.Log.String(), `level=WARN msg="a job failed" kind=mail attempt=1 of=12`)
+	})
 }

@@ -108,9 +108,10 @@ func (r Repository) DeleteUsers(ctx context.Context, users []ids.User) error {
 	return nil
 }
 
-// DeleteOfWorkspace removes all that this schema has of a workspace.
-func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspace) error {
-	_, err := r.db.NewDelete().Model((*Registration)(nil)).Where("workspace_id = ?", workspace).Exec(ctx)
+// ForgetWorkspace removes a workspace's id from the registrations that created it:
+// their users may still have to prove their address.
+func (r Repository) ForgetWorkspace(ctx context.Context, workspace ids.Workspace) error {
+	_, err := r.db.NewRaw("UPDATE auth.registrations SET workspace_id = NULL WHERE workspace_id = ?", workspace).Exec(ctx)
 	return err
 }
 

@@ -97,9 +97,9 @@ type Account struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user.
 	User *v1.User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The user's first workspace.
+	// The workspace that was created with the user; unset once it is purged.
 	Workspace *v11.Workspace `protobuf:"bytes,2,opt,name=workspace,proto3" json:"workspace,omitempty"`
-	// The user's membership of it, as owner.
+	// The user's membership of it, as owner; unset once the user has left.
 	Membership *v12.Membership `protobuf:"bytes,3,opt,name=membership,proto3" json:"membership,omitempty"`
 	// A session of the user.
 	Session *Session `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`
@@ -335,7 +335,8 @@ type VerifyRegistrationRequest struct {
 	Code string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
 	// The token of the link that was mailed.
 	Token string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
-	// A UUID that makes the call safe to repeat. Recommended.
+	// A UUID that makes the call safe to repeat while the code is valid, and until
+	// the password is changed. Recommended.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// How the session's token travels.
 	SessionTransport SessionTransport `protobuf:"varint,5,opt,name=session_transport,json=sessionTransport,proto3,enum=logicspike.auth.v1.SessionTransport" json:"session_transport,omitempty"`

@@ -86,7 +86,8 @@ type Workspace struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Its name.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// Its name in addresses; unique. Free again after the purge.
+	// Its name in addresses; unique. Free again after the purge. No words are
+	// reserved.
 	Slug string `protobuf:"bytes,3,opt,name=slug,proto3" json:"slug,omitempty"`
 	// Its state.
 	State WorkspaceState `protobuf:"varint,4,opt,name=state,proto3,enum=logicspike.tenant.v1.WorkspaceState" json:"state,omitempty"`
@@ -98,7 +99,8 @@ type Workspace struct {
 	DeleteTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=delete_time,json=deleteTime,proto3" json:"delete_time,omitempty"`
 	// When it will be purged; unset when it is not deleted.
 	PurgeTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=purge_time,json=purgeTime,proto3" json:"purge_time,omitempty"`
-	// Changes with each change of the workspace.
+	// Changes with each change of the workspace. For UpdateWorkspace; deletion takes
+	// that of PreviewDeleteWorkspace.
 	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -205,8 +207,8 @@ type CreateWorkspaceRequest struct {
 	// The slug: 2 to 63 of a–z, 0–9 and -, neither first nor last a -. Default:
 	// made from the name, with a suffix when taken.
 	Slug string `protobuf:"bytes,2,opt,name=slug,proto3" json:"slug,omitempty"`
-	// A UUID that makes the call safe to repeat: the same id with the same content
-	// gives the same workspace once. Recommended.
+	// A UUID that makes the call safe to repeat, at any time: the same id of the same
+	// caller with the same content gives the same workspace once. Recommended.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1123,7 +1125,7 @@ type DeleteWorkspaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The workspace.
 	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
-	// The etag of the preview.
+	// The etag of PreviewDeleteWorkspace.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1316,7 +1318,7 @@ type PurgeWorkspaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The workspace.
 	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
-	// The etag of the preview.
+	// The etag of PreviewDeleteWorkspace.
 	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1439,10 +1441,11 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"deleteTime\x129\n" +
 	"\n" +
 	"purge_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x12\n" +
-	"\x04etag\x18\t \x01(\tR\x04etag\"\xa4\x01\n" +
+	"\x04etag\x18\t \x01(\tR\x04etag\"\x81\x02\n" +
 	"\x16CreateWorkspaceRequest\x12\x1d\n" +
-	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x04name\x12?\n" +
-	"\x04slug\x18\x02 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$R\x04slug\x12*\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x04name\x12\x9b\x01\n" +
+	"\x04slug\x18\x02 \x01(\tB\x86\x01\xbaH\x82\x01\xba\x01x\n" +
+	"\x04slug\x12=must be 2 to 63 of a-z, 0-9 and -, neither first nor last a -\x1a1this.matches('^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$')\xd8\x01\x01r\x02\x18?R\x04slug\x12*\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"\x98\x01\n" +
 	"\x17CreateWorkspaceResponse\x12=\n" +
@@ -1467,18 +1470,20 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"h\n" +
 	"\x13WorkspaceMembership\x12=\n" +
 	"\tworkspace\x18\x01 \x01(\v2\x1f.logicspike.tenant.v1.WorkspaceR\tworkspace\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\tR\x04role\"\x9e\x02\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\"\xfb\x02\n" +
 	"\x16UpdateWorkspaceRequest\x12K\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12\x1b\n" +
-	"\x04name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x04name\x12?\n" +
-	"\x04slug\x18\x03 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$R\x04slug\x12;\n" +
+	"\x04name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x04name\x12\x9b\x01\n" +
+	"\x04slug\x18\x03 \x01(\tB\x86\x01\xbaH\x82\x01\xba\x01x\n" +
+	"\x04slug\x12=must be 2 to 63 of a-z, 0-9 and -, neither first nor last a -\x1a1this.matches('^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$')\xd8\x01\x01r\x02\x18?R\x04slug\x12;\n" +
 	"\vupdate_mask\x18\x04 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12\x1c\n" +
 	"\x04etag\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\"X\n" +
 	"\x17UpdateWorkspaceResponse\x12=\n" +
-	"\tworkspace\x18\x01 \x01(\v2\x1f.logicspike.tenant.v1.WorkspaceR\tworkspace\"\\\n" +
-	"\x1cCheckSlugAvailabilityRequest\x12<\n" +
-	"\x04slug\x18\x01 \x01(\tB(\xbaH%r#2!^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$R\x04slug\"]\n" +
+	"\tworkspace\x18\x01 \x01(\v2\x1f.logicspike.tenant.v1.WorkspaceR\tworkspace\"\xb8\x01\n" +
+	"\x1cCheckSlugAvailabilityRequest\x12\x97\x01\n" +
+	"\x04slug\x18\x01 \x01(\tB\x82\x01\xbaH\x7f\xba\x01x\n" +
+	"\x04slug\x12=must be 2 to 63 of a-z, 0-9 and -, neither first nor last a -\x1a1this.matches('^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$')r\x02\x18?R\x04slug\"]\n" +
 	"\x1dCheckSlugAvailabilityResponse\x12\x1c\n" +
 	"\tavailable\x18\x01 \x01(\bR\tavailable\x12\x1e\n" +
 	"\n" +

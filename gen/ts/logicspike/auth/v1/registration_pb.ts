@@ -74,14 +74,14 @@ export type Account = Message<"logicspike.auth.v1.Account"> & {
   user?: User | undefined;
 
   /**
-   * The user's first workspace.
+   * The workspace that was created with the user; unset once it is purged.
    *
    * @generated from field: logicspike.tenant.v1.Workspace workspace = 2;
    */
   workspace?: Workspace | undefined;
 
   /**
-   * The user's membership of it, as owner.
+   * The user's membership of it, as owner; unset once the user has left.
    *
    * @generated from field: logicspike.team.v1.Membership membership = 3;
    */
@@ -227,7 +227,8 @@ export type VerifyRegistrationRequest = Message<"logicspike.auth.v1.VerifyRegist
   token: string;
 
   /**
-   * A UUID that makes the call safe to repeat. Recommended.
+   * A UUID that makes the call safe to repeat while the code is valid, and until
+   * the password is changed. Recommended.
    *
    * @generated from field: string request_id = 4;
    */
@@ -366,7 +367,9 @@ export const RegistrationService: GenService<{
    * code is valid: the same id and code give the same account. Each call gives a
    * session of its own.
    *
-   * Errors: `failed_precondition` CODE_INVALID; `unauthenticated`
+   * Errors: `failed_precondition` CODE_INVALID for a code or link that is wrong,
+   * expired or used (without `request_id` also when it is repeated), and for a
+   * registration that is unknown or over; `unauthenticated`
    * CREDENTIALS_INVALID for a wrong password beside a token;
    * `resource_exhausted` RATE_LIMITED or OVERLOADED.
    *

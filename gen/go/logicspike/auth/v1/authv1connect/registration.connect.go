@@ -71,7 +71,9 @@ type RegistrationServiceClient interface {
 	// code is valid: the same id and code give the same account. Each call gives a
 	// session of its own.
 	//
-	// Errors: `failed_precondition` CODE_INVALID; `unauthenticated`
+	// Errors: `failed_precondition` CODE_INVALID for a code or link that is wrong,
+	// expired or used (without `request_id` also when it is repeated), and for a
+	// registration that is unknown or over; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong password beside a token;
 	// `resource_exhausted` RATE_LIMITED or OVERLOADED.
 	VerifyRegistration(context.Context, *v1.VerifyRegistrationRequest) (*v1.VerifyRegistrationResponse, error)
@@ -177,7 +179,9 @@ type RegistrationServiceHandler interface {
 	// code is valid: the same id and code give the same account. Each call gives a
 	// session of its own.
 	//
-	// Errors: `failed_precondition` CODE_INVALID; `unauthenticated`
+	// Errors: `failed_precondition` CODE_INVALID for a code or link that is wrong,
+	// expired or used (without `request_id` also when it is repeated), and for a
+	// registration that is unknown or over; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong password beside a token;
 	// `resource_exhausted` RATE_LIMITED or OVERLOADED.
 	VerifyRegistration(context.Context, *v1.VerifyRegistrationRequest) (*v1.VerifyRegistrationResponse, error)

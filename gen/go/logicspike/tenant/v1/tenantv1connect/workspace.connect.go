@@ -77,7 +77,8 @@ type WorkspaceServiceClient interface {
 	ListWorkspaces(context.Context, *v1.ListWorkspacesRequest) (*v1.ListWorkspacesResponse, error)
 	// UpdateWorkspace changes name or slug.
 	//
-	// Errors: `invalid_argument` for a field or an unknown path of the mask;
+	// Errors: `invalid_argument` for a field, for an unknown path of the mask, or
+	// when there is nothing to change; `not_found` for a deleted workspace;
 	// `already_exists` SLUG_TAKEN; `aborted` ETAG_MISMATCH.
 	UpdateWorkspace(context.Context, *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error)
 	// CheckSlugAvailability tells whether a slug can be used now, and offers one
@@ -89,14 +90,16 @@ type WorkspaceServiceClient interface {
 	// DeleteWorkspace ends everybody's access to the workspace at once, ends the
 	// sessions of the users who belong to nothing else (but not the caller's
 	// own), and sets `purge_time` by the server's setting `deletion-grace`
-	// (default 14 days; with 0 it purges at once). Repeated with the same etag it
-	// answers the same.
+	// (default 14 days). Repeated with the same etag it answers the same. With a
+	// `deletion-grace` of 0 it is the purge itself, and repeated it answers as
+	// PurgeWorkspace does.
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
-	// WORKSPACE_DELETED; `aborted` ETAG_MISMATCH when the set changed since the
-	// preview.
+	// WORKSPACE_DELETED; `aborted` ETAG_MISMATCH when the etag is not that of a
+	// present preview.
 	DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error)
-	// UndeleteWorkspace brings a deleted workspace back, with everything in it.
+	// UndeleteWorkspace brings a deleted workspace back, with everything in it. It
+	// needs no recent sign-in, since it takes nothing away.
 	//
 	// Errors: `failed_precondition` WORKSPACE_NOT_DELETED; `not_found` from
 	// `purge_time` on.
@@ -295,7 +298,8 @@ type WorkspaceServiceHandler interface {
 	ListWorkspaces(context.Context, *v1.ListWorkspacesRequest) (*v1.ListWorkspacesResponse, error)
 	// UpdateWorkspace changes name or slug.
 	//
-	// Errors: `invalid_argument` for a field or an unknown path of the mask;
+	// Errors: `invalid_argument` for a field, for an unknown path of the mask, or
+	// when there is nothing to change; `not_found` for a deleted workspace;
 	// `already_exists` SLUG_TAKEN; `aborted` ETAG_MISMATCH.
 	UpdateWorkspace(context.Context, *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error)
 	// CheckSlugAvailability tells whether a slug can be used now, and offers one
@@ -307,14 +311,16 @@ type WorkspaceServiceHandler interface {
 	// DeleteWorkspace ends everybody's access to the workspace at once, ends the
 	// sessions of the users who belong to nothing else (but not the caller's
 	// own), and sets `purge_time` by the server's setting `deletion-grace`
-	// (default 14 days; with 0 it purges at once). Repeated with the same etag it
-	// answers the same.
+	// (default 14 days). Repeated with the same etag it answers the same. With a
+	// `deletion-grace` of 0 it is the purge itself, and repeated it answers as
+	// PurgeWorkspace does.
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
-	// WORKSPACE_DELETED; `aborted` ETAG_MISMATCH when the set changed since the
-	// preview.
+	// WORKSPACE_DELETED; `aborted` ETAG_MISMATCH when the etag is not that of a
+	// present preview.
 	DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error)
-	// UndeleteWorkspace brings a deleted workspace back, with everything in it.
+	// UndeleteWorkspace brings a deleted workspace back, with everything in it. It
+	// needs no recent sign-in, since it takes nothing away.
 	//
 	// Errors: `failed_precondition` WORKSPACE_NOT_DELETED; `not_found` from
 	// `purge_time` on.
