@@ -155,7 +155,7 @@ func TestBrokenInvariantsAreFound(t *testing.T) {
 		{"to a workspace once", "ALTER TABLE team.memberships DROP CONSTRAINT memberships_once; INSERT INTO team.memberships SELECT gen_random_uuid(), workspace_id, user_id, role, create_time, update_time FROM team.memberships WHERE workspace_id = " + workspace(3)},
 		{"has a password", "DELETE FROM auth.credentials WHERE user_id = " + user(4)},
 		{"who has no address", "DELETE FROM identity.emails WHERE user_id = " + user(5)},
-		{"names what it created", "UPDATE auth.registrations SET workspace_id = NULL WHERE user_id = " + user(5)},
+		{"names the user it created", "UPDATE auth.registrations SET user_id = NULL WHERE user_id = " + user(5)},
 		{"one account comes of one", "INSERT INTO auth.registrations SELECT (jsonb_populate_record(r, jsonb_build_object('id', gen_random_uuid(), 'request_id', NULL, 'token_hash', ''))).* FROM auth.registrations r WHERE user_id = " + user(6)},
 		{"older than the verified one", "INSERT INTO auth.registrations SELECT (jsonb_populate_record(r, jsonb_build_object('id', gen_random_uuid(), 'request_id', NULL, 'token_hash', 'x', 'user_id', NULL, 'workspace_id', NULL, 'verify_time', NULL, 'create_time', r.create_time - interval '1 hour'))).* FROM auth.registrations r WHERE user_id = " + user(7)},
 		{"in its own log", "UPDATE audit.events SET target_id = 'usr_0' WHERE action = 'user.registered' AND user_id = " + user(7)},

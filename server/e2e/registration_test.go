@@ -245,6 +245,31 @@ func TestAfterModeCreatesTheAccountAtOnceAndVerifiesLater(t *testing.T) {
 	srv.CheckInvariants(t)
 }
 
+func TestAnAddressIsVerifiedThoughTheFirstWorkspaceIsGone(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{Settings: func(s *config.Settings) { verifyAfter(s); s.DeletionGrace = 0 }})
+	c := srv.Client("")
+	email := testkit.NewEmail()
+	res, err := c.Registration.Register(t.Context(), &authv1.RegisterRequest{Email: email, Password: testkit.Password, WorkspaceName: "First"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := srv.Person(email, res.Account)
+	if _, err := p.Workspaces.CreateWorkspace(t.Context(), &tenantv1.CreateWorkspaceRequest{Name: "Second"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := remove(t, p, p.Workspace.Id, preview(t, p, p.Workspace.Id).Etag); err != nil {
+		t.Fatal(err)
+	}
+	verified, err := c.Registration.VerifyRegistration(t.Context(), &authv1.VerifyRegistrationRequest{
+		RegistrationId: res.Registration.Id, Code: srv.Code(t, email),
+	})
+	if err != nil || !verified.Account.User.EmailVerified || verified.Account.Workspace != nil || verified.Account.Membership != nil {
+		t.Fatalf("VerifyRegistration = %v, %v", verified, err)
+	}
+	srv.CheckInvariants(t)
+}
+
 const squattersPassword = "the squatter's own password"
 
 // squat makes an account of somebody else's address, never verified.
