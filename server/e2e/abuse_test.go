@@ -478,6 +478,7 @@ func TestNoSecretIsLogged(t *testing.T) {
 	changed, err := me.Passwords.ChangePassword(ctx, &authv1.ChangePasswordRequest{CurrentPassword: testkit.Password, NewPassword: new})
 	must(err)
 	me = c.As(keep(changed.SessionToken))
+	srv.Mail(t, email, 2) // that it was changed; the next one is the newest then
 	reset, err := c.Passwords.RequestPasswordReset(ctx, &authv1.RequestPasswordResetRequest{Email: email})
 	must(err)
 	code, _ = mailed(email, 3)

@@ -283,7 +283,7 @@ func TestDeletingOneselfResolvesEveryWorkspaceThatOneOwnsAlone(t *testing.T) {
 		t.Errorf("the host's members: %v, %v", list, err)
 	}
 	lives(t, "who belonged elsewhere too", late.Client)
-	srv.Mail(t, me.Email, 2)
+	srv.Mail(t, me.Email, 3) // of the registration, the workspace and the account
 	srv.CheckInvariants(t)
 
 	// The address is free again.
