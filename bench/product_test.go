@@ -51,7 +51,12 @@ func start(b *testing.B, beside http.Handler) *product {
 
 	database := newDatabase(b)
 	var err error
+	permissions, invite, err := server.Permissions()
+	if err != nil {
+		b.Fatal(err)
+	}
 	if p.store, err = store.Open(b.Context(), store.Options{
+		Permissions: permissions, Invite: invite,
 		URL: database, MaxConnections: p.settings.DatabaseMaxConnections, Key: secret.NewKey(), DeletionGrace: time.Hour, Logger: p.log,
 	}); err != nil {
 		b.Fatal(err)

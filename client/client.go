@@ -32,7 +32,12 @@ type Client struct {
 	Passwords      authv1connect.PasswordServiceClient
 	Users          identityv1connect.UserServiceClient
 	Workspaces     tenantv1connect.WorkspaceServiceClient
+	Domains        tenantv1connect.DomainServiceClient
 	Memberships    teamv1connect.MembershipServiceClient
+	Invitations    teamv1connect.InvitationServiceClient
+	Roles          teamv1connect.RoleServiceClient
+	Authorization  teamv1connect.AuthorizationServiceClient
+	JoinRequests   teamv1connect.JoinRequestServiceClient
 	Events         auditv1connect.EventServiceClient
 
 	url     string
@@ -103,7 +108,12 @@ func build(url string, o options) *Client {
 		Passwords:      authv1connect.NewPasswordServiceClient(o.http, url, all...),
 		Users:          identityv1connect.NewUserServiceClient(o.http, url, all...),
 		Workspaces:     tenantv1connect.NewWorkspaceServiceClient(o.http, url, all...),
+		Domains:        tenantv1connect.NewDomainServiceClient(o.http, url, all...),
 		Memberships:    teamv1connect.NewMembershipServiceClient(o.http, url, all...),
+		Invitations:    teamv1connect.NewInvitationServiceClient(o.http, url, all...),
+		Roles:          teamv1connect.NewRoleServiceClient(o.http, url, all...),
+		Authorization:  teamv1connect.NewAuthorizationServiceClient(o.http, url, all...),
+		JoinRequests:   teamv1connect.NewJoinRequestServiceClient(o.http, url, all...),
 		Events:         auditv1connect.NewEventServiceClient(o.http, url, all...),
 		url:            url,
 		options:        o,

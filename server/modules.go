@@ -22,6 +22,7 @@ import (
 	"github.com/logicspike/manager/server/identity"
 	"github.com/logicspike/manager/server/team"
 	"github.com/logicspike/manager/server/tenant"
+	"github.com/logicspike/manager/server/tenant/dns"
 	"github.com/logicspike/manager/store"
 )
 
@@ -35,11 +36,17 @@ type ModuleOptions struct {
 	// VerifyAfter creates accounts before their address is proven (setting
 	// `email-verification` = `after`).
 	VerifyAfter bool
+	// Permissions are those that the rules of the API name.
+	Permissions authz.Catalog
+	// PublicURL is where people reach the server: links begin with it.
+	PublicURL string
 	// PasswordFailures is how many wrong passwords one network may give for one
 	// account within 15 minutes; 0 for any number.
 	PasswordFailures int
-	// Unlimited lifts the limits on mails, on wrong passwords from everywhere and
-	// on new workspaces, which are not settings.
+	// Resolver finds the DNS records that prove domains.
+	Resolver *dns.Resolver
+	// Unlimited lifts the limits on mails, on wrong passwords from everywhere, on
+	// new workspaces and on questions to DNS, which are not settings.
 	Unlimited bool
 }
 
@@ -66,8 +73,14 @@ func Modules(o ModuleOptions) []Service {
 	i := identity.New(identity.Options{
 		Store: o.Store, Mails: limit(10, time.Hour), LimitMail: mails.take, ClearCookie: auth.ClearCookie,
 	})
-	t := tenant.New(tenant.Options{Store: o.Store, Clock: o.Clock, Create: limit(20, time.Hour)})
-	m, e := team.New(o.Store), audit.New(o.Store)
+	t := tenant.New(tenant.Options{
+		Store: o.Store, Clock: o.Clock, Create: limit(20, time.Hour), Resolver: o.Resolver, Verify: limit(60, time.Hour),
+	})
+	m := team.New(team.Options{
+		Store: o.Store, Clock: o.Clock, Permissions: o.Permissions, PublicURL: o.PublicURL, Passwords: a, IssueSession: auth.IssueSession,
+		LimitMail: mails.take, LimitMails: mails.takeEach, Invitations: limit(1000, 24*time.Hour), Requests: limit(20, 24*time.Hour),
+	})
+	e := audit.New(o.Store)
 	return []Service{
 		{Name: authv1connect.RegistrationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return authv1connect.NewRegistrationServiceHandler(a, o...)
@@ -87,8 +100,23 @@ func Modules(o ModuleOptions) []Service {
 		{Name: tenantv1connect.WorkspaceServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return tenantv1connect.NewWorkspaceServiceHandler(t, o...)
 		}},
+		{Name: tenantv1connect.DomainServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return tenantv1connect.NewDomainServiceHandler(t, o...)
+		}},
 		{Name: teamv1connect.MembershipServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return teamv1connect.NewMembershipServiceHandler(m, o...)
+		}},
+		{Name: teamv1connect.InvitationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return teamv1connect.NewInvitationServiceHandler(m, o...)
+		}},
+		{Name: teamv1connect.RoleServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return teamv1connect.NewRoleServiceHandler(m, o...)
+		}},
+		{Name: teamv1connect.AuthorizationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return teamv1connect.NewAuthorizationServiceHandler(m, o...)
+		}},
+		{Name: teamv1connect.JoinRequestServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return teamv1connect.NewJoinRequestServiceHandler(m, o...)
 		}},
 		{Name: auditv1connect.EventServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return auditv1connect.NewEventServiceHandler(e, o...)
@@ -128,4 +156,25 @@ func (l mailLimiter) take(ctx context.Context, a email.Address) error {
 		return errors.Join(err, l.throttle.Return(ctx, site, l.site))
 	}
 	return nil
+}
+
+// takeEach is take for many addresses at once, which are different ones. The faults
+// are in their order.
+func (l mailLimiter) takeEach(ctx context.Context, list []email.Address) ([]error, error) {
+	site := authz.ClientFrom(ctx).Site()
+	sites, all := make([]string, len(list)), make([]string, len(list))
+	for i, a := range list {
+		sites[i], all[i] = "mail "+a.Key+" "+site, "mail "+a.Key
+	}
+	refused, err := l.throttle.TakeEach(ctx, sites, l.site)
+	if err != nil {
+		return nil, err
+	}
+	everywhere, err := l.throttle.TakeEach(ctx, all, l.all)
+	for i := range refused {
+		if err == nil && refused[i] == nil {
+			refused[i] = everywhere[i]
+		}
+	}
+	return refused, err
 }

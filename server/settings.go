@@ -15,6 +15,7 @@ import (
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/pages"
 	"github.com/logicspike/manager/server/rpc"
+	"github.com/logicspike/manager/server/tenant/dns"
 	"github.com/logicspike/manager/store"
 )
 
@@ -64,14 +65,21 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	for _, pattern := range pages.Patterns() {
 		mounted[pattern] = own
 	}
+	permissions, _, err := Permissions()
+	if err != nil {
+		return nil, err
+	}
 	return New(Options{
 		Services: Modules(ModuleOptions{
 			Store:            d.Store,
 			Clock:            d.Clock,
 			Hasher:           hasher,
 			Policy:           password.Policy{MinLength: s.PasswordMinLength, MaxLength: s.PasswordMaxLength, Context: []string{s.ProductName}},
+			Permissions:      permissions,
+			PublicURL:        string(s.PublicURL),
 			VerifyAfter:      s.EmailVerification == config.VerifyAfter,
 			PasswordFailures: s.PasswordFailures,
+			Resolver:         dns.New(dns.Options{Server: s.DNSResolver}),
 			Unlimited:        d.Unlimited,
 		}),
 		RPC: rpc.Options{

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
@@ -11,23 +12,62 @@ import (
 	"github.com/logicspike/manager/store/postgres"
 )
 
-// Membership tells what a user is in a workspace: the question behind the rule
-// of every workspace method.
+// accessSQL tells what a user is in a workspace: the question behind the rule of
+// every workspace method. A deactivated member is nobody.
+const accessSQL = `
+	SELECT m.workspace_id, m.role, coalesce(r.permissions, '{}'), d.delete_time IS NOT NULL
+	FROM team.memberships m
+	JOIN tenant.directory d ON d.workspace_id = m.workspace_id
+	LEFT JOIN team.roles r ON r.workspace_id = m.workspace_id AND r.id = m.custom_role
+	WHERE m.user_id = $1 AND m.deactivate_time IS NULL AND (d.purge_time IS NULL OR d.purge_time > $2)`
+
+// Membership tells what a user is in a workspace.
 //
-// Errors: fault NOT_FOUND when the user does not belong to it, or it does not
-// exist, or is due to be purged.
+// Errors: fault NOT_FOUND when the user does not belong to it, or is deactivated, or
+// it does not exist, or is due to be purged.
 func (s *Store) Membership(ctx context.Context, workspace ids.Workspace, user ids.User) (authz.Membership, error) {
-	var role string
-	var m authz.Membership
-	err := s.db.Pool.QueryRow(ctx, `
-		SELECT m.role, d.delete_time IS NOT NULL
-		FROM team.memberships m JOIN tenant.directory d ON d.workspace_id = m.workspace_id
-		WHERE m.workspace_id = $1 AND m.user_id = $2 AND (d.purge_time IS NULL OR d.purge_time > $3)`,
-		pgx.QueryExecModeCacheStatement, [16]byte(workspace.UUID()), [16]byte(user.UUID()), s.options.Clock.Now()).
-		Scan(&role, &m.Deleted)
+	row := s.db.Pool.QueryRow(ctx, accessSQL+" AND m.workspace_id = $3",
+		pgx.QueryExecModeCacheStatement, pgUUID(user.UUID()), s.options.Clock.Now(), pgUUID(workspace.UUID()))
+	_, m, err := scanAccess(row)
 	if postgres.NotFound(err) {
 		return m, fault.NotFoundFault()
 	}
-	m.Role = authz.Role(role)
 	return m, s.constraints.Fault(err)
+}
+
+// Access tells what a user is in each of the workspaces that are live and that they
+// are an active member of.
+func (s *Store) Access(ctx context.Context, user ids.User, workspaces []ids.Workspace) (map[ids.Workspace]authz.Membership, error) {
+	list := make([]pgtype.UUID, len(workspaces))
+	for i, w := range workspaces {
+		list[i] = pgtype.UUID{Bytes: w.UUID(), Valid: true}
+	}
+	found := make(map[ids.Workspace]authz.Membership, len(list))
+	rows, err := s.db.Pool.Query(ctx, accessSQL+" AND m.workspace_id = ANY ($3)",
+		pgx.QueryExecModeCacheStatement, pgUUID(user.UUID()), s.options.Clock.Now(), list)
+	if err != nil {
+		return nil, s.constraints.Fault(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		id, m, err := scanAccess(rows)
+		if err != nil {
+			return nil, err
+		}
+		if !m.Deleted {
+			found[id] = m
+		}
+	}
+	return found, s.constraints.Fault(rows.Err())
+}
+
+type pgUUID = [16]byte
+
+func scanAccess(row pgx.Row) (ids.Workspace, authz.Membership, error) {
+	var id pgUUID
+	var role string
+	var m authz.Membership
+	err := row.Scan(&id, &role, &m.Custom, &m.Deleted)
+	m.Role = authz.Role(role)
+	return ids.FromUUID[ids.Workspace](id), m, err
 }

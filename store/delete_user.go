@@ -140,8 +140,8 @@ func (t *tx) resolve(ctx context.Context, user ids.User, d *UserDeletion, resolu
 			continue
 		}
 		m, err := t.team.Membership(ctx, r.Workspace, r.TransferTo)
-		if fault.Has(err, fault.Missing) || err == nil && m.UserID == user {
-			return fault.Invalid(fmt.Sprintf("resolutions[%d].transfer_to_membership_id", i), "is not another member of the workspace")
+		if fault.Has(err, fault.Missing) || err == nil && (m.UserID == user || !m.Active()) {
+			return fault.Invalid(fmt.Sprintf("resolutions[%d].transfer_to_membership_id", i), "is not another active member of the workspace")
 		}
 		if err != nil {
 			return err
@@ -170,18 +170,13 @@ func (t *tx) resolve(ctx context.Context, user ids.User, d *UserDeletion, resolu
 // leaveAll ends a user's memberships.
 func (t *tx) leaveAll(ctx context.Context, user ids.User) error {
 	left, err := t.team.OfUser(ctx, user)
-	if err != nil || len(left) == 0 {
+	if err != nil {
 		return err
 	}
-	events := make([]audit.Event, len(left))
-	for i, m := range left {
-		events[i] = audit.Event{
-			WorkspaceID: m.WorkspaceID, Action: "membership.deleted", TargetID: m.ID.String(),
-			Details: map[string]any{"user_id": user.String(), "role": m.Role},
+	for i := range left {
+		if err := t.leave(ctx, &left[i], false); err != nil {
+			return err
 		}
 	}
-	if err := t.record(ctx, events...); err != nil {
-		return err
-	}
-	return t.team.DeleteOfUsers(ctx, []ids.User{user})
+	return nil
 }

@@ -27,6 +27,8 @@ type DeletionPreview struct {
 	FirstMemberships []team.Membership
 	Sessions         int // of the users who are deleted
 	FirstSessions    []auth.Session
+	Ends             team.Ends
+	Domains          int
 	PurgeTime        time.Time // when it will be purged, or would be
 }
 
@@ -56,7 +58,13 @@ func (s *Store) PreviewDeleteWorkspace(ctx context.Context, id ids.Workspace) (p
 		if p.FirstMemberships, err = t.team.First(ctx, id, previewSize); err != nil {
 			return err
 		}
-		p.FirstSessions, p.Sessions, err = t.auth.SoleSessions(ctx, id, t.now, previewSize)
+		if p.FirstSessions, p.Sessions, err = t.auth.SoleSessions(ctx, id, t.now, previewSize); err != nil {
+			return err
+		}
+		if p.Ends, err = t.team.Ends(ctx, id, t.now); err != nil {
+			return err
+		}
+		p.Domains, err = t.tenant.CountDomains(ctx, id)
 		return err
 	})
 	return p, err
@@ -259,6 +267,9 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 	if err != nil {
 		return Purged{}, err
 	}
+	if err := t.tenant.DeleteDomains(ctx, id); err != nil {
+		return Purged{}, err
+	}
 	if err := t.tenant.Delete(ctx, id); err != nil {
 		return Purged{}, err
 	}
@@ -309,14 +320,14 @@ func (t *tx) lockSoleMembers(ctx context.Context, workspace ids.Workspace) ([]id
 	}
 }
 
-// deleteUsers removes locked users, who have no memberships left, from every
+// deleteUsers removes locked users, whose memberships have ended, from every
 // module.
 func (t *tx) deleteUsers(ctx context.Context, users []ids.User) error {
 	if len(users) == 0 {
 		return nil
 	}
 	for _, remove := range []func(context.Context, []ids.User) error{
-		t.auth.DeleteUsers, t.audit.DeleteOfUsers, t.tenant.ForgetUsers, t.identity.DeleteUsers,
+		t.auth.DeleteUsers, t.audit.DeleteOfUsers, t.team.DeleteOfUsers, t.tenant.ForgetUsers, t.identity.DeleteUsers,
 	} {
 		if err := remove(ctx, users); err != nil {
 			return err

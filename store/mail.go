@@ -50,15 +50,19 @@ const mailContext = "mail job"
 
 // mail puts letters into the queue: they are sent once the transaction commits.
 func (t *tx) mail(ctx context.Context, letters ...letter) error {
-	for _, l := range letters {
+	if len(letters) == 0 {
+		return nil
+	}
+	jobs := make([]river.InsertManyParams, len(letters))
+	for i, l := range letters {
 		data, err := json.Marshal(l)
 		if err != nil {
 			return err
 		}
-		job := MailJob{Sealed: t.store.mails.Seal(data, mailContext)}
-		if _, err := t.store.jobs.InsertTx(ctx, t.sql.Tx, job, nil); err != nil {
-			return fmt.Errorf("queue a mail: %w", err)
-		}
+		jobs[i].Args = MailJob{Sealed: t.store.mails.Seal(data, mailContext)}
+	}
+	if _, err := t.store.jobs.InsertManyFastTx(ctx, t.sql.Tx, jobs); err != nil {
+		return fmt.Errorf("queue a mail: %w", err)
 	}
 	return nil
 }

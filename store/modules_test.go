@@ -35,7 +35,7 @@ import (
 // others.
 var (
 	schemas  = []string{"identity", "tenant", "team", "auth", "audit"}
-	exported = []string{"identity.profiles", "tenant.directory", "team.roster"}
+	exported = []string{"identity.profiles", "tenant.directory", "tenant.enrollments", "team.roster"}
 )
 
 // now is when everything in these tests happens.
@@ -93,8 +93,10 @@ func (m module) seed(t *testing.T, address string) (ids.User, ids.Workspace) {
 		if _, err := tx.Exec(t.Context(), "INSERT INTO identity.emails VALUES ($1, $2, $2, $3)", user.UUID(), address, now); err != nil {
 			return err
 		}
-		_, err := tx.Exec(t.Context(), "INSERT INTO team.memberships VALUES ($1, $2, $3, 'owner', $4, $4)",
-			ids.New[ids.Membership]().UUID(), workspace.UUID(), user.UUID(), now)
+		_, err := tx.Exec(t.Context(), `
+			INSERT INTO team.memberships (id, workspace_id, user_id, role, name_key, address_key, create_time, update_time)
+			VALUES ($1, $2, $3, 'owner', 'ann', $4, $5, $5)`,
+			ids.New[ids.Membership]().UUID(), workspace.UUID(), user.UUID(), address, now)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -145,10 +147,13 @@ func (e *exercise) call(name string, args ...any) []any {
 	return out[:last]
 }
 
+// everything makes comparisons see unexported fields.
+var everything = cmp.Exporter(func(reflect.Type) bool { return true })
+
 // want calls a method, and compares the first of what it returns.
 func (e *exercise) want(want any, name string, args ...any) {
 	e.t.Helper()
-	if diff := cmp.Diff(want, e.call(name, args...)[0], cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
+	if diff := cmp.Diff(want, e.call(name, args...)[0], everything); diff != "" {
 		e.t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
 }
@@ -206,6 +211,8 @@ func TestIdentityNeedsItsOwnSchemaOnly(t *testing.T) {
 func TestTenantNeedsItsOwnSchemaOnly(t *testing.T) {
 	t.Parallel()
 	m := asModule(t, "tenant")
+	user, _ := m.seed(t, "ann@example.com")
+	elsewhere, _ := m.seed(t, "ann@sub.example.com")
 	tx, err := m.Bun.BeginTx(t.Context(), nil) // at whose end the workspaces are gone that have no owner
 	if err != nil {
 		t.Fatal(err)
@@ -238,69 +245,59 @@ func TestTenantNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.call("ForgetUsers", []ids.User{creator})
 	w.CreatorID = ids.User{}
 	e.want(w, "Workspace", w.ID)
+
+	d := &tenant.Domain{
+		ID: ids.New[ids.Domain](), WorkspaceID: w.ID, Domain: "example.com", RecordValue: "value", Enrollment: tenant.Off, Role: authz.Member,
+		CreateTime: now,
+	}
+	e.call("InsertDomain", d)
+	e.want(d, "Domain", w.ID, d.ID)
+	e.want(d, "DomainNamed", w.ID, "example.com")
+	e.want((*tenant.Domain)(nil), "DomainNamed", second.ID, "example.com")
+	e.want((*tenant.Domain)(nil), "VerifiedDomain", "example.com")
+	e.call("VerifyDomain", d, now)
+	e.want(d, "VerifiedDomain", "example.com")
+	e.want((*tenant.Enrollment)(nil), "Enrollment", "example.com")
+	e.call("SetEnrollment", d, tenant.Automatic, authz.Viewer)
+	e.want(d, "Domain", w.ID, d.ID)
+	enrollment := &tenant.Enrollment{
+		Domain: "example.com", WorkspaceID: w.ID, WorkspaceName: w.Name, Enrollment: tenant.Automatic, Role: authz.Viewer,
+	}
+	e.want(enrollment, "Enrollment", "example.com")
+	e.want(enrollment, "EnrollmentOf", user)
+	e.want((*tenant.Enrollment)(nil), "EnrollmentOf", elsewhere)
+	e.want((*tenant.Enrollment)(nil), "EnrollmentOf", ids.New[ids.User]())
+	run(t, m.admin, "UPDATE identity.emails SET verified_time = NULL WHERE address_key = 'ann@example.com'")
+	e.want((*tenant.Enrollment)(nil), "EnrollmentOf", user) // whose address is not proven any more
+	run(t, m.admin, "UPDATE identity.emails SET verified_time = create_time FROM identity.users WHERE id = user_id")
+	e.call("SetEnrollment", d, tenant.Request, authz.Viewer)
+	enrollment.Enrollment = tenant.Request
+	e.want(enrollment, "EnrollmentOf", user)
+	e.call("SetEnrollment", d, tenant.Off, authz.Viewer)
+	e.want((*tenant.Enrollment)(nil), "EnrollmentOf", user)
+	e.call("SetEnrollment", d, tenant.Automatic, authz.Viewer)
+	e.call("MarkDeleted", w, "etag", now, now)
+	e.want((*tenant.Enrollment)(nil), "EnrollmentOf", user)
+	e.call("MarkUndeleted", w, now)
+	enrollment.Enrollment = tenant.Automatic
+	e.want(enrollment, "EnrollmentOf", user)
+	other := &tenant.Domain{
+		ID: ids.New[ids.Domain](), WorkspaceID: w.ID, Domain: "a.example.com", RecordValue: "value", Enrollment: tenant.Off, Role: authz.Member,
+		CreateTime: now,
+	}
+	e.call("InsertDomain", other)
+	e.want([]tenant.Domain{*other, *d}, "Domains", w.ID)
+	e.want(2, "CountDomains", w.ID)
+	e.call("DeleteDomain", other.ID)
+	e.want([]tenant.Domain{*d}, "Domains", w.ID)
+	e.call("DeleteDomains", w.ID)
+	e.want(0, "CountDomains", w.ID)
+
 	e.call("Delete", w.ID)
 	e.call("Delete", second.ID)
 	e.finish()
 	if err := tx.Commit(); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestTeamNeedsItsOwnSchemaOnly(t *testing.T) {
-	t.Parallel()
-	m := asModule(t, "team")
-	owner, w := m.seed(t, "owner@example.com")
-	user, own := m.seed(t, "user@example.com")
-	tx, err := m.Bun.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := newExercise(t, team.New(tx, postgres.NewPager(secret.NewKey())))
-	added := &team.Membership{
-		ID: ids.New[ids.Membership](), WorkspaceID: w, UserID: user, Role: authz.Member, CreateTime: now, UpdateTime: now,
-		DisplayName: "Ann", Address: "user@example.com",
-	}
-	e.call("Insert", added)
-	e.want(added, "Membership", w, added.ID)
-	e.want(added, "MembershipOf", w, user)
-	e.call("SetRole", added, authz.Admin, now)
-	e.want(added, "MembershipOf", w, user)
-	users := func(name string, args ...any) []ids.User {
-		t.Helper()
-		var list []ids.User
-		for _, m := range e.call(name, args...)[0].([]team.Membership) {
-			list = append(list, m.UserID)
-		}
-		return list
-	}
-	for name, got := range map[string][]ids.User{
-		"List":                 users("List", w, postgres.Page{}),
-		"First":                users("First", w, 10),
-		"Owners, FirstMembers": append(users("Owners", w), users("FirstMembers", w, false, 10)...),
-	} {
-		if !reflect.DeepEqual(got, []ids.User{owner, user}) {
-			t.Errorf("%s: %v, want %v and %v", name, got, owner, user)
-		}
-	}
-	if got := append(users("OfUser", user), users("ListOfUser", user, true, now, postgres.Page{})...); len(got) != 4 {
-		t.Errorf("the memberships of one user, twice: %v", got)
-	}
-	d := e.call("Deletion", w)[0].(team.Deletion)
-	if d.Memberships != 2 || d.DeletedUsers != 1 || d.RemainingUsers != 1 || d.ETag == "" {
-		t.Errorf("Deletion = %+v", d)
-	}
-	if members := e.call("Members", w)[0].([]ids.User); len(members) != 2 {
-		t.Errorf("Members = %v", members)
-	}
-	e.want([]ids.User{owner}, "SoleMembers", w)
-	e.want([]team.SoleOwned{{WorkspaceID: w, WorkspaceName: "Acme", OtherMembers: 1}}, "SoleOwnedBy", owner)
-	e.want([]ids.Workspace{own}, "AloneIn", user)
-	e.call("DeleteOfUsers", []ids.User{user})
-	e.want(1, "DeleteOfWorkspace", w)
-	e.finish()
-	// What the database promises of all modules holds for the role, too.
-	if err := tx.Commit(); postgres.Constraint(err) != "workspace_has_owner" {
-		t.Errorf("two workspaces without an owner are committed: %v", err)
 	}
 }
 
@@ -388,7 +385,8 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	throttle.call("Return", "key", limit)
 	throttle.call("Take", "key", limit)
 	throttle.call("Release", "key")
-	throttle.call("Take", "key", limit)
+	throttle.call("TakeMany", "key", 1, limit)
+	throttle.want([]error{nil}, "TakeEach", []string{"another key"}, limit)
 	throttle.finish()
 
 	for _, kind := range []string{"Sessions", "Registrations", "PasswordResets", "Throttles"} {
@@ -515,14 +513,21 @@ func TestForeignKeysCrossModulesToUsersAndWorkspacesOnly(t *testing.T) {
 func TestConstraintsWithAFaultExist(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, testkit.NewDatabase(t))
-	for schema, constraints := range map[string]postgres.Constraints{"identity": identity.Constraints, "tenant": tenant.Constraints} {
+	for schema, constraints := range map[string]postgres.Constraints{
+		"identity": identity.Constraints, "tenant": tenant.Constraints, "team": team.Constraints,
+	} {
 		if len(constraints) == 0 {
 			t.Errorf("%s has no faults", schema)
 		}
 		for name, f := range constraints {
 			var count int
-			if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_constraint WHERE conname = $1 AND connamespace = to_regnamespace($2)",
-				name, schema).Scan(&count); err != nil {
+			if err := conn.QueryRow(t.Context(), `
+				SELECT count(*) FROM (
+					SELECT conname FROM pg_constraint WHERE connamespace = to_regnamespace($2)
+					UNION
+					SELECT relname FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid
+					WHERE indisunique AND relnamespace = to_regnamespace($2)) AS all_of_them (name)
+				WHERE name = $1`, name, schema).Scan(&count); err != nil {
 				t.Fatal(err)
 			}
 			if count != 1 {

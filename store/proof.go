@@ -26,11 +26,15 @@ const (
 	forPasswordReset = "password reset"
 	forEmailChange   = "email change"
 	forSession       = "session"
+	forInvitation    = "invitation"
+	forLink          = "invitation link"
 
 	prefixRegistration  = "lsmr_"
 	prefixPasswordReset = "lsmp_"
 	prefixEmailChange   = "lsme_"
 	prefixSession       = "lsms_"
+	prefixInvitation    = "lsmi_"
+	prefixLink          = "lsml_"
 )
 
 func newMailed(prefix string) mailed {

@@ -117,7 +117,7 @@ func (s *Store) register(ctx context.Context, r Registration) (reg *auth.Registr
 				return err
 			}
 			if taken == nil {
-				if account, err = t.createAccount(ctx, reg, time.Time{}, r.Transport, r.Client); err != nil {
+				if account, err = t.createAccount(ctx, reg, time.Time{}, r.Transport, r.Client, way{}); err != nil {
 					return err
 				}
 				if err := t.auth.UpdateRegistration(ctx, reg); err != nil {
@@ -154,9 +154,10 @@ func registrationMail(reg *auth.Registration, code mailed) letter {
 }
 
 // createAccount is what the whole service stands for: user, address, credential,
-// workspace, owner membership, session and events, in one transaction. It notes
-// in reg, for the caller to store, what it created.
-func (t *tx) createAccount(ctx context.Context, reg *auth.Registration, verified time.Time, transport authz.Transport, client authz.Client) (*Account, error) {
+// workspace, owner membership, session and events, in one transaction. Who was
+// invited joins a workspace in place of founding one. It notes in reg, for the
+// caller to store, what it created.
+func (t *tx) createAccount(ctx context.Context, reg *auth.Registration, verified time.Time, transport authz.Transport, client authz.Client, w way) (*Account, error) {
 	user := &identity.User{
 		ID: ids.New[ids.User](), DisplayName: reg.DisplayName, Version: 1, CreateTime: t.now, UpdateTime: t.now,
 	}
@@ -167,11 +168,14 @@ func (t *tx) createAccount(ctx context.Context, reg *auth.Registration, verified
 	if err := t.auth.SetPassword(ctx, user.ID, reg.PasswordHash, t.now); err != nil {
 		return nil, err
 	}
-	workspace := &tenant.Workspace{
-		ID: ids.New[ids.Workspace](), Name: reg.WorkspaceName, Version: 1, CreateTime: t.now, UpdateTime: t.now, CreatorID: user.ID,
+	if err := t.record(ctx, audit.Event{UserID: user.ID, ActorUserID: user.ID, Action: "user.registered", TargetID: user.ID.String()}); err != nil {
+		return nil, err
 	}
-	membership, err := t.foundWorkspace(ctx, workspace, user)
+	workspace, membership, err := t.firstWorkspace(ctx, reg, user, w)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.enroll(ctx, w.enrollment, user); err != nil {
 		return nil, err
 	}
 	session, token := t.newSession(user.ID, transport, client)
@@ -179,10 +183,30 @@ func (t *tx) createAccount(ctx context.Context, reg *auth.Registration, verified
 		return nil, err
 	}
 	reg.UserID, reg.WorkspaceID = user.ID, workspace.ID
-	return &Account{User: user, Workspace: workspace, Membership: membership, Session: session, Token: token},
-		t.record(ctx,
-			audit.Event{UserID: user.ID, ActorUserID: user.ID, Action: "user.registered", TargetID: user.ID.String()},
-			audit.Event{WorkspaceID: workspace.ID, ActorUserID: user.ID, Action: "workspace.created", TargetID: workspace.ID.String()})
+	return &Account{User: user, Workspace: workspace, Membership: membership, Session: session, Token: token}, nil
+}
+
+// firstWorkspace gives a new user the workspace that they were invited to, or a new
+// one.
+func (t *tx) firstWorkspace(ctx context.Context, reg *auth.Registration, user *identity.User, w way) (*tenant.Workspace, *team.Membership, error) {
+	switch {
+	case w.invitation != nil:
+		m, err := t.join(ctx, w.workspace.ID, user, w.invitation.Role, map[string]any{"invitation_id": w.invitation.ID.String()})
+		return w.workspace, m, err
+	case w.link != nil:
+		m, err := t.joinByLink(ctx, w.link, user)
+		return w.workspace, m, err
+	}
+	workspace := &tenant.Workspace{
+		ID: ids.New[ids.Workspace](), Name: reg.WorkspaceName, Version: 1, CreateTime: t.now, UpdateTime: t.now, CreatorID: user.ID,
+	}
+	m, err := t.foundWorkspace(ctx, workspace, user)
+	if err != nil {
+		return nil, nil, err
+	}
+	return workspace, m, t.record(ctx, audit.Event{
+		WorkspaceID: workspace.ID, ActorUserID: user.ID, Action: "workspace.created", TargetID: workspace.ID.String(),
+	})
 }
 
 // foundWorkspace stores a workspace with its owner.
@@ -190,13 +214,7 @@ func (t *tx) foundWorkspace(ctx context.Context, w *tenant.Workspace, owner *ide
 	if err := t.tenant.Insert(ctx, w); err != nil {
 		return nil, err
 	}
-	m := &team.Membership{
-		ID: ids.New[ids.Membership](), WorkspaceID: w.ID, UserID: owner.ID, Role: authz.Owner,
-		CreateTime: t.now, UpdateTime: t.now, DisplayName: owner.DisplayName,
-	}
-	if owner.Email != nil {
-		m.Address = owner.Email.Address
-	}
+	m := t.newMembership(w.ID, owner, authz.Owner)
 	return m, t.team.Insert(ctx, m)
 }
 

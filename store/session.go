@@ -89,11 +89,16 @@ type SignIn struct {
 	Client       authz.Client
 }
 
-// SignIn starts a session.
+// SignIn starts a session, and enrols the user where the domain of their address
+// does that.
 //
 // Errors: fault CREDENTIALS_INVALID when the password was changed meanwhile.
 func (s *Store) SignIn(ctx context.Context, in SignIn) (session *auth.Session, token string, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		enrollment, err := t.lockEnrollmentOf(ctx, in.User)
+		if err != nil {
+			return err
+		}
 		if err := t.identity.HoldUser(ctx, in.User); err != nil {
 			return err
 		}
@@ -110,9 +115,16 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (session *auth.Session, t
 		if err := t.auth.InsertSession(ctx, session); err != nil {
 			return err
 		}
-		return t.record(ctx, audit.Event{
+		if err := t.record(ctx, audit.Event{
 			UserID: in.User, ActorUserID: in.User, Action: "session.created", TargetID: session.ID.String(),
-		})
+		}); err != nil || enrollment == nil {
+			return err
+		}
+		user, err := t.identity.LockUser(ctx, in.User) // what they are called must not change meanwhile
+		if err != nil {
+			return err
+		}
+		return t.enroll(ctx, enrollment, user)
 	})
 	return session, token, err
 }

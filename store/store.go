@@ -23,6 +23,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 
+	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/secret"
@@ -56,6 +57,12 @@ type Options struct {
 	// DeletionGrace is how long a deleted workspace can be undeleted; 0 purges
 	// it at once. There is no default.
 	DeletionGrace time.Duration
+	// Permissions are those that roles can hold, and Invite is the one among them to
+	// invite people. Required where teams are changed.
+	Permissions authz.Catalog
+	Invite      authz.Permission
+	// Seats limits how many may belong to a workspace. Default: nothing does.
+	Seats Seats
 	// Logger receives what the store does by itself. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -116,11 +123,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.Sessions = auth.NewSessions(db.Pool)
 	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
 	s.constraints = postgres.Constraints{}
-	for _, table := range []string{"memberships", "credentials", "sessions", "registrations", "email_changes", "events"} {
+	for _, table := range []string{
+		"memberships", "credentials", "sessions", "registrations", "email_changes", "events",
+		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains",
+	} {
 		s.constraints[table+"_user_id_fkey"] = errGone()
 		s.constraints[table+"_workspace_id_fkey"] = fault.NotFoundFault()
 	}
-	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints} {
+	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints} {
 		maps.Copy(s.constraints, module)
 	}
 	if err := s.checkKey(ctx); err != nil {

@@ -52,6 +52,16 @@ func (t *tx) lockAddress(ctx context.Context, key string) (*identity.Email, erro
 	}
 }
 
+// describe tells the teams of a user what the user is called and where their mail
+// goes, after either was changed.
+func (t *tx) describe(ctx context.Context, u *identity.User) error {
+	key := ""
+	if u.Email != nil {
+		key = u.Email.AddressKey
+	}
+	return t.team.Describe(ctx, u.ID, u.DisplayName, key)
+}
+
 // UpdateUser gives a user another display name. A version other than 0 must be
 // the present one.
 //
@@ -65,6 +75,9 @@ func (s *Store) UpdateUser(ctx context.Context, id ids.User, displayName string,
 			return errETag()
 		}
 		if err := t.identity.Rename(ctx, user, displayName, t.now); err != nil {
+			return err
+		}
+		if err := t.describe(ctx, user); err != nil {
 			return err
 		}
 		return t.record(ctx, audit.Event{
@@ -170,6 +183,9 @@ func (t *tx) changeEmail(ctx context.Context, u *identity.User, change *identity
 	}
 	old := u.Email
 	if err := t.identity.SetAddress(ctx, u, change.Email(), t.now, t.now); err != nil {
+		return err
+	}
+	if err := t.describe(ctx, u); err != nil {
 		return err
 	}
 	if err := t.identity.DeleteEmailChanges(ctx, u.ID); err != nil {

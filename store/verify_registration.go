@@ -34,6 +34,10 @@ func (s *Store) VerifyRegistration(ctx context.Context, v Verification) (*Accoun
 	var refusal error
 	err := s.write(ctx, func(ctx context.Context, t *tx) error {
 		account, refusal = nil, nil
+		w, err := t.lockWayOf(ctx, v)
+		if err != nil {
+			return err
+		}
 		reg, err := t.auth.LockToVerify(ctx, v.Registration, v.Proof.tokenHash(forRegistration))
 		if err != nil {
 			return err
@@ -60,7 +64,7 @@ func (s *Store) VerifyRegistration(ctx context.Context, v Verification) (*Accoun
 			account, err = t.accountOf(ctx, reg, v.Transport, v.Client)
 			return err
 		}
-		account, err = t.verify(ctx, reg, v)
+		account, err = t.verify(ctx, reg, v, w)
 		return err
 	})
 	if fault.Has(err, fault.EmailTaken) { // by another registration, just now
@@ -72,8 +76,39 @@ func (s *Store) VerifyRegistration(ctx context.Context, v Verification) (*Accoun
 	return account, refusal
 }
 
+// lockWayOf locks the workspaces that the account of a registration is to join.
+//
+// Errors: fault CODE_INVALID when the link that it came by is gone.
+func (t *tx) lockWayOf(ctx context.Context, v Verification) (way, error) {
+	var seen *auth.Registration
+	var err error
+	if v.Proof.Token != "" {
+		seen, err = t.auth.RegistrationByToken(ctx, v.Proof.tokenHash(forRegistration))
+	} else {
+		seen, err = t.auth.Registration(ctx, v.Registration)
+	}
+	if err != nil || seen == nil || !seen.UserID.IsZero() {
+		return way{}, err // there is no account to be made
+	}
+	if seen.InvitationLinkID.IsZero() {
+		return t.lockWay(ctx, ids.Workspace{}, seen.AddressKey)
+	}
+	link, err := t.team.Link(ctx, seen.InvitationLinkID)
+	if err != nil || link == nil {
+		return way{}, orCode(err)
+	}
+	w, err := t.lockWay(ctx, link.WorkspaceID, seen.AddressKey)
+	if err != nil {
+		return w, err
+	}
+	if w.link, w.workspace = link, w.locked[link.WorkspaceID]; w.workspace == nil {
+		return w, errCode()
+	}
+	return w, nil
+}
+
 // verify completes a locked registration.
-func (t *tx) verify(ctx context.Context, reg *auth.Registration, v Verification) (*Account, error) {
+func (t *tx) verify(ctx context.Context, reg *auth.Registration, v Verification, w way) (*Account, error) {
 	if err := t.auth.EndRegistrations(ctx, reg.AddressKey, reg.ID); err != nil {
 		return nil, err
 	}
@@ -112,7 +147,7 @@ func (t *tx) verify(ctx context.Context, reg *auth.Registration, v Verification)
 				return nil, err
 			}
 		}
-		if account, err = t.createAccount(ctx, reg, t.now, v.Transport, v.Client); err != nil {
+		if account, err = t.createAccount(ctx, reg, t.now, v.Transport, v.Client, w); err != nil {
 			return nil, err
 		}
 		if err := t.hand(ctx, left, account.User); err != nil {

@@ -2,12 +2,14 @@ package store
 
 import (
 	"context"
+	"maps"
+	"time"
 
 	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/identity"
-	"github.com/logicspike/manager/store/team"
 	"github.com/logicspike/manager/store/tenant"
 )
 
@@ -28,6 +30,13 @@ func (t *tx) voidAccount(ctx context.Context, user ids.User) ([]*tenant.Workspac
 		return nil, err
 	}
 	if err := t.identity.TakeAddress(ctx, user); err != nil {
+		return nil, err
+	}
+	u, err := t.identity.User(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.describe(ctx, u); err != nil {
 		return nil, err
 	}
 	if err := t.identity.DeleteEmailChanges(ctx, user); err != nil {
@@ -55,19 +64,21 @@ func (t *tx) voidAccount(ctx context.Context, user ids.User) ([]*tenant.Workspac
 
 // hand makes who has proven an address an owner of the workspaces that a voided
 // account of that address left, and tells them: perhaps it was their own, and
-// they want to undelete it.
+// they want to undelete it. Whoever had the account cannot come back by what they
+// had made to invite people.
 func (t *tx) hand(ctx context.Context, left []*tenant.Workspace, heir *identity.User) error {
 	for _, w := range left {
-		m := &team.Membership{
-			ID: ids.New[ids.Membership](), WorkspaceID: w.ID, UserID: heir.ID, Role: authz.Owner, CreateTime: t.now, UpdateTime: t.now,
-		}
-		if err := t.team.Insert(ctx, m); err != nil {
+		voided, err := t.team.Owners(ctx, w.ID) // the only active member
+		if err != nil {
 			return err
 		}
-		if err := t.record(ctx, audit.Event{
-			WorkspaceID: w.ID, ActorKind: audit.System, Action: "membership.created", TargetID: m.ID.String(),
-			Details: map[string]any{"user_id": heir.ID.String(), "role": m.Role},
-		}); err != nil {
+		details := map[string]any{}
+		for i := range voided {
+			if err := t.revokeGrants(ctx, &voided[i], nil, details); err != nil {
+				return err
+			}
+		}
+		if err := t.makeOwner(ctx, w, heir, details); err != nil {
 			return err
 		}
 		if err := t.mailOwners(ctx, w); err != nil {
@@ -75,4 +86,28 @@ func (t *tx) hand(ctx context.Context, left []*tenant.Workspace, heir *identity.
 		}
 	}
 	return nil
+}
+
+// makeOwner makes a user an owner of a locked workspace, and writes the event with
+// the details.
+func (t *tx) makeOwner(ctx context.Context, w *tenant.Workspace, user *identity.User, details map[string]any) error {
+	e := audit.Event{WorkspaceID: w.ID, ActorKind: audit.System, Details: details}
+	m, err := t.team.MembershipOf(ctx, w.ID, user.ID)
+	switch {
+	case err == nil: // just enrolled, or deactivated
+		e.Action = "membership.role_changed"
+		details["role"] = map[string]any{"before": m.Role, "after": authz.Owner}
+		m.DeactivateTime = time.Time{}
+		err = t.team.SetRole(ctx, m, authz.Owner, t.now)
+	case fault.Has(err, fault.Missing):
+		e.Action = "membership.created"
+		m = t.newMembership(w.ID, user, authz.Owner)
+		maps.Copy(details, memberDetails(m))
+		err = t.team.Insert(ctx, m)
+	}
+	if err != nil {
+		return err
+	}
+	e.TargetID = m.ID.String()
+	return t.record(ctx, e)
 }

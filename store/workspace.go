@@ -56,10 +56,7 @@ func (s *Store) createWorkspace(ctx context.Context, n NewWorkspace) (w *tenant.
 				return err
 			}
 		}
-		user, err := t.identity.User(ctx, n.Creator)
-		if fault.Has(err, fault.Missing) {
-			return errGone()
-		}
+		user, err := t.lockCaller(ctx, n.Creator)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,6 @@
 // Command example goes once through the life of an account by the Go client:
-// register, verify, sign in, rename the workspace, and delete it with everything
-// in it.
+// register, verify, sign in, rename the workspace, invite a colleague, and delete
+// it with everything in it.
 //
 //	go run ./client/example -url http://localhost:8080
 //
@@ -27,6 +27,7 @@ import (
 	"github.com/logicspike/manager/client"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 )
 
@@ -87,12 +88,16 @@ func tour(ctx context.Context, server string) error {
 	}
 	fmt.Printf("rename     %s\n", renamed.Workspace.Name)
 
+	if err := invite(ctx, server, manager, workspace, strings.Replace(email, "ada", "grace", 1)); err != nil {
+		return err
+	}
+
 	// Look at what a deletion would remove, and delete exactly that.
 	preview, err := manager.Workspaces.PreviewDeleteWorkspace(ctx, &tenantv1.PreviewDeleteWorkspaceRequest{WorkspaceId: workspace})
 	if err != nil {
 		return err
 	}
-	fmt.Printf("preview    %d user, %d membership, %d sessions would go\n", preview.DeletedUserCount, preview.MembershipCount, preview.SessionCount)
+	fmt.Printf("preview    %d users, %d memberships, %d sessions would go\n", preview.DeletedUserCount, preview.MembershipCount, preview.SessionCount)
 	deletion := &tenantv1.DeleteWorkspaceRequest{WorkspaceId: workspace, Etag: preview.Etag}
 	deleted, err := manager.Workspaces.DeleteWorkspace(ctx, deletion)
 	if err != nil {
@@ -111,13 +116,46 @@ func tour(ctx context.Context, server string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("purge      %d user, %d membership are gone\n", purged.DeletedUserCount, purged.MembershipCount)
+	fmt.Printf("purge      %d users, %d memberships are gone\n", purged.DeletedUserCount, purged.MembershipCount)
 
 	_, err = manager.Sessions.GetSession(ctx, &authv1.GetSessionRequest{})
 	if client.Reason(err) != faultv1.Reason_REASON_SESSION_REQUIRED {
 		return fmt.Errorf("the session outlived its user: %w", err)
 	}
 	fmt.Println("session    is gone")
+	return nil
+}
+
+// invite has a colleague, who has no account yet, join the workspace: the code
+// from the mail is all they need.
+func invite(ctx context.Context, server string, manager *client.Client, workspace, email string) error {
+	invited, err := manager.Invitations.CreateInvitation(ctx, &teamv1.CreateInvitationRequest{WorkspaceId: workspace, Email: email})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("invite     %s as %s, the code is in the mail\n", email, invited.Invitation.Role)
+
+	code, err := codeFor(ctx, server, email)
+	if err != nil {
+		return err
+	}
+	joined, err := client.New(server).Invitations.RegisterWithInvitation(ctx, &teamv1.RegisterWithInvitationRequest{
+		Email: email, Code: code, Password: "walnut-harbour-violin", DisplayName: "Grace", RequestId: uuid.NewString(),
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("join       %s is %s of %s\n", joined.UserId, joined.Membership.Role, joined.Membership.WorkspaceId)
+
+	list, err := manager.Memberships.ListMemberships(ctx, &teamv1.ListMembershipsRequest{WorkspaceId: workspace})
+	if err != nil {
+		return err
+	}
+	var members []string
+	for _, member := range list.Memberships {
+		members = append(members, member.DisplayName+" ("+member.Role+")")
+	}
+	fmt.Printf("members    %s\n", strings.Join(members, ", "))
 	return nil
 }
 

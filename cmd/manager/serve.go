@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/server"
 	"github.com/logicspike/manager/store"
 )
 
@@ -77,7 +78,13 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 	if err := store.Migrate(ctx, db.url); err != nil {
 		return fmt.Errorf("bring the database up to date: %w", err)
 	}
+	permissions, invite, err := server.Permissions()
+	if err != nil {
+		return err
+	}
 	st, err := store.Open(ctx, store.Options{
+		Permissions:        permissions,
+		Invite:             invite,
 		URL:                db.url,
 		MaxConnections:     s.DatabaseMaxConnections,
 		Key:                key,

@@ -10,36 +10,6 @@ import (
 	"github.com/logicspike/manager/internal/ids"
 )
 
-// Role is the role of a membership.
-type Role string
-
-// The built-in roles. Each holds every permission of those below it.
-const (
-	Owner  Role = "owner"
-	Admin  Role = "admin"
-	Member Role = "member"
-	Viewer Role = "viewer"
-)
-
-// AtLeast reports whether the role is, or stands above, the least one.
-func (r Role) AtLeast(least Role) bool {
-	return rank(r) > 0 && rank(r) >= rank(least)
-}
-
-func rank(r Role) int {
-	switch r {
-	case Owner:
-		return 4
-	case Admin:
-		return 3
-	case Member:
-		return 2
-	case Viewer:
-		return 1
-	}
-	return 0
-}
-
 // Transport is how a session's token travels.
 type Transport string
 
@@ -70,11 +40,19 @@ type Session struct {
 	HasWorkspace   bool // whether the user belongs to a live workspace
 }
 
-// Membership is a user's place in one workspace.
+// Membership is a user's active place in one workspace.
 type Membership struct {
 	Role    Role
-	Deleted bool // whether the workspace is deleted, and not yet purged
+	Custom  []string // the permissions of the role, if it is a custom one
+	Deleted bool     // whether the workspace is deleted, and not yet purged
+
+	// Permission is what the rule of the present call asks for. Where the call
+	// changes a team, the store asks for it again, once it has locked it.
+	Permission Permission
 }
+
+// Holds reports whether the member holds a permission.
+func (m Membership) Holds(p Permission) bool { return p.HeldBy(m.Role, m.Custom) }
 
 // Client is the program that a call came from.
 type Client struct {

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/logicspike/manager/internal/authz"
 )
 
@@ -38,5 +40,121 @@ func TestRolesAreOrdered(t *testing.T) {
 	}
 	if authz.Role("").AtLeast("") || authz.Role("root").AtLeast(authz.Viewer) {
 		t.Error("an unknown role holds something")
+	}
+}
+
+// custom is the role of an id of the API.
+const custom = authz.Role("rol_01h455vb4pex5vsknk084sn02q")
+
+// byRole are permissions by the lowest built-in role that holds them.
+var byRole = map[authz.Role]authz.Permission{
+	authz.Viewer: {Name: "thing.get", Description: "See things", LeastRole: authz.Viewer},
+	authz.Member: {Name: "thing.create", Description: "Make things", LeastRole: authz.Member},
+	authz.Admin:  {Name: "thing.update", Description: "Change things", LeastRole: authz.Admin},
+	authz.Owner:  {Name: "thing.delete", Description: "Delete things", LeastRole: authz.Owner},
+}
+
+var allNames = []string{"thing.create", "thing.delete", "thing.get", "thing.update"}
+
+func TestABuiltInRoleHoldsWhatTheLowestOneSays(t *testing.T) {
+	for _, role := range authz.BuiltIn {
+		for least, p := range byRole {
+			// What a custom role would hold is of no use to a built-in one.
+			for _, named := range [][]string{nil, allNames} {
+				if got := p.HeldBy(role, named); got != role.AtLeast(least) {
+					t.Errorf("%s held by %s (which names %v): %t", p.Name, role, named, got)
+				}
+			}
+			if got := (authz.Membership{Role: role}).Holds(p); got != role.AtLeast(least) {
+				t.Errorf("a membership of %s holds %s: %t", role, p.Name, got)
+			}
+		}
+		if role.Custom() {
+			t.Errorf("%s is a custom role", role)
+		}
+	}
+}
+
+func TestACustomRoleHoldsWhatItNamesButNothingOfTheOwnersAlone(t *testing.T) {
+	if !custom.Custom() || custom.AtLeast(authz.Viewer) || authz.Owner.AtLeast(custom) {
+		t.Error("a custom role is taken for a built-in one")
+	}
+	if (authz.Permission{Name: "thing.get"}).HeldBy(authz.Owner, nil) || (authz.Permission{Name: "thing.get"}).HeldBy(custom, []string{"thing.get"}) {
+		t.Error("a permission is held that no role is the lowest to hold")
+	}
+	for least, p := range byRole {
+		for what, test := range map[string]struct {
+			role  authz.Role
+			named []string
+			want  bool
+		}{
+			"names it":                    {custom, []string{p.Name}, least != authz.Owner},
+			"names all":                   {custom, allNames, least != authz.Owner},
+			"names nothing":               {custom, nil, false},
+			"names the resource":          {custom, []string{"thing", "thing.", "thing.*", "*"}, false},
+			"names it in capitals":        {custom, []string{"THING.GET", "THING.CREATE", "THING.UPDATE"}, false},
+			"is none":                     {"", allNames, false},
+			"is no role":                  {"root", allNames, false},
+			"is a built-in role misspelt": {"Owner", allNames, false},
+		} {
+			if got := p.HeldBy(test.role, test.named); got != test.want {
+				t.Errorf("%s, of a role that %s: %t", p.Name, what, got)
+			}
+			if got := (authz.Membership{Role: test.role, Custom: test.named}).Holds(p); got != test.want {
+				t.Errorf("%s, of a member whose role %s: %t", p.Name, what, got)
+			}
+		}
+	}
+}
+
+func TestTheCatalogHasEachPermissionOnceByName(t *testing.T) {
+	var given []authz.Permission
+	for _, role := range authz.BuiltIn { // not in the order of names, and twice
+		given = append(given, byRole[role], byRole[role])
+	}
+	c := authz.NewCatalog(given)
+	names := func(list []authz.Permission) []string {
+		found := []string{}
+		for _, p := range list {
+			found = append(found, p.Name)
+		}
+		return found
+	}
+	if diff := cmp.Diff(allNames, names(c.All())); diff != "" {
+		t.Errorf("All (-want +got):\n%s", diff)
+	}
+	for _, p := range byRole {
+		if got, ok := c.Permission(p.Name); !ok || got != p {
+			t.Errorf("Permission(%s) = %+v, %t", p.Name, got, ok)
+		}
+	}
+	for _, name := range []string{"", "thing", "thing.get ", "Thing.get"} {
+		if got, ok := c.Permission(name); ok || got != (authz.Permission{}) {
+			t.Errorf("Permission(%q) = %+v, %t", name, got, ok)
+		}
+	}
+	for _, test := range []struct {
+		role  authz.Role
+		named []string
+		want  []string
+	}{
+		{authz.Owner, nil, allNames},
+		{authz.Admin, nil, []string{"thing.create", "thing.get", "thing.update"}},
+		{authz.Member, nil, []string{"thing.create", "thing.get"}},
+		{authz.Viewer, allNames, []string{"thing.get"}},
+		{custom, allNames, []string{"thing.create", "thing.get", "thing.update"}},
+		{custom, []string{"thing.update", "thing.burn"}, []string{"thing.update"}},
+		{custom, nil, []string{}},
+		{"", allNames, []string{}},
+	} {
+		if diff := cmp.Diff(test.want, names(c.HeldBy(test.role, test.named))); diff != "" {
+			t.Errorf("HeldBy(%q, %v) (-want +got):\n%s", test.role, test.named, diff)
+		}
+	}
+	if len(c.All()) != len(allNames) {
+		t.Error("what HeldBy left out is gone from the catalog")
+	}
+	if (authz.Catalog{}).All() != nil || len((authz.Catalog{}).HeldBy(authz.Owner, nil)) != 0 {
+		t.Error("an empty catalog has something")
 	}
 }

@@ -16,6 +16,7 @@ type Settings struct {
 	AllowedOrigins []Origin       `group:"Addresses" name:"allowed-origins" env:"MANAGER_ALLOWED_ORIGINS" placeholder:"URL,..." help:"Web pages of other origins that may call the API from a browser, each as scheme://host[:port]. Default: none."`
 	TrustedProxies []netip.Prefix `group:"Addresses" name:"trusted-proxies" env:"MANAGER_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Networks of the proxies whose word on the client's address (X-Forwarded-For) is taken. Default: none."`
 	Reflection     bool           `group:"Addresses" name:"reflection" env:"MANAGER_REFLECTION" default:"true" negatable:"" help:"Serve gRPC reflection. Default: true."`
+	DNSResolver    string         `group:"Addresses" name:"dns-resolver" env:"MANAGER_DNS_RESOLVER" placeholder:"HOST:PORT" help:"DNS server that is asked for the records of workspaces' domains. Default: those of this machine."`
 
 	Database               `embed:""`
 	DatabaseMaxConnections int    `group:"Data" name:"database-max-connections" env:"MANAGER_DATABASE_MAX_CONNECTIONS" default:"20" placeholder:"N" help:"Connections to the database at most. Default: 20."`

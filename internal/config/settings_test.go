@@ -21,7 +21,7 @@ import (
 // names are the settings, in the order of the help. They are part of what the
 // product promises: a name that is gone breaks installations.
 var names = []string{
-	"listen", "admin-listen", "public-url", "allowed-origins", "trusted-proxies", "reflection",
+	"listen", "admin-listen", "public-url", "allowed-origins", "trusted-proxies", "reflection", "dns-resolver",
 	"data-dir", "database-url", "database-max-connections", "secret-key",
 	"email-verification", "session-idle-timeout", "session-lifetime", "reauthentication-age", "deletion-grace",
 	"password-min-length", "password-max-length", "argon2-memory", "argon2-iterations", "argon2-parallelism", "hash-concurrency", "hash-queue",
@@ -153,6 +153,7 @@ var values = map[string]struct{ value, printed string }{
 	"allowed-origins":          {"https://a.example,http://localhost:3000", "[https://a.example http://localhost:3000]"},
 	"trusted-proxies":          {"10.0.0.0/8,fd00::/8", "[10.0.0.0/8 fd00::/8]"},
 	"reflection":               {"false", ""},
+	"dns-resolver":             {"[::1]:5353", ""},
 	"data-dir":                 {"elsewhere", ""},
 	"database-url":             {"postgres://u:hunter2@db/x", "[redacted]"},
 	"database-max-connections": {"7", ""},
@@ -200,6 +201,7 @@ func init() {
 	other["public-url"] = "http://localhost:1"
 	other["allowed-origins"] = "https://other.example"
 	other["trusted-proxies"] = "192.168.0.0/16"
+	other["dns-resolver"] = "dns.example:53"
 	other["secret-key"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	other["database-url"] = "postgres://other@db/x"
 	other["smtp-host"] = "other.example"
@@ -269,6 +271,7 @@ func TestBadValuesNameTheirSetting(t *testing.T) {
 		"allowed-origins":          {{"*"}, {"null"}, {"https://a.example,b.example"}, {"https://a.example/x"}},
 		"trusted-proxies":          {{"10.0.0.0"}, {"10.0.0.0/33"}, {"proxy/8"}},
 		"reflection":               {{"maybe"}},
+		"dns-resolver":             {{"9.9.9.9"}, {"::1"}, {":53"}, {"9.9.9.9:0"}, {"9.9.9.9:dns"}, {"https://dns.example/dns-query"}, {"https://dns.example:443"}, {"a b:53"}},
 		"data-dir":                 {{""}, {file}},
 		"database-url":             {{"hunter2"}, {"mysql://u:hunter2@h/d"}, {"postgres://u:hunter2@h:port/d"}, {"postgres://u:hunter2%zz@h/d"}},
 		"database-max-connections": {{"1"}, {"x"}, {"-1"}, {"10001"}},

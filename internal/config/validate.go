@@ -85,6 +85,9 @@ func (s Settings) addresses(c *check) {
 			c.fail("trusted-proxies", "networks like 10.0.0.0/8 are expected")
 		}
 	}
+	if s.DNSResolver != "" {
+		c.server("dns-resolver", s.DNSResolver)
+	}
 }
 
 func (s Settings) accounts(c *check) {
@@ -187,6 +190,17 @@ func (c *check) address(name, value string) {
 	}
 	if err != nil {
 		c.fail(name, "host:port is expected, not %q", value)
+	}
+}
+
+// server checks the address of another server.
+func (c *check) server(name, value string) {
+	host, port, err := net.SplitHostPort(value)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || host == "" || strings.ContainsAny(host, "/@ \t\r\n") || port == "0" {
+		c.fail(name, "host:port of a server is expected, not %q", value)
 	}
 }
 

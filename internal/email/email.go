@@ -52,11 +52,22 @@ func Parse(s string) (Address, error) {
 	if len(local) > 64 {
 		return Address{}, errors.New("has more than 64 bytes before the @")
 	}
-	ascii, err := domains.ToASCII(domain)
-	if err != nil || !strings.Contains(ascii, ".") || strings.HasSuffix(ascii, ".") {
+	ascii, err := Domain(domain)
+	if err != nil {
 		return Address{}, errors.New("has no valid domain after the @")
 	}
 	return Address{Display: s, Key: strings.Map(lower, local) + "@" + ascii}, nil
+}
+
+// Domain returns the form that all spellings of one domain have in the keys of
+// addresses: ASCII, in small letters. It refuses what is no domain of at least two
+// labels.
+func Domain(s string) (string, error) {
+	ascii, err := domains.ToASCII(s)
+	if err != nil || !strings.Contains(ascii, ".") || strings.HasSuffix(ascii, ".") {
+		return "", errors.New("is not a domain such as example.com")
+	}
+	return ascii, nil
 }
 
 // lower returns the small form of a letter, if the two are one letter and no more:

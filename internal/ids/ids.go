@@ -19,33 +19,48 @@ type ID[K Kind] struct{ uuid uuid.UUID }
 
 // The kinds of resources and their IDs.
 type (
-	user          struct{}
-	emailChange   struct{}
-	workspace     struct{}
-	membership    struct{}
-	session       struct{}
-	registration  struct{}
-	passwordReset struct{}
-	event         struct{}
+	user           struct{}
+	emailChange    struct{}
+	workspace      struct{}
+	membership     struct{}
+	session        struct{}
+	registration   struct{}
+	passwordReset  struct{}
+	event          struct{}
+	invitation     struct{}
+	invitationLink struct{}
+	role           struct{}
+	joinRequest    struct{}
+	domain         struct{}
 
-	User          = ID[user]
-	EmailChange   = ID[emailChange]
-	Workspace     = ID[workspace]
-	Membership    = ID[membership]
-	Session       = ID[session]
-	Registration  = ID[registration]
-	PasswordReset = ID[passwordReset]
-	Event         = ID[event]
+	User           = ID[user]
+	EmailChange    = ID[emailChange]
+	Workspace      = ID[workspace]
+	Membership     = ID[membership]
+	Session        = ID[session]
+	Registration   = ID[registration]
+	PasswordReset  = ID[passwordReset]
+	Event          = ID[event]
+	Invitation     = ID[invitation]
+	InvitationLink = ID[invitationLink]
+	Role           = ID[role]
+	JoinRequest    = ID[joinRequest]
+	Domain         = ID[domain]
 )
 
-func (user) prefix() string          { return "usr" }
-func (emailChange) prefix() string   { return "emc" }
-func (workspace) prefix() string     { return "wsp" }
-func (membership) prefix() string    { return "mem" }
-func (session) prefix() string       { return "ses" }
-func (registration) prefix() string  { return "reg" }
-func (passwordReset) prefix() string { return "pwr" }
-func (event) prefix() string         { return "evt" }
+func (user) prefix() string           { return "usr" }
+func (emailChange) prefix() string    { return "emc" }
+func (workspace) prefix() string      { return "wsp" }
+func (membership) prefix() string     { return "mem" }
+func (session) prefix() string        { return "ses" }
+func (registration) prefix() string   { return "reg" }
+func (passwordReset) prefix() string  { return "pwr" }
+func (event) prefix() string          { return "evt" }
+func (invitation) prefix() string     { return "inv" }
+func (invitationLink) prefix() string { return "ivl" }
+func (role) prefix() string           { return "rol" }
+func (joinRequest) prefix() string    { return "jrq" }
+func (domain) prefix() string         { return "dom" }
 
 // typed is implemented by every ID, and by nothing else.
 type typed[I any] interface {

@@ -9,7 +9,7 @@ type Template string
 
 const (
 	// RegistrationCode asks the owner of an address to confirm that they want
-	// to register. Values: workspace (the name asked for), code, token,
+	// to register. Values: workspace (that they found or join), code, token,
 	// expire_time.
 	RegistrationCode Template = "registration_code"
 
@@ -45,6 +45,23 @@ const (
 
 	// AccountDeleted tells a person that the account is gone. Values: name.
 	AccountDeleted Template = "account_deleted"
+
+	// Invitation invites a person to a workspace. Values: workspace, inviter (what
+	// the inviter is called), role (its name), code, token, expire_time.
+	Invitation Template = "invitation"
+
+	// InvitationRenewal tells who invited somebody, whose invitation can no longer
+	// be used, that they ask for a new one. Values: workspace, email (the invited
+	// address).
+	InvitationRenewal Template = "invitation_renewal"
+
+	// JoinRequested tells an owner that somebody asks to join the workspace.
+	// Values: workspace, name, email (of who asks), message (empty if there is none).
+	JoinRequested Template = "join_requested"
+
+	// JoinApproved tells who asked to join a workspace that they are a member now.
+	// Values: workspace, name.
+	JoinApproved Template = "join_approved"
 )
 
 // Message is a mail that is to be sent.

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/html"
 )
 
 const hostile = "Eve\r\nBcc: all@example.com\x00\u202Egnp.exe\u2066 <script>alert(1)</script> \"quoted\" https://evil.example/x www.evil.example\u2028 e@evil.example"
@@ -25,6 +28,9 @@ func testData() map[string]string {
 	return map[string]string{
 		"name":        "Ann O'Neill & Söhne",
 		"workspace":   "Acme <Europe> & Co",
+		"inviter":     "Björn \"B\" Lind",
+		"role":        "Read & write",
+		"message":     "It's me, from the 4th floor",
 		"email":       "new@example.com",
 		"code":        "042719",
 		"token":       "lsr_AbC-123_xyz+/=",
@@ -74,38 +80,160 @@ func TestRender(t *testing.T) {
 
 func TestRenderHostileNames(t *testing.T) {
 	r := newTestRenderer(t)
-	data := testData()
-	for _, key := range []string{"name", "workspace", "email"} {
-		data[key] = hostile
-	}
 	for template, s := range specs {
+		data := testData()
+		for _, key := range s.names {
+			data[key] = hostile
+		}
 		t.Run(string(template), func(t *testing.T) {
 			m, err := r.Render(Message{Template: template, To: "ann@example.com", Data: data})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.ContainsFunc(m.Subject, unicode.IsControl) {
-				t.Errorf("control characters in the subject %q", m.Subject)
-			}
+			mustBeClean(t, m)
 			for part, body := range map[string]string{"subject": m.Subject, "text": m.Text, "html": m.HTML} {
-				for _, bad := range []string{"\x00", "\r", "\u202E", "\u2066", "\u2028", "\nBcc:"} {
+				for _, bad := range []string{"://evil", "www.evil", "evil.example", "@evil"} {
 					if strings.Contains(body, bad) {
-						t.Errorf("the %s contains %q", part, bad)
+						t.Errorf("the %s contains %q, which becomes a link", part, bad)
 					}
 				}
-				if len(s.plain) == 0 {
-					for _, bad := range []string{"://evil", "www.evil", "evil.example", "@evil"} {
-						if strings.Contains(body, bad) {
-							t.Errorf("the %s contains %q, which becomes a link", part, bad)
-						}
-					}
-				}
-			}
-			if strings.Contains(m.HTML, "<script") {
-				t.Errorf("the html part contains a script:\n%s", m.HTML)
 			}
 		})
+		t.Run(string(template)+"/address", func(t *testing.T) {
+			for _, key := range s.plain {
+				data[key] = hostile
+			}
+			m, err := r.Render(Message{Template: template, To: "ann@example.com", Data: data})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustBeClean(t, m)
+		})
 	}
+}
+
+// mustBeClean fails when what stands in hostile does more in a mail than be read.
+func mustBeClean(t *testing.T, m Rendered) {
+	t.Helper()
+	if strings.ContainsFunc(m.Subject, unicode.IsControl) {
+		t.Errorf("control characters in the subject %q", m.Subject)
+	}
+	for part, body := range map[string]string{"subject": m.Subject, "text": m.Text, "html": m.HTML} {
+		for _, bad := range []string{"\x00", "\r", "\u202E", "\u2066", "\u2028", "\nBcc:"} {
+			if strings.Contains(body, bad) {
+				t.Errorf("the %s contains %q", part, bad)
+			}
+		}
+	}
+	document, err := html.Parse(strings.NewReader(m.HTML))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for node := range document.Descendants() {
+		switch {
+		case node.Type == html.TextNode && strings.Contains(node.Data, "alert(1)"):
+			if in := node.Parent.Data; in != "bdi" && in != "title" {
+				t.Errorf("a name stands in <%s>, not in <bdi>: %q", in, node.Data)
+			}
+		case node.Type != html.ElementNode:
+		case node.Data == "script":
+			t.Errorf("the html part contains a script:\n%s", m.HTML)
+		case node.Data == "a":
+			if link := node.Attr[0]; link.Key != "href" || !strings.HasPrefix(link.Val, "https://app.example.com/base") {
+				t.Errorf("a link to %q", link.Val)
+			}
+		}
+	}
+}
+
+func TestRenderLongNames(t *testing.T) {
+	r := newTestRenderer(t)
+	for template, s := range specs {
+		data := testData()
+		for _, key := range s.names {
+			data[key] = strings.Repeat("Ä", 100_000)
+		}
+		m, err := r.Render(Message{Template: template, To: "ann@example.com", Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := utf8.RuneCountInString(m.Subject); n > 250 {
+			t.Errorf("%s: a subject of %d characters", template, n)
+		}
+		if len(m.Text) > 4000 || len(m.HTML) > 8000 {
+			t.Errorf("%s: %d bytes of text and %d of html", template, len(m.Text), len(m.HTML))
+		}
+		if len(s.names) > 0 && !strings.Contains(m.Text, strings.Repeat("Ä", 99)+"…") {
+			t.Errorf("%s: the name is not cut:\n%s", template, m.Text)
+		}
+	}
+}
+
+// TestRenderInvitation: an invitation says who invites whom to what, and what to
+// do; also when the inviter is gone.
+func TestRenderInvitation(t *testing.T) {
+	data := testData()
+	for _, inviter := range []string{"Björn Lind", ""} {
+		data["inviter"] = inviter
+		m, err := newTestRenderer(t).Render(Message{Template: Invitation, To: "ann@example.com", Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		who := "Björn Lind invites you"
+		if inviter == "" {
+			who = "ou are invited"
+		}
+		if want := who + ` to "Acme <Europe> & Co" at Example`; !strings.HasSuffix(m.Subject, want) {
+			t.Errorf("subject %q", m.Subject)
+		}
+		for _, want := range []string{
+			who + ` to join the workspace "Acme <Europe> & Co" at Example, with the role "Read & write".`,
+			"Opening it uses nothing up", "until 1 March 2026, 14:04 UTC", "If you did not expect this, ignore this mail", "decline",
+		} {
+			if !strings.Contains(m.Text, want) {
+				t.Errorf("the text does not say %q:\n%s", want, m.Text)
+			}
+			if plain := textOf(t, m.HTML); !strings.Contains(plain, strings.NewReplacer(` "`, " “", `" `, "” ", `".`, "”.").Replace(want)) {
+				t.Errorf("the html part does not say %q:\n%s", want, plain)
+			}
+		}
+	}
+}
+
+// TestRenderWithoutWhatMayBeEmpty: a link has no address, and a request need not
+// have a message.
+func TestRenderWithoutWhatMayBeEmpty(t *testing.T) {
+	for template, key := range map[Template]string{InvitationRenewal: "email", JoinRequested: "message"} {
+		data := testData()
+		data[key] = ""
+		m, err := newTestRenderer(t).Render(Message{Template: template, To: "ann@example.com", Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for part, body := range map[string]string{"text": m.Text, "html": m.HTML} {
+			for _, bad := range []string{`""`, "“<bdi></bdi>”", "<bdi></bdi>", "\n asks", "They wrote"} {
+				if strings.Contains(body, bad) {
+					t.Errorf("%s: the %s contains %q:\n%s", template, part, bad, body)
+				}
+			}
+		}
+	}
+}
+
+// textOf returns what a person reads of an html part.
+func textOf(t *testing.T, part string) string {
+	t.Helper()
+	document, err := html.Parse(strings.NewReader(part))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for node := range document.Descendants() {
+		if node.Type == html.TextNode {
+			text.WriteString(node.Data)
+		}
+	}
+	return text.String()
 }
 
 func TestRenderMissingValue(t *testing.T) {

@@ -24,11 +24,6 @@ type invariant struct {
 
 // invariants are those that one query each can decide.
 var invariants = []invariant{
-	{"a live workspace has an owner", `
-		SELECT w.id::text FROM tenant.workspaces w
-		WHERE w.delete_time IS NULL
-		  AND NOT EXISTS (SELECT 1 FROM team.memberships m WHERE m.workspace_id = w.id AND m.role = 'owner')`},
-
 	{"a user registered exactly once", `
 		SELECT u.id || ': ' || count(e.id) || ' events'
 		FROM identity.users u LEFT JOIN audit.events e ON e.user_id = u.id AND e.action = 'user.registered'
@@ -37,12 +32,14 @@ var invariants = []invariant{
 	// Of a purged workspace no more is left than that there was one. So a user
 	// whose first workspace is not to be found needs a purge of their own among
 	// those after the registration.
-	{"every user was given a workspace by the transaction that registered them", `
+	{"every user was given a workspace, or a membership, by the transaction that registered them", `
 		WITH orphans AS (
 			SELECT e.user_id, e.tx FROM audit.events e
 			WHERE e.action = 'user.registered' AND NOT EXISTS (
 				SELECT 1 FROM audit.events w
-				WHERE w.action = 'workspace.created' AND w.tx = e.tx AND w.actor_user_id = e.user_id AND w.workspace_id IS NOT NULL))
+				WHERE w.tx = e.tx AND w.workspace_id IS NOT NULL
+				  AND (w.action = 'workspace.created' AND w.actor_user_id = e.user_id
+				    OR w.action = 'membership.created' AND w.details ->> 'user_id' = e.target_id)))
 		SELECT o.user_id::text FROM orphans o
 		WHERE (SELECT count(*) FROM audit.events p WHERE p.action = 'workspace.purged' AND p.tx > o.tx)
 		    < (SELECT count(*) FROM orphans later WHERE later.tx >= o.tx)`},
@@ -76,9 +73,6 @@ var invariants = []invariant{
 	{"an address belongs to one user", `
 		SELECT address_key FROM identity.emails GROUP BY address_key HAVING count(DISTINCT user_id) > 1`},
 
-	{"a user belongs to a workspace once", `
-		SELECT workspace_id || ' ' || user_id FROM team.memberships GROUP BY workspace_id, user_id HAVING count(*) > 1`},
-
 	{"who has an address has a password, unless the account was voided", `
 		SELECT e.user_id::text FROM identity.emails e
 		WHERE NOT EXISTS (SELECT 1 FROM auth.credentials c WHERE c.user_id = e.user_id)
@@ -111,23 +105,29 @@ var invariants = []invariant{
 // while the server works.
 func (s *Server) CheckInvariants(t testing.TB) {
 	t.Helper()
-	err := pgx.BeginTxFunc(t.Context(), s.SQL, atOneMoment, func(tx pgx.Tx) error {
-		children, err := parents(t.Context(), tx)
-		if err != nil {
-			return err
-		}
-		for _, check := range slices.Concat(invariants, children) {
-			found, err := column(t.Context(), tx, check.offenders)
-			if err != nil {
-				return fmt.Errorf("%s: %w", check.promise, err)
-			}
-			report(t, check.promise, found)
-		}
-		return checkTargets(t, tx)
-	})
+	err := pgx.BeginTxFunc(t.Context(), s.SQL, atOneMoment, func(tx pgx.Tx) error { return checkInvariants(t, tx) })
 	if err != nil {
 		t.Errorf("invariants: %v", err)
 	}
+}
+
+func checkInvariants(t testing.TB, tx pgx.Tx) error {
+	t.Helper()
+	children, err := parents(t.Context(), tx)
+	if err != nil {
+		return err
+	}
+	for _, check := range slices.Concat(invariants, teamInvariants, children) {
+		found, err := column(t.Context(), tx, check.offenders)
+		if err != nil {
+			return fmt.Errorf("%s: %w", check.promise, err)
+		}
+		report(t, check.promise, found)
+	}
+	if err := checkTargets(t, tx); err != nil {
+		return err
+	}
+	return checkTeam(t, tx)
 }
 
 var atOneMoment = pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
@@ -161,7 +161,7 @@ func parents(ctx context.Context, tx pgx.Tx) ([]invariant, error) {
 		SELECT c.table_schema, c.table_name, c.column_name
 		FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
 		WHERE c.data_type = 'uuid' AND t.table_type = 'BASE TABLE'
-		  AND c.column_name ~ '(^|_)(user|creator|workspace)_id$' AND c.column_name <> 'actor_user_id'
+		  AND c.column_name ~ '(^|_)(user|creator|inviter|workspace)_id$' AND c.column_name <> 'actor_user_id'
 		ORDER BY 1, 2, 3`)
 	if err != nil {
 		return nil, err
@@ -180,11 +180,13 @@ func parents(ctx context.Context, tx pgx.Tx) ([]invariant, error) {
 		})
 		return nil
 	})
-	if err == nil && len(list) < 8 {
+	if err == nil && len(list) < 20 {
 		err = fmt.Errorf("only %d columns with parents were found", len(list))
 	}
 	return list, err
 }
+
+const eventsAreInTheirLog = "an event about a workspace or an account is in its own log"
 
 // checkTargets checks that events about a workspace or an account are in its own
 // log: what the database has as a UUID, and the log as an id of the API.
@@ -209,7 +211,7 @@ func checkTargets(t testing.TB, tx pgx.Tx) error {
 		}
 		return nil
 	})
-	report(t, "an event about a workspace or an account is in its own log", offenders)
+	report(t, eventsAreInTheirLog, offenders)
 	return err
 }
 

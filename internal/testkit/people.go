@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -8,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
@@ -18,6 +21,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/mail"
+	"github.com/logicspike/manager/store/team"
 )
 
 // Password is everybody's in tests, unless they change it.
@@ -82,24 +86,60 @@ func (s *Server) SignIn(t testing.TB, p *Person) {
 	p.Client = s.Client("", client.WithSession(p.Token))
 }
 
-// Join makes a person a member of another one's workspace.
+// Join makes a person a member of another one's workspace, as the product does.
 func (s *Server) Join(t testing.TB, p *Person, workspace string, role authz.Role) ids.Membership {
 	t.Helper()
-	w, err := ids.Parse[ids.Workspace](workspace)
-	if err != nil {
-		t.Fatal(err)
+	id, err := s.TryJoin(t.Context(), p.User.Id, workspace, role)
+	if err == nil && id.IsZero() {
+		err = fmt.Errorf("%s cannot join %s", p.User.Id, workspace)
 	}
-	u, err := ids.Parse[ids.User](p.User.Id)
 	if err != nil {
-		t.Fatal(err)
-	}
-	id := ids.New[ids.Membership]()
-	if _, err := s.SQL.Exec(t.Context(), `
-		INSERT INTO team.memberships (id, workspace_id, user_id, role, create_time, update_time) VALUES ($1, $2, $3, $4, $5, $5)`,
-		id.UUID(), w.UUID(), u.UUID(), string(role), s.Clock.Now()); err != nil {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// TryJoin makes a user a member of a workspace, if both are still there. It returns
+// the zero ID when they are not, or the user belongs to it.
+func (s *Server) TryJoin(ctx context.Context, user, workspace string, role authz.Role) (id ids.Membership, err error) {
+	u, err := ids.Parse[ids.User](user)
+	if err != nil {
+		return id, err
+	}
+	w, err := ids.Parse[ids.Workspace](workspace)
+	if err != nil {
+		return id, err
+	}
+	err = pgx.BeginFunc(ctx, s.SQL, func(tx pgx.Tx) error {
+		live, err := tx.Exec(ctx, "SELECT 1 FROM tenant.workspaces WHERE id = $1 AND delete_time IS NULL FOR NO KEY UPDATE", w.UUID())
+		if err != nil || live.RowsAffected() == 0 {
+			return err
+		}
+		there, err := tx.Exec(ctx, "SELECT 1 FROM identity.users WHERE id = $1 FOR NO KEY UPDATE", u.UUID())
+		if err != nil || there.RowsAffected() == 0 {
+			return err
+		}
+		var name, address string
+		if err := tx.QueryRow(ctx, "SELECT display_name, coalesce(address_key, '') FROM identity.profiles WHERE user_id = $1", u.UUID()).
+			Scan(&name, &address); err != nil {
+			return err
+		}
+		m, keys, now := ids.New[ids.Membership](), team.KeysOf(w, name, address), s.Clock.Now()
+		joined, err := tx.Exec(ctx, `
+			INSERT INTO team.memberships (id, workspace_id, user_id, role, create_time, update_time, name_key, address_key, terms)
+			VALUES ($1, $2, $3, $4, $5, $5, $6, $7, array_to_tsvector($8)) ON CONFLICT DO NOTHING`,
+			m.UUID(), w.UUID(), u.UUID(), string(role), now, keys.Name, keys.Address, keys.Terms)
+		if err != nil || joined.RowsAffected() == 0 {
+			return err
+		}
+		id = m
+		_, err = tx.Exec(ctx, `
+			INSERT INTO audit.events (id, workspace_id, actor_kind, action, target_id, details, create_time)
+			VALUES ($1, $2, 'system', 'membership.created', $3, jsonb_build_object('user_id', $4::text, 'role', $5::text), $6)`,
+			ids.New[ids.Event]().UUID(), w.UUID(), m.String(), user, string(role), now)
+		return err
+	})
+	return id, err
 }
 
 // Mails returns what was mailed to an address, the newest first.

@@ -41,6 +41,8 @@ type Options struct {
 	Clock *clock.Manual
 	// WithoutJobs does not work the queue.
 	WithoutJobs bool
+	// Seats limits the seats of workspaces. Default: nothing does.
+	Seats store.Seats
 }
 
 // Server is the product, on a real listener and a real database.
@@ -89,6 +91,10 @@ func New(t testing.TB, o Options) *Server {
 	if s.Settings.PublicURL == "" {
 		s.Settings.PublicURL = config.Origin(s.URL)
 	}
+	permissions, invite, err := server.Permissions()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s.Store, err = store.Open(t.Context(), store.Options{
 		URL:                s.Database,
 		MaxConnections:     s.Settings.DatabaseMaxConnections,
@@ -97,6 +103,9 @@ func New(t testing.TB, o Options) *Server {
 		SessionIdleTimeout: s.Settings.SessionIdleTimeout,
 		SessionLifetime:    s.Settings.SessionLifetime,
 		DeletionGrace:      s.Settings.DeletionGrace,
+		Permissions:        permissions,
+		Invite:             invite,
+		Seats:              o.Seats,
 		Logger:             logger,
 	}); err != nil {
 		t.Fatal(err)

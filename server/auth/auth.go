@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/google/uuid"
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	"github.com/logicspike/manager/internal/authz"
@@ -110,18 +109,6 @@ func address(field, s string) (email.Address, error) {
 	return a, nil
 }
 
-// requestID reads an optional request id.
-func requestID(s string) (uuid.NullUUID, error) {
-	if s == "" {
-		return uuid.NullUUID{}, nil
-	}
-	u, err := uuid.Parse(s)
-	if err != nil {
-		return uuid.NullUUID{}, fault.Invalid("request_id", "is not a UUID")
-	}
-	return uuid.NullUUID{UUID: u, Valid: true}, nil
-}
-
 // id reads an id that may be absent.
 func id[I interface {
 	comparable
@@ -166,6 +153,35 @@ func (m *Module) verify(ctx context.Context, whose, given, hash string) (stale b
 		return false, errCredentials()
 	}
 	return stale, throttle.Release(ctx, mine, all)
+}
+
+// JudgePassword judges a new password.
+//
+// Errors: fault PASSWORD_LENGTH, PASSWORD_COMMON, OVERLOADED.
+func (m *Module) JudgePassword(ctx context.Context, field, given string, about ...string) error {
+	return m.judge(ctx, field, given, about...)
+}
+
+// HashPassword returns the form in which a password is kept.
+//
+// Errors: fault OVERLOADED.
+func (m *Module) HashPassword(ctx context.Context, given string) (string, error) {
+	return m.options.Hasher.Hash(ctx, given)
+}
+
+// CheckPassword checks a password under the limits of wrong ones, which name whose
+// it is meant to be.
+//
+// Errors: fault CREDENTIALS_INVALID, RATE_LIMITED, OVERLOADED.
+func (m *Module) CheckPassword(ctx context.Context, whose, given, hash string) error {
+	_, err := m.verify(ctx, whose, given, hash)
+	return err
+}
+
+// IssueSession hands the token of a new account's session to the caller in the
+// session's way: as a cookie, and then it returns "", or to be put into the answer.
+func IssueSession(ctx context.Context, a *store.Account) string {
+	return issue(ctx, a.Session, a.Token)
 }
 
 // accountKey names the counter of wrong passwords for one account from

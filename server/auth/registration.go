@@ -8,6 +8,7 @@ import (
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
 	"github.com/logicspike/manager/store/auth"
 )
@@ -18,7 +19,7 @@ func (m *Module) Register(ctx context.Context, req *authv1.RegisterRequest) (*au
 	if err != nil {
 		return nil, err
 	}
-	request, err := requestID(req.RequestId)
+	request, err := convert.RequestID(req.RequestId)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,7 @@ func (m *Module) VerifyRegistration(ctx context.Context, req *authv1.VerifyRegis
 	if err != nil {
 		return nil, err
 	}
-	request, err := requestID(req.RequestId)
+	request, err := convert.RequestID(req.RequestId)
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,12 @@
-// Package convert writes what the store returns as messages of the API. It holds
-// the conversions that several modules need.
+// Package convert writes what the store returns as messages of the API, and reads
+// what requests have in common. It holds the conversions that several modules need.
 package convert
 
 import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
@@ -43,6 +44,20 @@ func Version(etag string) (int64, error) {
 		return 0, fault.New(fault.Aborted, fault.ETagMismatch, "etag: is not one that this resource had").WithField("etag")
 	}
 	return n, nil
+}
+
+// RequestID returns an optional request id.
+//
+// Errors: fault FIELD_INVALID for what is not a UUID.
+func RequestID(s string) (uuid.NullUUID, error) {
+	if s == "" {
+		return uuid.NullUUID{}, nil
+	}
+	u, err := uuid.Parse(s)
+	if err != nil {
+		return uuid.NullUUID{}, fault.Invalid("request_id", "is not a UUID")
+	}
+	return uuid.NullUUID{UUID: u, Valid: true}, nil
 }
 
 // User returns a user.
@@ -87,16 +102,22 @@ func Membership(m *team.Membership) *teamv1.Membership {
 	if m == nil {
 		return nil
 	}
-	return &teamv1.Membership{
+	out := &teamv1.Membership{
 		Id:          m.ID.String(),
 		WorkspaceId: m.WorkspaceID.String(),
 		UserId:      m.UserID.String(),
 		Role:        string(m.Role),
+		State:       teamv1.MembershipState_MEMBERSHIP_STATE_ACTIVE,
 		DisplayName: m.DisplayName,
 		Email:       m.Address,
 		CreateTime:  Time(m.CreateTime),
 		UpdateTime:  Time(m.UpdateTime),
+		Etag:        ETag(m.Version),
 	}
+	if !m.Active() {
+		out.State, out.DeactivateTime = teamv1.MembershipState_MEMBERSHIP_STATE_DEACTIVATED, Time(m.DeactivateTime)
+	}
+	return out
 }
 
 // Memberships returns memberships.

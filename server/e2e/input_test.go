@@ -146,12 +146,12 @@ func (in *inputs) text(t *testing.T) {
 			}
 		}
 	}
-	if fields < 40 {
+	if fields < 110 {
 		t.Errorf("only %d fields were found", fields)
 	}
 }
 
-// numbers puts bad numbers into every number and enum of every request.
+// numbers puts bad numbers into every number, duration and enum of every request.
 func (in *inputs) numbers(t *testing.T) {
 	fields := 0
 	for _, name := range slices.Sorted(maps.Keys(in.methods)) {
@@ -167,9 +167,14 @@ func (in *inputs) numbers(t *testing.T) {
 			case protoreflect.EnumKind:
 				bad = []string{`99`, `-1`, `2147483647`, `2147483648`, `1e30`, `1.5`, `true`, `{}`, `[]`}
 			case protoreflect.Int32Kind:
-				bad = []string{`-1`, `-2147483648`, `201`, `2147483647`, `2147483648`, `-9e99`, `1e30`, `1e999999999`, `1.5`, `"NaN"`, `"1; DROP TABLE"`, `true`, `{}`, strings.Repeat("9", 60000)}
+				bad = []string{`-1`, `-2147483648`, fmt.Sprint(most(t, field) + 1), `2147483647`, `2147483648`, `-9e99`, `1e30`, `1e999999999`, `1.5`, `"NaN"`, `"1; DROP TABLE"`, `true`, `{}`, strings.Repeat("9", 60000)}
 			case protoreflect.BoolKind:
 				bad = []string{`1`, `"true"`, `{}`}
+			case protoreflect.MessageKind:
+				if field.Message().FullName() != "google.protobuf.Duration" {
+					continue
+				}
+				bad = []string{`"0s"`, `"-60s"`, `"59.999999999s"`, `"7776000.000000001s"`, `"315576000001s"`, `"1e3s"`, `"60"`, `"s"`, `60`, `true`, `{}`, `"NaN"`}
 			default:
 				continue
 			}
@@ -180,7 +185,7 @@ func (in *inputs) numbers(t *testing.T) {
 				a := post(t, in.srv, procedureOf(method), in.world.owner.Token, "application/json", body)
 				in.check(t, fmt.Sprintf("%s = %.20s in %s", field.Name(), value, name), a, "invalid_argument FIELD_INVALID")
 			}
-			if field.Kind() == protoreflect.BoolKind {
+			if field.Kind() == protoreflect.BoolKind || field.Kind() == protoreflect.MessageKind {
 				continue
 			}
 			binary, err := proto.Marshal(requests[name](in.world.in(t)))
@@ -188,7 +193,7 @@ func (in *inputs) numbers(t *testing.T) {
 				t.Fatal(err)
 			}
 			for what, value := range map[string][]byte{
-				"an unknown value":   protowire.AppendVarint(nil, 99999),
+				"an unknown value":   protowire.AppendVarint(nil, 999_999_999),
 				"a negative value":   protowire.AppendVarint(nil, 1<<64-1),
 				"an endless number":  bytes.Repeat([]byte{0xff}, 32),
 				"a number cut short": {0x80},
@@ -199,9 +204,18 @@ func (in *inputs) numbers(t *testing.T) {
 			}
 		}
 	}
-	if fields < 8 {
+	if fields < 20 {
 		t.Errorf("only %d fields were found", fields)
 	}
+}
+
+// most is the largest value that a field may have.
+func most(t testing.TB, field protoreflect.FieldDescriptor) int32 {
+	rules, _ := proto.GetExtension(field.Options(), validate.E_Field).(*validate.FieldRules)
+	if rules.GetInt32().GetLte() == 0 {
+		t.Errorf("%s has no upper limit", field.FullName())
+	}
+	return rules.GetInt32().GetLte()
 }
 
 // lists returns lists of several pages, no two of which are the same, with a
@@ -230,6 +244,20 @@ func (in *inputs) lists(t *testing.T) []*list {
 			srv.SignIn(t, &other)
 		}
 	}
+	w := &world{t: t, srv: srv, owner: ann, workspace: one}
+	w.prove(ann)
+	w.prove(bob)
+	for range 2 {
+		for _, p := range []*testkit.Person{{Client: ann.Client, User: ann.User, Workspace: ann.Workspace}, {Client: ann.Client, User: ann.User, Workspace: second.Workspace}} {
+			w.invitation(p, testkit.NewEmail())
+			w.link(p)
+			w.joinRequest(p)
+		}
+		for _, p := range []*testkit.Person{ann, bob} {
+			w.invitation(newPerson(t, srv), p.Email)
+		}
+	}
+	const pending = teamv1.InvitationState_INVITATION_STATE_PENDING
 	const oldestFirst = auditv1.EventOrder_EVENT_ORDER_OLDEST_FIRST
 	lists := []*list{
 		{name: "ann's sessions", caller: ann, method: "SessionService/ListSessions", message: &authv1.ListSessionsRequest{}},
@@ -239,6 +267,18 @@ func (in *inputs) lists(t *testing.T) []*list {
 		{name: "bob's workspaces", caller: bob, method: "WorkspaceService/ListWorkspaces", message: &tenantv1.ListWorkspacesRequest{}},
 		{name: "members of one", caller: ann, method: "MembershipService/ListMemberships", message: &teamv1.ListMembershipsRequest{WorkspaceId: one}},
 		{name: "members of two", caller: ann, method: "MembershipService/ListMemberships", message: &teamv1.ListMembershipsRequest{WorkspaceId: two}},
+		{name: "members of one by name", caller: ann, method: "MembershipService/ListMemberships", message: &teamv1.ListMembershipsRequest{WorkspaceId: one, Order: teamv1.MembershipOrder_MEMBERSHIP_ORDER_NAME}},
+		{name: "active members of one", caller: ann, method: "MembershipService/ListMemberships", message: &teamv1.ListMembershipsRequest{WorkspaceId: one, State: teamv1.MembershipState_MEMBERSHIP_STATE_ACTIVE}},
+		{name: "members of one called ann", caller: ann, method: "MembershipService/ListMemberships", message: &teamv1.ListMembershipsRequest{WorkspaceId: one, Search: "ann"}},
+		{name: "invitations of one", caller: ann, method: "InvitationService/ListInvitations", message: &teamv1.ListInvitationsRequest{WorkspaceId: one}},
+		{name: "invitations of two", caller: ann, method: "InvitationService/ListInvitations", message: &teamv1.ListInvitationsRequest{WorkspaceId: two}},
+		{name: "pending invitations of one", caller: ann, method: "InvitationService/ListInvitations", message: &teamv1.ListInvitationsRequest{WorkspaceId: one, State: pending}},
+		{name: "ann's invitations", caller: ann, method: "InvitationService/ListReceivedInvitations", message: &teamv1.ListReceivedInvitationsRequest{}},
+		{name: "bob's invitations", caller: bob, method: "InvitationService/ListReceivedInvitations", message: &teamv1.ListReceivedInvitationsRequest{}},
+		{name: "links of one", caller: ann, method: "InvitationService/ListInvitationLinks", message: &teamv1.ListInvitationLinksRequest{WorkspaceId: one}},
+		{name: "links of two", caller: ann, method: "InvitationService/ListInvitationLinks", message: &teamv1.ListInvitationLinksRequest{WorkspaceId: two}},
+		{name: "requests to join one", caller: ann, method: "JoinRequestService/ListJoinRequests", message: &teamv1.ListJoinRequestsRequest{WorkspaceId: one}},
+		{name: "requests to join two", caller: ann, method: "JoinRequestService/ListJoinRequests", message: &teamv1.ListJoinRequestsRequest{WorkspaceId: two}},
 		{name: "events of one", caller: ann, method: "EventService/ListEvents", message: &auditv1.ListEventsRequest{WorkspaceId: one}},
 		{name: "events of two", caller: ann, method: "EventService/ListEvents", message: &auditv1.ListEventsRequest{WorkspaceId: two}},
 		{name: "events of one, oldest first", caller: ann, method: "EventService/ListEvents", message: &auditv1.ListEventsRequest{WorkspaceId: one, Order: oldestFirst}},
@@ -283,6 +323,11 @@ const badPageToken = "invalid_argument PAGE_TOKEN_INVALID"
 
 func (in *inputs) pageTokens(t *testing.T) {
 	lists := in.lists(t)
+	for name, method := range in.methods {
+		if method.Input().Fields().ByName("page_token") != nil && !slices.ContainsFunc(lists, func(l *list) bool { return l.method == name }) {
+			t.Errorf("%s has pages, but no list of it is tried", name)
+		}
+	}
 	for _, from := range lists {
 		for _, to := range lists {
 			want := badPageToken
@@ -593,7 +638,11 @@ func (p textPath) set(message proto.Message, value string) proto.Message {
 		last := i == len(p)-1
 		switch {
 		case field.IsList() && last:
-			m.Mutable(field).List().Append(protoreflect.ValueOfString(value))
+			list := m.Mutable(field).List()
+			if list.Len() == 0 {
+				list.Append(protoreflect.ValueOfString(value))
+			}
+			list.Set(0, protoreflect.ValueOfString(value))
 		case field.IsList():
 			list := m.Mutable(field).List()
 			if list.Len() == 0 {

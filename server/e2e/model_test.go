@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,19 +47,9 @@ const (
 // the sessions, and so keep them from becoming idle.
 func TestTheServerDoesWhatAPlainModelDoes(t *testing.T) {
 	t.Parallel()
-	usual := preset(t, "rapid.checks", "60") && preset(t, "rapid.steps", "40") && !testing.Short()
-	srv := testkit.New(t, testkit.Options{WithoutJobs: true, Settings: func(s *config.Settings) {
-		s.SessionIdleTimeout, s.SessionLifetime, s.DeletionGrace, s.ReauthenticationAge = modelIdle, modelLife, modelGrace, modelRecent
-	}})
-	anon := srv.Client("")
-	seen := map[string]int{}
-	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{t: t, srv: srv, anon: anon, seen: seen}
-		for range 4 {
-			m.emails = append(m.emails, testkit.NewEmail())
-		}
-		m.begin(rt)
-		rt.Repeat(map[string]func(*rapid.T){
+	runModel(t, 1, modelMeets, func(m *model, rt *rapid.T) map[string]func(*rapid.T) {
+		m.begin(rt, 2)
+		return map[string]func(*rapid.T){
 			"":                 m.compare,
 			"register":         m.register,
 			"verify":           m.verify,
@@ -75,12 +66,34 @@ func TestTheServerDoesWhatAPlainModelDoes(t *testing.T) {
 			"time goes by":     m.advance,
 			"purge what's due": m.purgeDue,
 			"clean up":         m.cleanUp,
-		})
+		}
+	})
+}
+
+// runModel lets people do what begin returns, for a while as long as length says, on
+// a server of the model's own, and checks that all that should be met was met.
+func runModel(t *testing.T, length int, meets []string, begin func(*model, *rapid.T) map[string]func(*rapid.T)) {
+	t.Helper()
+	usual := usualRuns()
+	srv := testkit.New(t, testkit.Options{WithoutJobs: true, Settings: func(s *config.Settings) {
+		s.SessionIdleTimeout, s.SessionLifetime, s.DeletionGrace, s.ReauthenticationAge = modelIdle, modelLife, modelGrace, modelRecent
+	}})
+	anon := srv.Client("")
+	seen := map[string]int{}
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &model{t: t, srv: srv, anon: anon, seen: seen}
+		for range 4 {
+			m.emails = append(m.emails, testkit.NewEmail())
+		}
+		steps := begin(m, rt)
+		for range length {
+			rt.Repeat(steps)
+		}
 	})
 	for _, outcome := range slices.Sorted(maps.Keys(seen)) {
 		t.Logf("%5d %s", seen[outcome], outcome)
 	}
-	for _, outcome := range modelMeets {
+	for _, outcome := range meets {
 		if usual && seen[outcome] == 0 {
 			t.Errorf("%s: it never came to that", outcome)
 		}
@@ -100,18 +113,18 @@ var modelMeets = []string{
 	"DeleteMe", "DeleteMe OWNER_REQUIRED", "DeleteMe REAUTHENTICATION_REQUIRED",
 }
 
-// preset sets a flag that the command line does not, and reports whether it did.
-func preset(t *testing.T, name, value string) bool {
-	t.Helper()
-	f := flag.Lookup(name)
-	if f.Value.String() != f.DefValue {
-		return false
+// usualRuns sets how many runs there are and how long they are, unless the command
+// line does, and reports whether it did.
+var usualRuns = sync.OnceValue(func() bool {
+	usual := !testing.Short()
+	for name, value := range map[string]string{"rapid.checks": "60", "rapid.steps": "40"} {
+		f := flag.Lookup(name)
+		if f.Value.String() != f.DefValue || f.Value.Set(value) != nil {
+			usual = false
+		}
 	}
-	if err := f.Value.Set(value); err != nil {
-		t.Fatal(err)
-	}
-	return true
-}
+	return usual
+})
 
 // model is what there should be. Times are counted from the run's beginning.
 // Whatever was is kept, so that what has ended can be used, too.
@@ -128,6 +141,10 @@ type model struct {
 	sessions      []*modelSession
 	workspaces    []*modelWorkspace
 	registrations []*modelRegistration
+
+	permissions map[string]authz.Role // the least role of each
+	names       int                   // how many names were given
+	shared      *modelWorkspace       // where most happens, or nil
 }
 
 type modelUser struct {
@@ -145,15 +162,22 @@ type modelSession struct {
 type modelWorkspace struct {
 	id            string
 	members       []*modelMember // in the order in which they joined
+	team          modelTeam
 	deleted, gone bool
 	purge         time.Duration // when it is due to be purged
 	etag          string        // of the deletion
 }
 
 type modelMember struct {
-	id   string
-	user *modelUser
-	role authz.Role
+	id          string
+	user        *modelUser
+	role        authz.Role
+	deactivated bool
+}
+
+// newMember is an active member.
+func newMember(id string, u *modelUser, role authz.Role) *modelMember {
+	return &modelMember{id: id, user: u, role: role}
 }
 
 type modelRegistration struct {
@@ -162,6 +186,9 @@ type modelRegistration struct {
 	expire    time.Duration
 	attempts  int
 	over      bool // it was verified, or another one of its address was
+	// The link that it came by; nil when it is to found a workspace.
+	workspace *modelWorkspace
+	link      *modelLink
 }
 
 // The reasons that the model foresees; "" is an answer.
@@ -178,9 +205,9 @@ const (
 	needsOwner   = "OWNER_REQUIRED"
 )
 
-// begin makes two accounts, so that there is something of every kind.
-func (m *model) begin(rt *rapid.T) {
-	for i := range 2 {
+// begin makes accounts, so that there is something of every kind.
+func (m *model) begin(rt *rapid.T, count int) {
+	for i := range count {
 		m.registerAt(rt, m.emails[i])
 		m.verifyBy(rt, m.registrations[i], m.registrations[i].code)
 	}
@@ -195,15 +222,19 @@ func (m *model) registerAt(rt *rapid.T, email string) {
 		Email: email, Password: testkit.Password, WorkspaceName: "Acme",
 	})
 	m.answered(rt, "Register", err, "")
-	r := &modelRegistration{id: res.Registration.Id, email: email, expire: m.now + modelCode}
+	m.registered(rt, &modelRegistration{id: res.Registration.Id, email: email, expire: m.now + modelCode})
+}
+
+// registered reads the mail of a new registration.
+func (m *model) registered(rt *rapid.T, r *modelRegistration) {
 	m.registrations = append(m.registrations, r)
 	message, want := m.newestMail(rt), mail.AccountExists
-	if m.userAt(email) == nil {
+	if m.userAt(r.email) == nil {
 		want = mail.RegistrationCode
 		r.code = message.Data["code"]
 	}
-	if message.Template != want || message.To != email {
-		rt.Fatalf("Register mailed %s to %s, want %s to %s", message.Template, message.To, want, email)
+	if message.Template != want || message.To != r.email {
+		rt.Fatalf("Register mailed %s to %s, want %s to %s", message.Template, message.To, want, r.email)
 	}
 }
 
@@ -218,11 +249,14 @@ func (m *model) verify(rt *rapid.T) {
 
 func (m *model) verifyBy(rt *rapid.T, r *modelRegistration, code string) {
 	want := wrongCode
-	if m.now < r.expire && r.attempts < 5 {
+	if m.now < r.expire && r.attempts < 5 && (r.link == nil || r.workspace.live() && !r.link.gone) {
 		if code != r.code {
 			r.attempts++
 		} else if !r.over && m.userAt(r.email) == nil {
 			want = ""
+			if r.link != nil {
+				want = r.workspace.whyNot(r.link, r.email, m.now)
+			}
 		}
 	}
 	res, err := m.anon.Registration.VerifyRegistration(m.t.Context(), &authv1.VerifyRegistrationRequest{RegistrationId: r.id, Code: code})
@@ -230,15 +264,26 @@ func (m *model) verifyBy(rt *rapid.T, r *modelRegistration, code string) {
 	if want != "" {
 		return
 	}
-	for _, other := range m.registrations {
-		other.over = other.over || other.email == r.email
+	u := m.addUser(r.email, res.Account.User.Id)
+	if r.link != nil {
+		r.link.uses++
+		m.joined(rt, r.workspace, u, r.link.role, res.Account.Membership)
+	} else {
+		m.workspaces = append(m.workspaces, &modelWorkspace{
+			id: res.Account.Workspace.Id, members: []*modelMember{newMember(res.Account.Membership.Id, u, authz.Owner)},
+		})
 	}
-	u := &modelUser{id: res.Account.User.Id, email: r.email}
-	m.users = append(m.users, u)
-	m.workspaces = append(m.workspaces, &modelWorkspace{
-		id: res.Account.Workspace.Id, members: []*modelMember{{res.Account.Membership.Id, u, authz.Owner}},
-	})
 	m.addSession(u, res.Account.Session.Id, res.Account.SessionToken)
+}
+
+// addUser adds who has just proven an address.
+func (m *model) addUser(email, id string) *modelUser {
+	for _, other := range m.registrations {
+		other.over = other.over || other.email == email
+	}
+	u := &modelUser{id: id, email: email}
+	m.users = append(m.users, u)
+	return u
 }
 
 func (m *model) signIn(rt *rapid.T) {
@@ -300,7 +345,7 @@ func (m *model) lookAround(rt *rapid.T) {
 	for _, w := range m.workspaces {
 		member := w.member(s.user)
 		switch {
-		case member == nil:
+		case member == nil || member.deactivated:
 		case !w.deleted:
 			wantRequirements = nil
 			wantWorkspaces = append(wantWorkspaces, fmt.Sprint(w.id, " ", member.role, " ACTIVE"))
@@ -326,7 +371,7 @@ func (m *model) createWorkspace(rt *rapid.T) {
 	m.answered(rt, "CreateWorkspace", err, want)
 	if want == "" {
 		m.workspaces = append(m.workspaces, &modelWorkspace{
-			id: res.Workspace.Id, members: []*modelMember{{res.Membership.Id, s.user, authz.Owner}},
+			id: res.Workspace.Id, members: []*modelMember{newMember(res.Membership.Id, s.user, authz.Owner)},
 		})
 	}
 }
@@ -430,6 +475,7 @@ func (m *model) deleteMe(rt *rapid.T) {
 		for _, w := range m.soleOwned(s.user) {
 			others := slices.DeleteFunc(slices.Clone(w.members), func(o *modelMember) bool { return o.user == s.user })
 			owned = append(owned, fmt.Sprint(w.id, " ", len(others)))
+			others = slices.DeleteFunc(others, func(o *modelMember) bool { return o.deactivated }) // cannot become owners
 			how := pick(rt, "resolution", []string{"delete", "transfer", "transfer", "none"})
 			switch {
 			case how == "none":
@@ -463,6 +509,7 @@ func (m *model) deleteMe(rt *rapid.T) {
 	}
 	for _, w := range m.workspaces {
 		w.members = slices.DeleteFunc(w.members, func(o *modelMember) bool { return o.user == s.user })
+		m.revokeGrants(w)
 	}
 	m.remove(s.user)
 }
@@ -497,7 +544,7 @@ func (m *model) join(rt *rapid.T) {
 		return
 	}
 	id := m.srv.Join(m.t, &testkit.Person{User: &identityv1.User{Id: u.id}}, w.id, role)
-	w.members = append(w.members, &modelMember{id.String(), u, role})
+	w.members = append(w.members, newMember(id.String(), u, role))
 }
 
 func (m *model) advance(rt *rapid.T) {
@@ -522,9 +569,13 @@ func (m *model) purgeDue(rt *rapid.T) {
 	}
 }
 
-// cleanUp changes nothing that anybody could see.
+// cleanUp changes nothing that anybody could see, but for invitations and links that
+// ended long ago.
 func (m *model) cleanUp(rt *rapid.T) {
 	m.answered(rt, "DeleteExpired", m.srv.Store.DeleteExpired(m.t.Context()), "")
+	for _, w := range m.workspaces {
+		w.team.cleanUp(m.now)
+	}
 }
 
 // compare compares what is in the database with the model.
@@ -543,8 +594,9 @@ func (m *model) compare(rt *rapid.T) {
 			want = append(want, fmt.Sprint("workspace ", uuidOf(m.t, w.id), " deleted: ", w.deleted))
 		}
 		for _, member := range w.members {
-			want = append(want, fmt.Sprint("membership ", uuidOf(m.t, member.id), " of ", uuidOf(m.t, member.user.id), " in ", uuidOf(m.t, w.id), " as ", member.role))
+			want = append(want, fmt.Sprint("membership ", uuidOf(m.t, member.id), " of ", uuidOf(m.t, member.user.id), " in ", uuidOf(m.t, w.id), " as ", member.role, " deactivated: ", member.deactivated))
 		}
+		want = append(want, w.team.rows(m.t)...)
 	}
 	for _, s := range m.sessions {
 		sessions = append(sessions, uuidOf(m.t, s.id))
@@ -557,8 +609,15 @@ func (m *model) compare(rt *rapid.T) {
 		UNION ALL
 		SELECT 'workspace ' || id || ' deleted: ' || (delete_time IS NOT NULL) FROM tenant.workspaces WHERE id = ANY ($2)
 		UNION ALL
-		SELECT 'membership ' || id || ' of ' || user_id || ' in ' || workspace_id || ' as ' || role
+		SELECT 'membership ' || id || ' of ' || user_id || ' in ' || workspace_id || ' as ' || role || ' deactivated: ' || (deactivate_time IS NOT NULL)
 		FROM team.memberships WHERE workspace_id = ANY ($2) OR user_id = ANY ($1)
+		UNION ALL
+		SELECT 'role ' || id || ': ' || array_to_string(permissions, ', ') FROM team.roles WHERE workspace_id = ANY ($2)
+		UNION ALL
+		SELECT 'invitation ' || id || ' as ' || role || ': ' || state FROM team.invitations WHERE workspace_id = ANY ($2)
+		UNION ALL
+		SELECT 'link ' || id || ' as ' || role || ': ' || use_count || ' uses, revoked: ' || (revoke_time IS NOT NULL)
+		FROM team.invitation_links WHERE workspace_id = ANY ($2)
 		UNION ALL
 		SELECT 'session ' || id FROM auth.sessions WHERE user_id = ANY ($1) AND idle_expire_time > $4 OR id = ANY ($3) AND idle_expire_time > $4`,
 		users, workspaces, sessions, m.srv.Clock.Now())
@@ -595,7 +654,7 @@ func (m *model) enter(s *modelSession, w *modelWorkspace, recent bool) string {
 	}
 	member := w.member(s.user)
 	switch {
-	case member == nil, w.deleted && (m.now >= w.purge || member.role != authz.Owner):
+	case member == nil, member.deactivated, w.deleted && (m.now >= w.purge || member.role != authz.Owner):
 		return unknownHere
 	case member.role != authz.Owner:
 		return noPermission
@@ -608,7 +667,7 @@ func (m *model) enter(s *modelSession, w *modelWorkspace, recent bool) string {
 // purge removes a workspace and who belongs to nothing else.
 func (m *model) purge(w *modelWorkspace) {
 	sole := m.soleMembers(w)
-	w.gone, w.members = true, nil
+	w.gone, w.members, w.team = true, nil, modelTeam{}
 	for _, u := range sole {
 		m.remove(u)
 	}
@@ -616,6 +675,11 @@ func (m *model) purge(w *modelWorkspace) {
 
 func (m *model) remove(u *modelUser) {
 	u.gone = true
+	for _, w := range m.workspaces {
+		for _, i := range w.team.invitations {
+			i.gone = i.gone || i.user == u
+		}
+	}
 	for _, s := range m.sessions {
 		s.ended = s.ended || s.user == u
 	}
@@ -637,14 +701,23 @@ func (m *model) soleOwned(u *modelUser) []*modelWorkspace {
 	var owned []*modelWorkspace
 	for _, w := range m.workspaces {
 		member := w.member(u)
-		if member == nil || member.role != authz.Owner || w.deleted {
+		if member == nil || member.role != authz.Owner || member.deactivated || w.deleted {
 			continue
 		}
-		if !slices.ContainsFunc(w.members, func(o *modelMember) bool { return o != member && o.role == authz.Owner }) {
+		if w.lastOwner(member) {
 			owned = append(owned, w)
 		}
 	}
 	return owned
+}
+
+// live reports whether the workspace is neither deleted nor gone.
+func (w *modelWorkspace) live() bool { return w != nil && !w.deleted && !w.gone }
+
+// lastOwner reports whether a member is the only active owner.
+func (w *modelWorkspace) lastOwner(member *modelMember) bool {
+	owner := func(o *modelMember) bool { return o.role == authz.Owner && !o.deactivated }
+	return owner(member) && !slices.ContainsFunc(w.members, func(o *modelMember) bool { return o != member && owner(o) })
 }
 
 // member is the user's membership, or nil.
@@ -715,6 +788,9 @@ func (m *model) session(rt *rapid.T) *modelSession {
 // workspaceOf picks one, most often one that the user belongs to and that is
 // deleted, or not.
 func (m *model) workspaceOf(rt *rapid.T, u *modelUser, deleted bool) *modelWorkspace {
+	if m.shared.live() && m.shared.member(u) != nil && rapid.IntRange(0, 3).Draw(rt, "the shared one") < 3 {
+		return m.shared
+	}
 	mine := slices.DeleteFunc(slices.Clone(m.workspaces), func(w *modelWorkspace) bool { return w.member(u) == nil })
 	if len(mine) == 0 || rapid.IntRange(0, 7).Draw(rt, "another's") == 7 {
 		mine = m.workspaces

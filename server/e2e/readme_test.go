@@ -35,10 +35,10 @@ func TestTheReadmesTourRuns(t *testing.T) {
 	}
 	srv := testkit.New(t, testkit.Options{})
 	blocks := regexp.MustCompile("(?s)<!-- tour[^>]*-->\n```bash\n(.*?)```").FindAllStringSubmatch(readReadme(t), -1)
-	if len(blocks) != 2 {
+	if len(blocks) != 3 {
 		t.Fatalf("the README's tour has %d blocks", len(blocks))
 	}
-	script := strings.ReplaceAll(blocks[0][1]+blocks[1][1], "localhost:8080", strings.TrimPrefix(srv.URL, "http://"))
+	script := strings.ReplaceAll(blocks[0][1]+blocks[1][1]+blocks[2][1], "localhost:8080", strings.TrimPrefix(srv.URL, "http://"))
 	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
@@ -50,7 +50,7 @@ func TestTheReadmesTourRuns(t *testing.T) {
 	printed := strings.ReplaceAll(string(out), " ", "")
 	for _, want := range []string{
 		"logicspike.tenant.v1.WorkspaceService", `"name":"DifferenceEngines"`, `"state":"WORKSPACE_STATE_DELETED"`,
-		`"state":"WORKSPACE_STATE_ACTIVE"`, `{"membershipCount":1,"deletedUserCount":1}`, `"reason":"SESSION_REQUIRED"`,
+		`"state":"WORKSPACE_STATE_ACTIVE"`, `"nextStep":"INVITATION_STEP_REGISTER"`, `"displayName":"Charles"`, `{"membershipCount":2,"deletedUserCount":2}`, `"reason":"SESSION_REQUIRED"`,
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("the tour does not print %s:\n%s", want, out)

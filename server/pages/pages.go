@@ -40,6 +40,7 @@ var templates = map[string]string{
 	"/verify-registration": "verify-registration.html",
 	"/reset-password":      "reset-password.html",
 	"/confirm-email":       "confirm-email.html",
+	"/accept-invitation":   "accept-invitation.html",
 }
 
 // policy allows what the server itself serves, from files, and nothing else.

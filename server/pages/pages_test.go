@@ -18,7 +18,7 @@ import (
 
 var options = pages.Options{Product: "Example & <b>Sons</b>", PasswordMinLength: 15, Mailbox: true}
 
-var paths = []string{"/", "/verify-registration", "/reset-password", "/confirm-email"}
+var paths = []string{"/", "/verify-registration", "/reset-password", "/confirm-email", "/accept-invitation"}
 
 // mounted is the handler as the server mounts it.
 func mounted(o pages.Options) http.Handler {
@@ -202,6 +202,53 @@ func TestPagesReferToWhatIsServed(t *testing.T) {
 	}
 }
 
+// TestFieldsHaveWhatTheirFormsNeed: a label, a place for what is wrong with it, and
+// ids that are there once.
+func TestFieldsHaveWhatTheirFormsNeed(t *testing.T) {
+	t.Parallel()
+	h := mounted(options)
+	for _, target := range paths {
+		document, err := html.Parse(send(h, http.MethodGet, target).Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, labels := map[string]int{}, map[string]bool{}
+		var references []string
+		var inputs []map[string]string
+		for node := range document.Descendants() {
+			attributes := map[string]string{}
+			for _, a := range node.Attr {
+				attributes[a.Key] = a.Val
+			}
+			if id := attributes["id"]; id != "" {
+				ids[id]++
+			}
+			references = slices.Concat(references, strings.Fields(attributes["aria-describedby"]), strings.Fields(attributes["aria-controls"]))
+			switch node.Data {
+			case "label":
+				labels[attributes["for"]] = true
+			case "input":
+				inputs = append(inputs, attributes)
+			}
+		}
+		for id, n := range ids {
+			if n > 1 {
+				t.Errorf("%s: %d elements with the id %s", target, n, id)
+			}
+		}
+		for _, id := range references {
+			if ids[id] == 0 {
+				t.Errorf("%s: nothing has the id %s", target, id)
+			}
+		}
+		for _, input := range inputs {
+			if id := input["id"]; id == "" || !labels[id] || ids[id+"-error"] == 0 || input["name"] == "" || input["data-what"] == "" {
+				t.Errorf("%s: an input with %v", target, input)
+			}
+		}
+	}
+}
+
 // TestAssetsCallNobodyElse: no address of another server, no code from text.
 func TestAssetsCallNobodyElse(t *testing.T) {
 	t.Parallel()
@@ -223,8 +270,10 @@ func TestPagesShowTheSettings(t *testing.T) {
 			t.Errorf("%s: %s", target, body)
 		}
 	}
-	if body := send(h, http.MethodGet, "/reset-password").Body.String(); !strings.Contains(body, "At least 15 characters") {
-		t.Error(body)
+	for _, target := range []string{"/reset-password", "/accept-invitation"} {
+		if body := send(h, http.MethodGet, target).Body.String(); !strings.Contains(body, "At least 15 characters") {
+			t.Errorf("%s: %s", target, body)
+		}
 	}
 	for _, mailbox := range []bool{true, false} {
 		o := options
@@ -240,7 +289,7 @@ func TestPatterns(t *testing.T) {
 	t.Parallel()
 	got := pages.Patterns()
 	slices.Sort(got)
-	if want := []string{"/confirm-email", "/pages/", "/reset-password", "/verify-registration", "/{$}"}; !slices.Equal(got, want) {
+	if want := []string{"/accept-invitation", "/confirm-email", "/pages/", "/reset-password", "/verify-registration", "/{$}"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 }

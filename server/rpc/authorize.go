@@ -47,9 +47,10 @@ func (s *Stack) authorizeMember(ctx context.Context, m *method, session *authz.S
 	if membership.Deleted && (!m.allowDeleted || membership.Role != authz.Owner) {
 		return ctx, fault.NotFoundFault()
 	}
-	if !membership.Role.AtLeast(m.permission.LeastRole) {
+	if !membership.Holds(*m.permission) {
 		return ctx, fault.New(fault.PermissionDenied, fault.PermissionMissing, "your role in the workspace lacks the permission "+m.permission.Name).
 			WithMetadata("permission", m.permission.Name)
 	}
+	membership.Permission = *m.permission
 	return authz.WithMembership(ctx, membership), nil
 }

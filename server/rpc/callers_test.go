@@ -2,6 +2,7 @@ package rpc_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/logicspike/manager/gen/go/logicspike/audit/v1/auditv1connect"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
+	"github.com/logicspike/manager/gen/go/logicspike/team/v1/teamv1connect"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/gen/go/logicspike/tenant/v1/tenantv1connect"
 	"github.com/logicspike/manager/internal/authz"
@@ -84,12 +87,77 @@ func TestPublicMethodAsksTheLimiterAndNoSession(t *testing.T) {
 	}
 }
 
+// TestPublicMethodMayLookAtTheSession is about the rule's option `session`: what is
+// not live is none, and only a failure to look is an error.
+func TestPublicMethodMayLookAtTheSession(t *testing.T) {
+	w := newWorld(t, nil)
+	client := teamv1connect.NewInvitationServiceClient(http.DefaultClient, w.url)
+	request := &teamv1.GetInvitationByTokenRequest{Token: "lsmi_x"}
+	cookie := authz.CookieName + "=" + token
+	for name, test := range map[string]struct {
+		headers []string
+		seen    bool
+		lookups int64
+	}{
+		"bearer":                        {[]string{"Authorization", "Bearer " + token}, true, 1},
+		"cookie":                        {[]string{"Cookie", cookie}, true, 1},
+		"nothing":                       {[]string{"X", "y"}, false, 0},
+		"a session that is over":        {[]string{"Authorization", "Bearer over"}, false, 1},
+		"a cookie that is over":         {[]string{"Cookie", authz.CookieName + "=over"}, false, 1},
+		"malformed header, good cookie": {[]string{"Authorization", "Basic YTpi", "Cookie", cookie}, false, 0},
+		"two headers":                   {[]string{"Authorization", "Bearer " + token, "Authorization", "Bearer " + token}, false, 0},
+		"characters of no token":        {[]string{"Authorization", "Bearer a b"}, false, 0},
+		"too long":                      {[]string{"Authorization", "Bearer " + strings.Repeat("a", 257)}, false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := ""
+			if test.seen {
+				want = w.session.ID.String()
+			}
+			before := w.lookups.Load()
+			res, err := client.GetInvitationByToken(signedIn(test.headers...), request)
+			if err != nil || res.MaskedEmail != want {
+				t.Errorf("the handler sees the session %q (%v), want %q", res.GetMaskedEmail(), err, want)
+			}
+			if got := w.lookups.Load() - before; got != test.lookups {
+				t.Errorf("%d lookups, want %d", got, test.lookups)
+			}
+		})
+	}
+
+	w.failure = errors.New("the database is gone")
+	_, err := client.GetInvitationByToken(signedIn(), request)
+	if r := refusalOf(t, err); r.code != connect.CodeInternal || strings.Contains(r.message, "database") {
+		t.Errorf("when the session cannot be looked up: %+v", r)
+	}
+	if _, err := client.GetInvitationByToken(context.Background(), request); err != nil {
+		t.Errorf("without a session there is nothing to look up: %v", err)
+	}
+	w.failure = fault.New(fault.Unavailable, fault.DatabaseUnavailable, "try again")
+	_, err = client.GetInvitationByToken(signedIn(), request)
+	if r := refusalOf(t, err); r.code != connect.CodeUnavailable {
+		t.Errorf("when the database is away: %+v", r)
+	}
+	// Limits come before anything is looked up.
+	w.failure, w.limit = nil, fault.New(fault.ResourceExhausted, fault.RateLimited, "too many calls")
+	before := w.lookups.Load()
+	_, err = client.GetInvitationByToken(signedIn(), request)
+	if r := refusalOf(t, err); r.code != connect.CodeResourceExhausted || w.lookups.Load() != before {
+		t.Errorf("over the limit: %+v after %d lookups", r, w.lookups.Load()-before)
+	}
+}
+
 func TestRuleOfAWorkspace(t *testing.T) {
 	w := newWorld(t, nil)
 	own := map[string]ids.Workspace{}
 	for name, m := range map[string]authz.Membership{
 		"viewer": {Role: authz.Viewer}, "member": {Role: authz.Member}, "admin": {Role: authz.Admin}, "owner": {Role: authz.Owner},
 		"deleted admin": {Role: authz.Admin, Deleted: true}, "deleted owner": {Role: authz.Owner, Deleted: true}, "no role": {},
+		"custom":         {Role: "rol_x", Custom: []string{"workspace.update", "workspace.delete"}},
+		"custom reader":  {Role: "rol_x", Custom: []string{"event.list", "workspace.get"}},
+		"custom nothing": {Role: "rol_x"},
+		"deleted custom": {Role: "rol_x", Custom: []string{"workspace.get"}, Deleted: true},
+		"viewer's list":  {Role: authz.Viewer, Custom: []string{"workspace.update"}},
 	} {
 		own[name] = ids.New[ids.Workspace]()
 		w.members[own[name]] = m
@@ -128,7 +196,14 @@ func TestRuleOfAWorkspace(t *testing.T) {
 		"deleted admin": {absent, absent, absent, absent},
 		"deleted owner": {ok, absent, passed, absent},
 		"no role":       {denied, denied, denied, denied},
-		"stranger":      {absent, absent, absent, absent},
+		// What is an owner's alone no custom role holds, whatever it names; and a
+		// built-in role holds its own alone.
+		"custom":         {denied, passed, denied, denied},
+		"custom reader":  {ok, denied, denied, passed},
+		"custom nothing": {denied, denied, denied, denied},
+		"deleted custom": {absent, absent, absent, absent},
+		"viewer's list":  {ok, denied, denied, denied},
+		"stranger":       {absent, absent, absent, absent},
 	} {
 		id := own[name].String()
 		for method, call := range map[string]struct {

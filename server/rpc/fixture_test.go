@@ -23,6 +23,8 @@ import (
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/identity/v1/identityv1connect"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
+	"github.com/logicspike/manager/gen/go/logicspike/team/v1/teamv1connect"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/gen/go/logicspike/tenant/v1/tenantv1connect"
 	"github.com/logicspike/manager/internal/authz"
@@ -134,8 +136,22 @@ func (s workspaceService) GetWorkspace(ctx context.Context, _ *tenantv1.GetWorks
 	return &tenantv1.GetWorkspaceResponse{Workspace: &tenantv1.Workspace{Name: string(m.Role)}}, nil
 }
 
+// invitationService has a public method that looks at the session.
+type invitationService struct {
+	teamv1connect.UnimplementedInvitationServiceHandler
+	*world
+}
+
+// GetInvitationByToken answers with the caller's session, if the call has one.
+func (s invitationService) GetInvitationByToken(ctx context.Context, _ *teamv1.GetInvitationByTokenRequest) (*teamv1.GetInvitationByTokenResponse, error) {
+	if session := authz.SessionFrom(ctx); session != nil {
+		return &teamv1.GetInvitationByTokenResponse{MaskedEmail: session.ID.String()}, nil
+	}
+	return &teamv1.GetInvitationByTokenResponse{}, nil
+}
+
 var services = []string{
-	authv1connect.SessionServiceName, authv1connect.AuthenticationServiceName,
+	authv1connect.SessionServiceName, authv1connect.AuthenticationServiceName, teamv1connect.InvitationServiceName,
 	tenantv1connect.WorkspaceServiceName, auditv1connect.EventServiceName, identityv1connect.UserServiceName,
 }
 
@@ -171,6 +187,9 @@ func newWorld(t *testing.T, change func(*rpc.Options)) *world {
 	}))
 	mux.Handle(stack.Mount(func(o ...connect.HandlerOption) (string, http.Handler) {
 		return tenantv1connect.NewWorkspaceServiceHandler(workspaceService{world: w}, o...)
+	}))
+	mux.Handle(stack.Mount(func(o ...connect.HandlerOption) (string, http.Handler) {
+		return teamv1connect.NewInvitationServiceHandler(invitationService{world: w}, o...)
 	}))
 	mux.Handle(stack.Mount(func(o ...connect.HandlerOption) (string, http.Handler) {
 		return auditv1connect.NewEventServiceHandler(auditv1connect.UnimplementedEventServiceHandler{}, o...)

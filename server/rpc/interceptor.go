@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
 )
 
 // interceptor decides each call: who is calling, the rule, validation, the
@@ -68,7 +69,9 @@ func (i interceptor) serve(ctx context.Context, c *call, request connect.AnyRequ
 		return nil, errUnwrapped
 	}
 	if c.method.caller == public {
-		err = i.options.Limiter.Take(ctx, c.client.Network())
+		if err = i.options.Limiter.Take(ctx, c.client.Network()); err == nil && c.method.session {
+			ctx, err = i.recognise(ctx, c, request.Header())
+		}
 	} else {
 		var session *authz.Session
 		if session, err = i.authenticate(ctx, request.Header()); err == nil {
@@ -83,6 +86,20 @@ func (i interceptor) serve(ctx context.Context, c *call, request connect.AnyRequ
 		return nil, err
 	}
 	return next(ctx, request)
+}
+
+// recognise returns a context that carries the session which the request came
+// with, if it is live: who calls a public method needs none.
+func (i interceptor) recognise(ctx context.Context, c *call, header http.Header) (context.Context, error) {
+	session, err := i.authenticate(ctx, header)
+	if f := fault.As(err); f != nil && f.Kind == fault.Unauthenticated {
+		return ctx, nil
+	}
+	if err != nil {
+		return ctx, err
+	}
+	c.user = session.User
+	return authz.WithSession(ctx, session), nil
 }
 
 // WrapStreamingClient leaves clients alone.

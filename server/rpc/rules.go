@@ -19,17 +19,7 @@ import (
 // services. It does not change once compiled.
 type Rules struct {
 	methods     map[string]*method // by procedure, as in "/package.Service/Method"
-	permissions []Permission
-}
-
-// Permission is something that members of a workspace may do.
-type Permission struct {
-	// Name is `<resource>.<verb>`.
-	Name string
-	// Description says what it allows, for a person who assigns roles.
-	Description string
-	// LeastRole is the lowest built-in role that holds it.
-	LeastRole authz.Role
+	permissions []authz.Permission
 }
 
 type caller int
@@ -47,9 +37,10 @@ type method struct {
 	text      *textFields // the request's strings; nil when it has none
 	caller    caller
 	recent    bool // whether the caller must have authenticated recently
+	session   bool // of the caller `public`: whether a session is looked at if there is one
 
 	// Of the caller `member`:
-	permission   *Permission
+	permission   *authz.Permission
 	field        protoreflect.FieldDescriptor // holds the workspace's id
 	optional     bool                         // whether it may be empty
 	allowDeleted bool
@@ -68,7 +59,7 @@ type files interface {
 
 func compile(files files, services []string) (*Rules, error) {
 	rules := &Rules{methods: map[string]*method{}}
-	permissions := map[string]*Permission{}
+	permissions := map[string]*authz.Permission{}
 	texts := map[protoreflect.FullName]*textFields{}
 	var problems []error
 	for _, name := range services {
@@ -97,11 +88,11 @@ func compile(files files, services []string) (*Rules, error) {
 	for _, p := range permissions {
 		rules.permissions = append(rules.permissions, *p)
 	}
-	slices.SortFunc(rules.permissions, func(a, b Permission) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(rules.permissions, func(a, b authz.Permission) int { return cmp.Compare(a.Name, b.Name) })
 	return rules, nil
 }
 
-func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*Permission) (*method, error) {
+func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*authz.Permission) (*method, error) {
 	if d.IsStreamingClient() || d.IsStreamingServer() {
 		return nil, errors.New("streaming methods are not supported")
 	}
@@ -116,7 +107,7 @@ func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*Perm
 	}
 	switch c := rule.GetCaller().(type) {
 	case *authzv1.Rule_Public:
-		m.caller = public
+		m.caller, m.session = public, c.Public.GetSession()
 		if m.recent {
 			return nil, errors.New("a public method cannot ask for recent authentication")
 		}
@@ -131,8 +122,8 @@ func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*Perm
 	return m, nil
 }
 
-func (m *method) compileWorkspace(w *authzv1.Workspace, permissions map[string]*Permission) error {
-	p := Permission{Name: w.GetPermission(), Description: w.GetDescription(), LeastRole: roleOf(w.GetLeastRole())}
+func (m *method) compileWorkspace(w *authzv1.Workspace, permissions map[string]*authz.Permission) error {
+	p := authz.Permission{Name: w.GetPermission(), Description: w.GetDescription(), LeastRole: roleOf(w.GetLeastRole())}
 	switch {
 	case p.Name == "":
 		return errors.New("its rule names no permission")
@@ -173,7 +164,17 @@ func roleOf(r authzv1.Role) authz.Role {
 }
 
 // Permissions returns all permissions that the rules name, sorted by name.
-func (r *Rules) Permissions() []Permission { return slices.Clone(r.permissions) }
+func (r *Rules) Permissions() []authz.Permission { return slices.Clone(r.permissions) }
+
+// Permission returns the permission that a procedure asks for, and whether it asks
+// for one.
+func (r *Rules) Permission(procedure string) (authz.Permission, bool) {
+	m := r.methods[procedure]
+	if m == nil || m.permission == nil {
+		return authz.Permission{}, false
+	}
+	return *m.permission, true
+}
 
 // Procedures returns the procedures that the rules cover, as in
 // "/package.Service/Method", sorted.

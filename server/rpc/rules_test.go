@@ -21,16 +21,25 @@ func TestCompileReadsTheRulesOfTheProtos(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Permission{
-		{"workspace.delete", "Delete, undelete and purge the workspace", authz.Owner},
-		{"workspace.get", "See the workspace and its settings", authz.Viewer},
-		{"workspace.update", "Change the workspace's name, slug and settings", authz.Admin},
+	want := []authz.Permission{
+		{Name: "workspace.delete", Description: "Delete, undelete and purge the workspace", LeastRole: authz.Owner},
+		{Name: "workspace.get", Description: "See the workspace and its settings", LeastRole: authz.Viewer},
+		{Name: "workspace.update", Description: "Change the workspace's name, slug and settings", LeastRole: authz.Admin},
 	}
 	if diff := cmp.Diff(want, rules.Permissions()); diff != "" {
 		t.Error(diff)
 	}
 	if got := rules.Procedures(); len(got) != 9 || got[0] != "/logicspike.tenant.v1.WorkspaceService/CheckSlugAvailability" {
 		t.Errorf("procedures %v", got)
+	}
+	for procedure, want := range map[string]string{
+		"/logicspike.tenant.v1.WorkspaceService/PurgeWorkspace": "workspace.delete",
+		"/logicspike.tenant.v1.WorkspaceService/ListWorkspaces": "", // of which any signed-in user asks
+		"/logicspike.tenant.v1.WorkspaceService/Nothing":        "",
+	} {
+		if p, ok := rules.Permission(procedure); p.Name != want || ok != (want != "") {
+			t.Errorf("%s asks for %q (%t), want %q", procedure, p.Name, ok, want)
+		}
 	}
 	for _, unknown := range []string{"logicspike.tenant.v1.Nothing", "logicspike.tenant.v1.Workspace"} {
 		if _, err := Compile(unknown); err == nil || !strings.Contains(err.Error(), unknown) {
@@ -155,6 +164,22 @@ func TestCompileRefusesWhatIsNotSound(t *testing.T) {
 		_, err := compile(service(t, nil, good, bad), []string{"test.v1.S"})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "method test.v1.S.Bad: ") {
 			t.Errorf("%q: %v", want, err)
+		}
+	}
+}
+
+func TestOnlyAPublicMethodThatSaysSoLooksAtTheSession(t *testing.T) {
+	rules, err := compile(service(t, nil,
+		made{name: "Plain", rule: openTo(&authzv1.Public{}, false)},
+		made{name: "Session", rule: openTo(&authzv1.Public{Session: true}, false)},
+		made{name: "Own", rule: openTo(&authzv1.Authenticated{}, false)},
+	), []string{"test.v1.S"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"Plain": false, "Session": true, "Own": false} {
+		if got := rules.methods["/test.v1.S/"+name].session; got != want {
+			t.Errorf("%s: %t, want %t", name, got, want)
 		}
 	}
 }

@@ -1,48 +1,80 @@
-// Package team serves the module team: who belongs to a workspace.
+// Package team serves the module team: who belongs to a workspace, as what, and how
+// one comes to.
 package team
 
 import (
 	"context"
 
-	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/clock"
+	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
-	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
 )
 
-// Module implements MembershipService.
-type Module struct{ store *store.Store }
+// Options are what the module needs.
+type Options struct {
+	Store *store.Store
+	Clock clock.Clock
+	// Permissions are those that the rules of the API name.
+	Permissions authz.Catalog
+	// PublicURL is where people reach the server: links begin with it.
+	PublicURL string
+	// Passwords judges, hashes and checks passwords of those who register.
+	Passwords Passwords
+	// IssueSession hands the token of a new account's session to the caller: as a
+	// cookie, and then it returns "", or to be put into the answer.
+	IssueSession func(context.Context, *store.Account) string
+	// LimitMail counts a mail to an address that others can cause. It returns a
+	// fault RATE_LIMITED when there were too many.
+	LimitMail func(context.Context, email.Address) error
+	// LimitMails is LimitMail for many addresses at once; the faults are in their
+	// order.
+	LimitMails func(context.Context, []email.Address) ([]error, error)
+	// Invitations limits the mails of one workspace's invitations.
+	Invitations store.Limit
+	// Requests limits the mails that others can cause to those who run a workspace.
+	Requests store.Limit
+}
+
+// Passwords judges, hashes and checks passwords.
+type Passwords interface {
+	// JudgePassword returns a fault PASSWORD_LENGTH or PASSWORD_COMMON for a password
+	// that nobody should have.
+	JudgePassword(ctx context.Context, field, given string, about ...string) error
+	// HashPassword returns the form in which a password is kept.
+	HashPassword(ctx context.Context, given string) (string, error)
+	// CheckPassword returns a fault CREDENTIALS_INVALID for a wrong password, counted
+	// against whose it is meant to be.
+	CheckPassword(ctx context.Context, whose, given, hash string) error
+}
+
+// Module implements the module's services.
+type Module struct{ options Options }
 
 // New returns the module.
-func New(s *store.Store) *Module { return &Module{s} }
+func New(o Options) *Module { return &Module{o} }
 
-// ListMemberships implements MembershipService.
-func (m *Module) ListMemberships(ctx context.Context, req *teamv1.ListMembershipsRequest) (*teamv1.ListMembershipsResponse, error) {
-	workspace, err := ids.Parse[ids.Workspace](req.WorkspaceId)
+// parse reads an id of a request's field.
+func parse[I any](field, s string, read func(string) (I, error)) (I, error) {
+	id, err := read(s)
 	if err != nil {
-		return nil, fault.Invalid("workspace_id", err.Error())
+		return id, fault.Invalid(field, err.Error())
 	}
-	rows, next, err := m.store.Team.List(ctx, workspace, store.Page{Size: int(req.PageSize), Token: req.PageToken})
-	if err != nil {
-		return nil, err
-	}
-	return &teamv1.ListMembershipsResponse{Memberships: convert.Memberships(rows), NextPageToken: next}, nil
+	return id, nil
 }
 
-// GetMembership implements MembershipService.
-func (m *Module) GetMembership(ctx context.Context, req *teamv1.GetMembershipRequest) (*teamv1.GetMembershipResponse, error) {
-	workspace, err := ids.Parse[ids.Workspace](req.WorkspaceId)
-	if err != nil {
-		return nil, fault.Invalid("workspace_id", err.Error())
-	}
-	id, err := ids.Parse[ids.Membership](req.MembershipId)
-	if err != nil {
-		return nil, fault.Invalid("membership_id", err.Error())
-	}
-	row, err := m.store.Team.Membership(ctx, workspace, id)
-	if err != nil {
-		return nil, err
-	}
-	return &teamv1.GetMembershipResponse{Membership: convert.Membership(row)}, nil
+func workspaceID(s string) (ids.Workspace, error) {
+	return parse("workspace_id", s, ids.Parse[ids.Workspace])
 }
+
+// roleOr returns the role of a request, or another one where none is given.
+func roleOr(s string, other authz.Role) authz.Role {
+	if s == "" {
+		return other
+	}
+	return authz.Role(s)
+}
+
+func page(size int32, token string) store.Page { return store.Page{Size: int(size), Token: token} }

@@ -23,8 +23,10 @@ func (m *Module) PreviewDeleteWorkspace(ctx context.Context, req *tenantv1.Previ
 		MembershipCount:    int32(p.Deletion.Memberships),
 		Memberships:        convert.Memberships(p.FirstMemberships),
 		SessionCount:       int32(p.Sessions),
-		PurgeTime:          convert.Time(p.PurgeTime),
-		Etag:               p.ETag,
+		InvitationCount:    int32(p.Ends.Invitations), InvitationLinkCount: int32(p.Ends.Links), RoleCount: int32(p.Ends.Roles),
+		JoinRequestCount: int32(p.Ends.JoinRequests), DomainCount: int32(p.Domains),
+		PurgeTime: convert.Time(p.PurgeTime),
+		Etag:      p.ETag,
 	}
 	for _, u := range p.FirstDeleted {
 		res.DeletedUsers = append(res.DeletedUsers, &tenantv1.AffectedUser{

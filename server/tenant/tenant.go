@@ -1,11 +1,9 @@
-// Package tenant serves the module tenant: workspaces.
+// Package tenant serves the module tenant: workspaces and their domains.
 package tenant
 
 import (
 	"context"
 	"slices"
-
-	"github.com/google/uuid"
 
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
@@ -13,6 +11,7 @@ import (
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/server/convert"
+	"github.com/logicspike/manager/server/tenant/dns"
 	"github.com/logicspike/manager/store"
 	"github.com/logicspike/manager/store/tenant"
 )
@@ -23,9 +22,13 @@ type Options struct {
 	Clock clock.Clock
 	// Create limits the workspaces that one user creates.
 	Create store.Limit
+	// Resolver finds the DNS records that prove domains.
+	Resolver *dns.Resolver
+	// Verify limits how often one workspace asks DNS.
+	Verify store.Limit
 }
 
-// Module implements WorkspaceService.
+// Module implements WorkspaceService and DomainService.
 type Module struct{ options Options }
 
 // New returns the module.
@@ -41,14 +44,11 @@ func workspaceID(s string) (ids.Workspace, error) {
 
 // CreateWorkspace implements WorkspaceService.
 func (m *Module) CreateWorkspace(ctx context.Context, req *tenantv1.CreateWorkspaceRequest) (*tenantv1.CreateWorkspaceResponse, error) {
-	wish := store.NewWorkspace{Creator: authz.SessionFrom(ctx).User, Name: req.Name, Slug: req.Slug}
-	if req.RequestId != "" {
-		u, err := uuid.Parse(req.RequestId)
-		if err != nil {
-			return nil, fault.Invalid("request_id", "is not a UUID")
-		}
-		wish.RequestID = uuid.NullUUID{UUID: u, Valid: true}
+	request, err := convert.RequestID(req.RequestId)
+	if err != nil {
+		return nil, err
 	}
+	wish := store.NewWorkspace{Creator: authz.SessionFrom(ctx).User, Name: req.Name, Slug: req.Slug, RequestID: request}
 	if err := m.options.Store.Throttle.Take(ctx, "create workspace "+wish.Creator.String(), m.options.Create); err != nil {
 		return nil, err
 	}

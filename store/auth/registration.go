@@ -21,26 +21,29 @@ const MaxAttempts = 5
 type Registration struct {
 	bun.BaseModel `bun:"table:auth.registrations,alias:r"`
 
-	ID              ids.Registration `bun:"id,pk"`
-	Address         string
-	AddressKey      string
-	DisplayName     string
-	WorkspaceName   string
-	PasswordHash    string
-	RequestID       uuid.NullUUID
-	RequestDigest   []byte
-	CodeHash        []byte
-	TokenHash       []byte
-	CodeAttempts    int
-	CodeCreateTime  time.Time
-	CodeExpireTime  time.Time
-	CodeCount       int
-	UserID          ids.User
-	WorkspaceID     ids.Workspace
-	VerifyTime      time.Time `bun:",nullzero"`
-	VerifyRequestID uuid.NullUUID
-	CreateTime      time.Time
-	ExpireTime      time.Time
+	ID             ids.Registration `bun:"id,pk"`
+	Address        string
+	AddressKey     string
+	DisplayName    string
+	WorkspaceName  string
+	PasswordHash   string
+	RequestID      uuid.NullUUID
+	RequestDigest  []byte
+	CodeHash       []byte
+	TokenHash      []byte
+	CodeAttempts   int
+	CodeCreateTime time.Time
+	CodeExpireTime time.Time
+	CodeCount      int
+	UserID         ids.User
+	WorkspaceID    ids.Workspace
+	// InvitationLinkID is the link by which they join a workspace, in place of
+	// founding one; zero for none.
+	InvitationLinkID ids.InvitationLink
+	VerifyTime       time.Time `bun:",nullzero"`
+	VerifyRequestID  uuid.NullUUID
+	CreateTime       time.Time
+	ExpireTime       time.Time
 }
 
 // Email returns the address.

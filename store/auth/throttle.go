@@ -2,14 +2,16 @@ package auth
 
 import (
 	"context"
+	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/secret"
-	"github.com/logicspike/manager/store/postgres"
 )
 
 // Limit is a rate: a burst at once, then one each interval. The zero Limit
@@ -44,32 +46,80 @@ func NewThrottle(r Repository, c clock.Clock) Throttle { return Throttle{r, c} }
 // Errors: fault RATE_LIMITED, with the time after which one more is free, when
 // the limit is reached; then nothing is counted.
 func (t Throttle) Take(ctx context.Context, key string, limit Limit) error {
-	if limit.Burst <= 0 || limit.Interval <= 0 {
-		return nil
+	return t.TakeMany(ctx, key, 1, limit)
+}
+
+// TakeMany counts several for the key, all or none.
+//
+// Errors: as Take.
+func (t Throttle) TakeMany(ctx context.Context, key string, count int, limit Limit) error {
+	refused, err := t.take(ctx, []string{key}, count, limit)
+	if err != nil {
+		return err
 	}
-	now, hash := t.clock.Now(), secret.HashOf("throttle", key)
+	return refused[0]
+}
+
+// TakeEach counts one for each of the keys, which are different ones. It returns
+// what Take would for each of them, in their order.
+func (t Throttle) TakeEach(ctx context.Context, keys []string, limit Limit) ([]error, error) {
+	return t.take(ctx, keys, 1, limit)
+}
+
+func (t Throttle) take(ctx context.Context, keys []string, count int, limit Limit) ([]error, error) {
+	refused := make([]error, len(keys))
+	if limit.Burst <= 0 || limit.Interval <= 0 || len(keys) == 0 || count == 0 {
+		return refused, nil
+	}
+	now, cost := t.clock.Now(), time.Duration(count)*limit.Interval
 	burst := time.Duration(limit.Burst) * limit.Interval
+	hashes := make([]string, len(keys))
+	for i, key := range keys {
+		hash := secret.HashOf("throttle", key)
+		hashes[i] = hex.EncodeToString(hash[:])
+	}
+	limited := func(free time.Time) error {
+		wait := max(free.Add(cost-burst).Sub(now), time.Second)
+		return fault.New(fault.ResourceExhausted, fault.RateLimited, "too many calls; try again later").WithRetryAfter(wait)
+	}
+	if cost > burst {
+		for i := range refused {
+			refused[i] = limited(now.Add(burst))
+		}
+		return refused, nil
+	}
 	// A time so far ahead was written while a clock was wrong: it counts for nothing.
 	wrong := now.Add(2*burst + time.Minute)
-	var free time.Time
+	var taken []string
 	err := t.repository.db.NewRaw(`
-		INSERT INTO auth.throttles AS t (key, free_time) VALUES (?0, ?1)
+		INSERT INTO auth.throttles AS t (key, free_time)
+		SELECT decode(k, 'hex'), ?1 FROM unnest(?0::text[]) k ORDER BY k
 		ON CONFLICT (key) DO UPDATE
 		SET free_time = CASE WHEN t.free_time > ?5 THEN ?1 ELSE greatest(t.free_time, ?2) + ?3 * interval '1 microsecond' END
 		WHERE t.free_time > ?5 OR greatest(t.free_time, ?2) + ?3 * interval '1 microsecond' <= ?4
-		RETURNING free_time`,
-		hash[:], now.Add(limit.Interval), now, limit.Interval.Microseconds(), now.Add(burst), wrong).Scan(ctx, &free)
-	if err == nil {
-		return nil
+		RETURNING encode(key, 'hex')`,
+		pgdialect.Array(hashes), now.Add(cost), now, cost.Microseconds(), now.Add(burst), wrong).Scan(ctx, &taken)
+	if err != nil || len(taken) == len(keys) {
+		return refused, err
 	}
-	if !postgres.NotFound(err) {
-		return err
+	var rows []struct {
+		Key      string
+		FreeTime time.Time
 	}
-	if err := t.repository.db.NewRaw("SELECT free_time FROM auth.throttles WHERE key = ?", hash[:]).Scan(ctx, &free); err != nil && !postgres.NotFound(err) {
-		return err
+	if err := t.repository.db.NewRaw("SELECT encode(key, 'hex') AS key, free_time FROM auth.throttles WHERE key IN (SELECT decode(k, 'hex') FROM unnest(?::text[]) k)",
+		pgdialect.Array(hashes)).Scan(ctx, &rows); err != nil {
+		return nil, err
 	}
-	wait := max(free.Add(limit.Interval-burst).Sub(now), time.Second)
-	return fault.New(fault.ResourceExhausted, fault.RateLimited, "too many calls; try again later").WithRetryAfter(wait)
+	free := map[string]time.Time{}
+	for _, row := range rows {
+		free[row.Key] = row.FreeTime
+	}
+	for i, hash := range hashes {
+		if !slices.Contains(taken, hash) {
+			refused[i] = limited(free[hash])
+		}
+	}
+	return refused, nil
 }
 
 // Return gives back one that was taken.

@@ -57,31 +57,8 @@ func (e *Email) Verified() bool { return !e.VerifiedTime.IsZero() }
 //
 // Errors: fault NOT_FOUND.
 func (r Repository) User(ctx context.Context, id ids.User) (*User, error) {
-	return r.user(ctx, id, "")
-}
-
-// LockUser returns a user, and keeps others from changing them until the
-// transaction ends.
-//
-// Errors: fault NOT_FOUND.
-func (r Repository) LockUser(ctx context.Context, id ids.User) (*User, error) {
-	return r.user(ctx, id, "NO KEY UPDATE OF u")
-}
-
-// HoldUser keeps a user from being deleted until the transaction ends, while
-// others may change them. An id of nobody is passed over.
-func (r Repository) HoldUser(ctx context.Context, id ids.User) error {
-	_, err := r.db.NewSelect().Model((*User)(nil)).ColumnExpr("1").Where("u.id = ?", id).For("KEY SHARE").Exec(ctx)
-	return err
-}
-
-func (r Repository) user(ctx context.Context, id ids.User, lock string) (*User, error) {
 	u := new(User)
-	q := r.db.NewSelect().Model(u).Relation("Email").Where("u.id = ?", id)
-	if lock != "" {
-		q = q.For(lock)
-	}
-	if err := q.Scan(ctx); err != nil {
+	if err := r.db.NewSelect().Model(u).Relation("Email").Where("u.id = ?", id).Scan(ctx); err != nil {
 		if postgres.NotFound(err) {
 			return nil, fault.NotFoundFault()
 		}
@@ -91,6 +68,25 @@ func (r Repository) user(ctx context.Context, id ids.User, lock string) (*User, 
 		u.Email = nil
 	}
 	return u, nil
+}
+
+// LockUser returns a user, and keeps others from changing them until the
+// transaction ends.
+//
+// Errors: fault NOT_FOUND.
+func (r Repository) LockUser(ctx context.Context, id ids.User) (*User, error) {
+	// Two statements: one alone would see the address as it was before it had waited.
+	if _, err := r.db.NewSelect().Model((*User)(nil)).ColumnExpr("1").Where("u.id = ?", id).For("NO KEY UPDATE").Exec(ctx); err != nil {
+		return nil, err
+	}
+	return r.User(ctx, id)
+}
+
+// HoldUser keeps a user from being deleted until the transaction ends, while
+// others may change them. An id of nobody is passed over.
+func (r Repository) HoldUser(ctx context.Context, id ids.User) error {
+	_, err := r.db.NewSelect().Model((*User)(nil)).ColumnExpr("1").Where("u.id = ?", id).For("KEY SHARE").Exec(ctx)
+	return err
 }
 
 // Address returns the address with the key, or nil when nobody has it.

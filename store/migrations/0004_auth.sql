@@ -41,6 +41,8 @@ CREATE TABLE auth.registrations (
     code_create_time  timestamptz NOT NULL,
     code_expire_time  timestamptz NOT NULL,
     code_count        smallint    NOT NULL DEFAULT 1,
+    -- The link by which they join a workspace, in place of founding one.
+    invitation_link_id uuid,
     -- What it created, and the request that proved the address.
     user_id           uuid        REFERENCES identity.users,
     workspace_id      uuid        REFERENCES tenant.workspaces,

@@ -2,6 +2,7 @@ package team
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -29,6 +30,27 @@ func (r Repository) Deletion(ctx context.Context, workspace ids.Workspace) (Dele
 		FROM (SELECT m.id, m.role, `+sole+` AS sole FROM team.memberships m WHERE m.workspace_id = ?) members`, workspace).
 		Scan(ctx, &d.Memberships, &d.DeletedUsers, &d.RemainingUsers, &d.ETag)
 	return d, err
+}
+
+// Ends is how much else of a team ends with its workspace.
+type Ends struct {
+	Invitations  int // that can still be accepted
+	Links        int // that can still be joined by
+	Roles        int
+	JoinRequests int // that nobody has decided
+}
+
+// Ends returns what else ends with a workspace.
+func (r Repository) Ends(ctx context.Context, workspace ids.Workspace, now time.Time) (Ends, error) {
+	var e Ends
+	err := r.db.NewRaw(`
+		SELECT (SELECT count(*) FROM team.invitations WHERE workspace_id = ?0 AND state = 'pending' AND expire_time > ?1),
+		       (SELECT count(*) FROM team.invitation_links
+		        WHERE workspace_id = ?0 AND revoke_time IS NULL AND expire_time > ?1 AND (max_uses = 0 OR use_count < max_uses)),
+		       (SELECT count(*) FROM team.roles WHERE workspace_id = ?0),
+		       (SELECT count(*) FROM team.join_requests WHERE workspace_id = ?0 AND state = 'pending')`, workspace, now).
+		Scan(ctx, &e.Invitations, &e.Links, &e.Roles, &e.JoinRequests)
+	return e, err
 }
 
 // Members returns the users who belong to a workspace.
@@ -80,22 +102,23 @@ func (r Repository) SoleOwnedBy(ctx context.Context, user ids.User) ([]SoleOwned
 		       (SELECT count(*) FROM team.memberships m WHERE m.workspace_id = d.workspace_id AND m.user_id <> ?0 AND `+sole+`) AS deleted_users
 		FROM team.memberships mine
 		JOIN tenant.directory d ON d.workspace_id = mine.workspace_id
-		WHERE mine.user_id = ?0 AND mine.role = 'owner' AND d.delete_time IS NULL
+		WHERE mine.user_id = ?0 AND mine.role = 'owner' AND mine.deactivate_time IS NULL AND d.delete_time IS NULL
 		  AND NOT EXISTS (SELECT 1 FROM team.memberships o
-		                  WHERE o.workspace_id = d.workspace_id AND o.role = 'owner' AND o.user_id <> ?0)
+		                  WHERE o.workspace_id = d.workspace_id AND o.role = 'owner' AND o.deactivate_time IS NULL AND o.user_id <> ?0)
 		ORDER BY d.workspace_id`, user).Scan(ctx, &rows)
 	return rows, err
 }
 
-// AloneIn returns the live workspaces whose only member is the user, in the
-// order of their ids.
+// AloneIn returns the live workspaces whose only active member is the user, in
+// the order of their ids.
 func (r Repository) AloneIn(ctx context.Context, user ids.User) ([]ids.Workspace, error) {
 	var list []uuid.UUID
 	err := r.db.NewRaw(`
 		SELECT mine.workspace_id
 		FROM team.roster mine
 		WHERE mine.user_id = ?0 AND mine.live
-		  AND NOT EXISTS (SELECT 1 FROM team.memberships o WHERE o.workspace_id = mine.workspace_id AND o.user_id <> ?0)
+		  AND NOT EXISTS (SELECT 1 FROM team.memberships o
+		                  WHERE o.workspace_id = mine.workspace_id AND o.user_id <> ?0 AND o.deactivate_time IS NULL)
 		ORDER BY mine.workspace_id`, user).Scan(ctx, &list)
 	return ids.FromUUIDs[ids.Workspace](list), err
 }

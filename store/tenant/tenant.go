@@ -22,7 +22,9 @@ var Constraints = postgres.Constraints{
 	"workspaces_slug_unique": fault.New(fault.AlreadyExists, fault.SlugTaken, "slug: belongs to another workspace").WithField("slug"),
 	"workspaces_create_request_unique": fault.New(fault.FailedPrecondition, fault.RequestIDReused,
 		"request_id: was used before with another content").WithField("request_id"),
-	"workspace_has_owner": fault.New(fault.FailedPrecondition, fault.OwnerRequired, "the workspace would have no owner"),
+	"workspace_has_owner":   fault.New(fault.FailedPrecondition, fault.OwnerRequired, "the workspace would have no owner"),
+	"domains_once":          ErrDomainTaken(),
+	"domains_verified_once": ErrDomainTaken(),
 }
 
 // Repository reads and writes the schema through one connection, pool or

@@ -41,9 +41,26 @@ console.log(`sign in    ${session!.id} of ${session!.userId}`);
 const { workspace } = await manager.workspaces.updateWorkspace({ workspaceId, name: "Difference Engines" });
 console.log(`rename     ${workspace!.name}`);
 
+// Invite a colleague, who has no account yet: the code from the mail is all they need.
+const colleague = email.replace("ada", "grace");
+const { invitation } = await manager.invitations.createInvitation({ workspaceId, email: colleague });
+console.log(`invite     ${invitation!.email} as ${invitation!.role}, the code is in the mail`);
+
+const joined = await manager.invitations.registerWithInvitation({
+  email: colleague,
+  code: await codeMailedTo(colleague),
+  password: "walnut-harbour-violin",
+  displayName: "Grace",
+  requestId: crypto.randomUUID(),
+});
+console.log(`join       ${joined.userId} is ${joined.membership!.role} of ${joined.membership!.workspaceId}`);
+
+const { memberships } = await manager.memberships.listMemberships({ workspaceId });
+console.log(`members    ${memberships.map((member) => `${member.displayName} (${member.role})`).join(", ")}`);
+
 // Delete. What is deleted is what the preview showed: its etag says so.
 const preview = await manager.workspaces.previewDeleteWorkspace({ workspaceId });
-console.log(`preview    ${preview.deletedUserCount} user, ${preview.membershipCount} membership, ${preview.sessionCount} sessions would go`);
+console.log(`preview    ${preview.deletedUserCount} users, ${preview.membershipCount} memberships, ${preview.sessionCount} sessions would go`);
 
 const deleted = await manager.workspaces.deleteWorkspace({ workspaceId, etag: preview.etag });
 console.log(`delete     ${WorkspaceState[deleted.workspace!.state]}`);
@@ -55,9 +72,9 @@ const again = await manager.workspaces.previewDeleteWorkspace({ workspaceId });
 await manager.workspaces.deleteWorkspace({ workspaceId, etag: again.etag });
 const last = await manager.workspaces.previewDeleteWorkspace({ workspaceId });
 const purged = await manager.workspaces.purgeWorkspace({ workspaceId, etag: last.etag });
-console.log(`purge      ${purged.deletedUserCount} user, ${purged.membershipCount} membership are gone`);
+console.log(`purge      ${purged.deletedUserCount} users, ${purged.membershipCount} memberships are gone`);
 
-// The user belonged to nothing else, so the session is gone too.
+// The users belonged to nothing else, so their sessions are gone too.
 try {
   await manager.sessions.getSession({});
 } catch (error) {

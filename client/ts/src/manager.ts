@@ -1,10 +1,15 @@
 import { createClient, type Client } from "@connectrpc/connect";
 import {
   AuthenticationService,
+  AuthorizationService,
+  DomainService,
   EventService,
+  InvitationService,
+  JoinRequestService,
   MembershipService,
   PasswordService,
   RegistrationService,
+  RoleService,
   SessionService,
   UserService,
   WorkspaceService,
@@ -30,8 +35,18 @@ export interface Manager {
   readonly users: Client<typeof UserService>;
   /** Creates, changes and deletes workspaces. */
   readonly workspaces: Client<typeof WorkspaceService>;
-  /** Shows who belongs to a workspace. */
+  /** Proves which domains a workspace controls, and decides who joins by them. */
+  readonly domains: Client<typeof DomainService>;
+  /** Shows who belongs to a workspace, changes roles, and ends memberships. */
   readonly memberships: Client<typeof MembershipService>;
+  /** Invites people to a workspace, by mail and by link, and lets them join. */
+  readonly invitations: Client<typeof InvitationService>;
+  /** Shows the roles of a workspace and changes its custom ones. */
+  readonly roles: Client<typeof RoleService>;
+  /** Tells what a user may do in a workspace, and why. */
+  readonly authorization: Client<typeof AuthorizationService>;
+  /** Lets people ask to join a workspace of their mail address's domain. */
+  readonly joinRequests: Client<typeof JoinRequestService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -62,7 +77,12 @@ export function createManager(options: ManagerOptions): Manager {
     passwords: createClient(PasswordService, transport),
     users: createClient(UserService, transport),
     workspaces: createClient(WorkspaceService, transport),
+    domains: createClient(DomainService, transport),
     memberships: createClient(MembershipService, transport),
+    invitations: createClient(InvitationService, transport),
+    roles: createClient(RoleService, transport),
+    authorization: createClient(AuthorizationService, transport),
+    joinRequests: createClient(JoinRequestService, transport),
     events: createClient(EventService, transport),
   };
 }

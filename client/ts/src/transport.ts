@@ -1,4 +1,4 @@
-import { clone, type Message } from "@bufbuild/protobuf";
+import { clone, ScalarType, type Message } from "@bufbuild/protobuf";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { SessionTransport, SessionTransportSchema } from "./api.js";
@@ -82,13 +82,23 @@ function fetchWith(credentials: RequestCredentials): typeof fetch {
   return (input, init) => fetch(input, { ...init, credentials });
 }
 
-/** Sets the request's `session_transport`, if its message has one that is not set. */
+/** Sets the request's `session_transport`, or `session_cookie`, if its message has one that is not set. */
 const askForCookie: Interceptor = (next) => (request) => {
-  const field = request.method.input.field["sessionTransport"];
-  if (request.stream || field?.enum?.typeName !== SessionTransportSchema.typeName) {
+  const { sessionTransport, sessionCookie } = request.method.input.field;
+  const asked = sessionTransport?.enum?.typeName === SessionTransportSchema.typeName;
+  if (request.stream || !(asked || sessionCookie?.scalar === ScalarType.BOOL)) {
     return next(request);
   }
-  const message = clone(request.method.input, request.message) as Message & { sessionTransport: SessionTransport };
-  message.sessionTransport ||= SessionTransport.COOKIE;
+  const message = clone(request.method.input, request.message) as Message & Partial<SessionFields>;
+  if (asked) {
+    message.sessionTransport ||= SessionTransport.COOKIE;
+  } else {
+    message.sessionCookie = true;
+  }
   return next({ ...request, message });
 };
+
+interface SessionFields {
+  sessionTransport: SessionTransport;
+  sessionCookie: boolean;
+}

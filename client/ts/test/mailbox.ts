@@ -12,12 +12,18 @@ export async function codeMailedTo(serverUrl: string, address: string): Promise<
  * Waits for a mail to an address with a link to a page of the server, for example
  * `/reset-password`, and returns the link of the newest one. It is rejected when none
  * comes within 10 seconds.
+ *
+ * @param but - a link that came before
  */
-export async function linkMailedTo(serverUrl: string, address: string, page: string): Promise<string> {
-  return findMailedTo(serverUrl, address, new RegExp(`^${serverUrl}${page}#token=\\S+$`, "m"));
+export async function linkMailedTo(serverUrl: string, address: string, page: string, but?: string): Promise<string> {
+  return findMailedTo(serverUrl, address, new RegExp(`^${but === undefined ? "" : `(?!${but}$)`}${serverUrl}${page}#token=\\S+$`, "m"));
 }
 
-async function findMailedTo(serverUrl: string, address: string, pattern: RegExp): Promise<string> {
+/**
+ * Waits for a mail to an address in whose text there is this, and returns what of it
+ * matches. It is rejected when none comes within 10 seconds.
+ */
+export async function findMailedTo(serverUrl: string, address: string, pattern: RegExp): Promise<string> {
   for (const deadline = Date.now() + 10_000; Date.now() < deadline; await sleep(25)) {
     const answer = await fetch(`${serverUrl}/mailbox/messages?to=${encodeURIComponent(address)}`);
     if (!answer.ok) {

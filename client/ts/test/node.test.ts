@@ -3,8 +3,22 @@ import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { Code, ConnectError, createManager, isReason, reasonOf, SessionTransport, violationsOf, WorkspaceState, type ReasonName } from "@logicspike/manager";
-import { codeMailedTo, newAddress } from "./mailbox.js";
+import {
+  AccessDecision,
+  Code,
+  ConnectError,
+  createManager,
+  InvitationState,
+  InvitationStep,
+  isReason,
+  reasonOf,
+  SessionTransport,
+  violationsOf,
+  WorkspaceState,
+  type Manager,
+  type ReasonName,
+} from "@logicspike/manager";
+import { codeMailedTo, linkMailedTo, newAddress } from "./mailbox.js";
 import { packageFolder } from "./paths.js";
 import { freePort, startServer, type Server } from "./server.js";
 
@@ -92,6 +106,73 @@ describe("on Node", () => {
     }
   });
 
+  it("invites people, who join with a new account or with the one they have", async () => {
+    const ada = await newAccount("Analytical Engines");
+    const { invitations, memberships } = ada.manager;
+    const workspaceId = ada.workspaceId;
+    await fails(invitations.createInvitation({ workspaceId, email: ada.email }), Code.AlreadyExists, "ALREADY_MEMBER");
+
+    // Somebody new, by the code.
+    const email = newAddress();
+    const { invitation } = await invitations.createInvitation({ workspaceId, email, role: "admin" });
+    assert.deepEqual([invitation!.email, invitation!.role, invitation!.state], [email, "admin", InvitationState.PENDING]);
+    const link = await linkMailedTo(server.url, email, "/accept-invitation");
+    const token = decodeURIComponent(link.replace(/.*#token=/, ""));
+    const anybody = createManager({ baseUrl: server.url });
+    const received = await anybody.invitations.getInvitationByToken({ token });
+    assert.deepEqual([received.invitation!.workspaceName, received.nextStep], ["Analytical Engines", InvitationStep.REGISTER]);
+    assert.ok(received.maskedEmail.endsWith("@example.com") && received.maskedEmail !== email, received.maskedEmail);
+
+    const registration = {
+      email,
+      code: await codeMailedTo(server.url, email),
+      password,
+      displayName: "Grace",
+      requestId: crypto.randomUUID(),
+    };
+    const joined = await anybody.invitations.registerWithInvitation(registration);
+    assert.deepEqual([joined.membership!.workspaceId, joined.membership!.role], [workspaceId, "admin"]);
+    assert.equal((await anybody.invitations.registerWithInvitation(registration)).userId, joined.userId);
+    const grace = createManager({ baseUrl: server.url, sessionToken: joined.sessionToken });
+    const { user } = await grace.users.getMe({});
+    assert.deepEqual([user!.email, user!.emailVerified, user!.displayName], [email, true, "Grace"]);
+    assert.equal((await grace.workspaces.listWorkspaces({})).workspaces.length, 1);
+    await fails(anybody.invitations.declineInvitation({ token }), Code.FailedPrecondition, "INVITATION_USED");
+
+    // Somebody who has an account, invited by the new admin.
+    const bob = await newAccount("Bob's");
+    await grace.invitations.createInvitation({ workspaceId, email: bob.email });
+    const [pending, ...more] = (await bob.manager.invitations.listReceivedInvitations({})).invitations;
+    assert.deepEqual([pending!.inviterName, pending!.role, more.length], ["Grace", "member", 0]);
+    await fails(ada.manager.invitations.acceptInvitation({ invitationId: pending!.id }), Code.NotFound, "NOT_FOUND");
+    const accepted = await bob.manager.invitations.acceptInvitation({ invitationId: pending!.id });
+    const again = await bob.manager.invitations.acceptInvitation({ invitationId: pending!.id });
+    assert.equal(again.membership!.id, accepted.membership!.id);
+
+    assert.deepEqual(await members(), [[ada.email, "owner"], [email, "admin"], [bob.email, "member"]]);
+    const found = await memberships.listMemberships({ workspaceId, search: "grac" });
+    assert.deepEqual(found.memberships.map((member) => member.email), [email]);
+
+    // What they may do, and a role of the workspace's own.
+    const permission = "invitation.create";
+    const allowed = async (manager: Manager) => (await manager.authorization.checkPermission({ workspaceId, permission })).allowed;
+    assert.deepEqual([await allowed(grace), await allowed(bob.manager)], [true, false]);
+    await fails(bob.manager.invitations.createInvitation({ workspaceId, email: newAddress() }), Code.PermissionDenied, "PERMISSION_MISSING");
+    const { role } = await ada.manager.roles.createRole({ workspaceId, name: "Recruiter", permissions: [permission] });
+    await memberships.updateMembership({ workspaceId, membershipId: accepted.membership!.id, role: role!.id });
+    assert.ok(await allowed(bob.manager));
+    const why = await ada.manager.authorization.explainAccess({ workspaceId, userId: accepted.membership!.userId, permission });
+    assert.equal(why.decision, AccessDecision.GRANTED);
+
+    const { domain } = await ada.manager.domains.createDomain({ workspaceId, domain: `d-${crypto.randomUUID()}.example.com` });
+    assert.ok(!domain!.verified && domain!.recordName !== "" && domain!.recordValue !== "");
+    assert.deepEqual((await bob.manager.joinRequests.listJoinableWorkspaces({})).workspaces, []);
+
+    async function members(): Promise<string[][]> {
+      return (await memberships.listMemberships({ workspaceId })).memberships.map((member) => [member.email, member.role]);
+    }
+  });
+
   it("tells why a call failed", async () => {
     const manager = createManager({ baseUrl: server.url });
     await fails(manager.sessions.getSession({}), Code.Unauthenticated, "SESSION_REQUIRED");
@@ -119,8 +200,21 @@ describe("on Node", () => {
     const tour = join(packageFolder, "dist", "client", "ts", "examples", "tour.js");
     const { stdout } = await promisify(execFile)(process.execPath, [tour, server.url], { timeout: 20_000 });
     const steps = stdout.trimEnd().split("\n").map((line) => line.split(" ")[0]);
-    assert.deepEqual(steps, ["register", "verify", "sign", "rename", "preview", "delete", "undelete", "purge", "session"], stdout);
+    assert.deepEqual(steps, ["register", "verify", "sign", "rename", "invite", "join", "members", "preview", "delete", "undelete", "purge", "session"], stdout);
   });
+
+  /** Makes an account, and a client that is signed in to it. */
+  async function newAccount(workspaceName: string): Promise<{ manager: Manager; email: string; workspaceId: string }> {
+    const email = newAddress();
+    const { registration } = createManager({ baseUrl: server.url });
+    const begun = await registration.register({ email, password, workspaceName });
+    const { account } = await registration.verifyRegistration({
+      registrationId: begun.registration!.id,
+      code: await codeMailedTo(server.url, email),
+    });
+    const manager = createManager({ baseUrl: server.url, sessionToken: account!.sessionToken });
+    return { manager, email, workspaceId: account!.workspace!.id };
+  }
 });
 
 /** Waits for a call to fail with this code and reason, and returns the error. */

@@ -97,9 +97,10 @@ type Account struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user.
 	User *v1.User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The workspace that was created with the user; unset once it is purged.
+	// The workspace that was created with the user, or that they were invited to;
+	// unset once it is purged.
 	Workspace *v11.Workspace `protobuf:"bytes,2,opt,name=workspace,proto3" json:"workspace,omitempty"`
-	// The user's membership of it, as owner; unset once the user has left.
+	// The user's membership of it; unset once the user has left.
 	Membership *v12.Membership `protobuf:"bytes,3,opt,name=membership,proto3" json:"membership,omitempty"`
 	// A session of the user.
 	Session *Session `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`

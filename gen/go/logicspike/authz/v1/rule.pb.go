@@ -206,7 +206,10 @@ func (*Rule_Workspace) isRule_Caller() {}
 
 // Anybody may call; limits per client network apply.
 type Public struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the method looks at the session that a call comes with, if it is
+	// live. Default: no.
+	Session       bool `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -239,6 +242,13 @@ func (x *Public) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Public.ProtoReflect.Descriptor instead.
 func (*Public) Descriptor() ([]byte, []int) {
 	return file_logicspike_authz_v1_rule_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Public) GetSession() bool {
+	if x != nil {
+		return x.Session
+	}
+	return false
 }
 
 // A signed-in user may call. Otherwise the call fails with `unauthenticated`.
@@ -404,8 +414,9 @@ const file_logicspike_authz_v1_rule_proto_rawDesc = "" +
 	"\rauthenticated\x18\x02 \x01(\v2\".logicspike.authz.v1.AuthenticatedH\x00R\rauthenticated\x12>\n" +
 	"\tworkspace\x18\x03 \x01(\v2\x1e.logicspike.authz.v1.WorkspaceH\x00R\tworkspace\x123\n" +
 	"\x15recent_authentication\x18\x04 \x01(\bR\x14recentAuthenticationB\b\n" +
-	"\x06caller\"\b\n" +
-	"\x06Public\"\x0f\n" +
+	"\x06caller\"\"\n" +
+	"\x06Public\x12\x18\n" +
+	"\asession\x18\x01 \x01(\bR\asession\"\x0f\n" +
 	"\rAuthenticated\"\xde\x01\n" +
 	"\tWorkspace\x12\x1e\n" +
 	"\n" +

@@ -82,6 +82,47 @@ const (
 	Reason_REASON_REQUEST_TOO_LARGE Reason = 24
 	// Another call changed the same data at the same time; try again.
 	Reason_REASON_CONFLICT Reason = 25
+	// The invitation or link has expired; ask for a new one.
+	Reason_REASON_INVITATION_EXPIRED Reason = 26
+	// The invitation or link was revoked; ask for a new one.
+	Reason_REASON_INVITATION_REVOKED Reason = 27
+	// The invitation was accepted or declined, or the link used as often as it may be.
+	Reason_REASON_INVITATION_USED Reason = 28
+	// The invitation can be used; there is no need for a new one.
+	Reason_REASON_INVITATION_PENDING Reason = 29
+	// The caller's address is not proven.
+	Reason_REASON_EMAIL_UNVERIFIED Reason = 30
+	// The invitation is for another address than the caller's.
+	Reason_REASON_EMAIL_MISMATCH Reason = 31
+	// The user belongs to the workspace already.
+	Reason_REASON_ALREADY_MEMBER Reason = 32
+	// The membership is deactivated; somebody who may must reactivate it.
+	Reason_REASON_MEMBERSHIP_DEACTIVATED Reason = 33
+	// The workspace has no free seat.
+	Reason_REASON_SEATS_EXHAUSTED Reason = 34
+	// The call would give, change or take away more than the caller holds.
+	Reason_REASON_ROLE_NOT_GRANTABLE Reason = 35
+	// The workspace has another role of that name.
+	Reason_REASON_ROLE_NAME_TAKEN Reason = 36
+	// The role is in use; name its replacement.
+	Reason_REASON_ROLE_IN_USE Reason = 37
+	// Another workspace has verified the domain.
+	Reason_REASON_DOMAIN_TAKEN Reason = 38
+	// The domain is one that no single organisation controls.
+	Reason_REASON_DOMAIN_NOT_ALLOWED Reason = 39
+	// The domain is not verified.
+	Reason_REASON_DOMAIN_NOT_VERIFIED Reason = 40
+	// DNS does not have the record; it can take hours to appear.
+	Reason_REASON_DOMAIN_RECORD_MISSING Reason = 41
+	// DNS does not answer for now; try again.
+	Reason_REASON_DNS_UNAVAILABLE Reason = 42
+	// The request to join was decided otherwise.
+	Reason_REASON_JOIN_REQUEST_DECIDED Reason = 43
+	// The same entry came before in the request.
+	Reason_REASON_DUPLICATE Reason = 44
+	// The user was removed from the workspace: a link does not bring them back, but an
+	// invitation does.
+	Reason_REASON_MEMBER_REMOVED Reason = 45
 )
 
 // Enum value maps for Reason.
@@ -113,6 +154,26 @@ var (
 		23: "REASON_ORIGIN_FORBIDDEN",
 		24: "REASON_REQUEST_TOO_LARGE",
 		25: "REASON_CONFLICT",
+		26: "REASON_INVITATION_EXPIRED",
+		27: "REASON_INVITATION_REVOKED",
+		28: "REASON_INVITATION_USED",
+		29: "REASON_INVITATION_PENDING",
+		30: "REASON_EMAIL_UNVERIFIED",
+		31: "REASON_EMAIL_MISMATCH",
+		32: "REASON_ALREADY_MEMBER",
+		33: "REASON_MEMBERSHIP_DEACTIVATED",
+		34: "REASON_SEATS_EXHAUSTED",
+		35: "REASON_ROLE_NOT_GRANTABLE",
+		36: "REASON_ROLE_NAME_TAKEN",
+		37: "REASON_ROLE_IN_USE",
+		38: "REASON_DOMAIN_TAKEN",
+		39: "REASON_DOMAIN_NOT_ALLOWED",
+		40: "REASON_DOMAIN_NOT_VERIFIED",
+		41: "REASON_DOMAIN_RECORD_MISSING",
+		42: "REASON_DNS_UNAVAILABLE",
+		43: "REASON_JOIN_REQUEST_DECIDED",
+		44: "REASON_DUPLICATE",
+		45: "REASON_MEMBER_REMOVED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":               0,
@@ -141,6 +202,26 @@ var (
 		"REASON_ORIGIN_FORBIDDEN":          23,
 		"REASON_REQUEST_TOO_LARGE":         24,
 		"REASON_CONFLICT":                  25,
+		"REASON_INVITATION_EXPIRED":        26,
+		"REASON_INVITATION_REVOKED":        27,
+		"REASON_INVITATION_USED":           28,
+		"REASON_INVITATION_PENDING":        29,
+		"REASON_EMAIL_UNVERIFIED":          30,
+		"REASON_EMAIL_MISMATCH":            31,
+		"REASON_ALREADY_MEMBER":            32,
+		"REASON_MEMBERSHIP_DEACTIVATED":    33,
+		"REASON_SEATS_EXHAUSTED":           34,
+		"REASON_ROLE_NOT_GRANTABLE":        35,
+		"REASON_ROLE_NAME_TAKEN":           36,
+		"REASON_ROLE_IN_USE":               37,
+		"REASON_DOMAIN_TAKEN":              38,
+		"REASON_DOMAIN_NOT_ALLOWED":        39,
+		"REASON_DOMAIN_NOT_VERIFIED":       40,
+		"REASON_DOMAIN_RECORD_MISSING":     41,
+		"REASON_DNS_UNAVAILABLE":           42,
+		"REASON_JOIN_REQUEST_DECIDED":      43,
+		"REASON_DUPLICATE":                 44,
+		"REASON_MEMBER_REMOVED":            45,
 	}
 )
 
@@ -175,7 +256,8 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xd2\x05\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\x98\n" +
+	"\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -203,7 +285,27 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\x12REASON_UNAVAILABLE\x10\x16\x12\x1b\n" +
 	"\x17REASON_ORIGIN_FORBIDDEN\x10\x17\x12\x1c\n" +
 	"\x18REASON_REQUEST_TOO_LARGE\x10\x18\x12\x13\n" +
-	"\x0fREASON_CONFLICT\x10\x19BBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"\x0fREASON_CONFLICT\x10\x19\x12\x1d\n" +
+	"\x19REASON_INVITATION_EXPIRED\x10\x1a\x12\x1d\n" +
+	"\x19REASON_INVITATION_REVOKED\x10\x1b\x12\x1a\n" +
+	"\x16REASON_INVITATION_USED\x10\x1c\x12\x1d\n" +
+	"\x19REASON_INVITATION_PENDING\x10\x1d\x12\x1b\n" +
+	"\x17REASON_EMAIL_UNVERIFIED\x10\x1e\x12\x19\n" +
+	"\x15REASON_EMAIL_MISMATCH\x10\x1f\x12\x19\n" +
+	"\x15REASON_ALREADY_MEMBER\x10 \x12!\n" +
+	"\x1dREASON_MEMBERSHIP_DEACTIVATED\x10!\x12\x1a\n" +
+	"\x16REASON_SEATS_EXHAUSTED\x10\"\x12\x1d\n" +
+	"\x19REASON_ROLE_NOT_GRANTABLE\x10#\x12\x1a\n" +
+	"\x16REASON_ROLE_NAME_TAKEN\x10$\x12\x16\n" +
+	"\x12REASON_ROLE_IN_USE\x10%\x12\x17\n" +
+	"\x13REASON_DOMAIN_TAKEN\x10&\x12\x1d\n" +
+	"\x19REASON_DOMAIN_NOT_ALLOWED\x10'\x12\x1e\n" +
+	"\x1aREASON_DOMAIN_NOT_VERIFIED\x10(\x12 \n" +
+	"\x1cREASON_DOMAIN_RECORD_MISSING\x10)\x12\x1a\n" +
+	"\x16REASON_DNS_UNAVAILABLE\x10*\x12\x1f\n" +
+	"\x1bREASON_JOIN_REQUEST_DECIDED\x10+\x12\x14\n" +
+	"\x10REASON_DUPLICATE\x10,\x12\x19\n" +
+	"\x15REASON_MEMBER_REMOVED\x10-BBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once

@@ -24,6 +24,120 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// The state of a membership.
+type MembershipState int32
+
+const (
+	// Not a state. In a filter: any.
+	MembershipState_MEMBERSHIP_STATE_UNSPECIFIED MembershipState = 0
+	// The member has access and takes a seat.
+	MembershipState_MEMBERSHIP_STATE_ACTIVE MembershipState = 1
+	// The member has no access and takes no seat, until reactivated.
+	MembershipState_MEMBERSHIP_STATE_DEACTIVATED MembershipState = 2
+)
+
+// Enum value maps for MembershipState.
+var (
+	MembershipState_name = map[int32]string{
+		0: "MEMBERSHIP_STATE_UNSPECIFIED",
+		1: "MEMBERSHIP_STATE_ACTIVE",
+		2: "MEMBERSHIP_STATE_DEACTIVATED",
+	}
+	MembershipState_value = map[string]int32{
+		"MEMBERSHIP_STATE_UNSPECIFIED": 0,
+		"MEMBERSHIP_STATE_ACTIVE":      1,
+		"MEMBERSHIP_STATE_DEACTIVATED": 2,
+	}
+)
+
+func (x MembershipState) Enum() *MembershipState {
+	p := new(MembershipState)
+	*p = x
+	return p
+}
+
+func (x MembershipState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MembershipState) Descriptor() protoreflect.EnumDescriptor {
+	return file_logicspike_team_v1_membership_proto_enumTypes[0].Descriptor()
+}
+
+func (MembershipState) Type() protoreflect.EnumType {
+	return &file_logicspike_team_v1_membership_proto_enumTypes[0]
+}
+
+func (x MembershipState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MembershipState.Descriptor instead.
+func (MembershipState) EnumDescriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{0}
+}
+
+// In which order memberships are listed.
+type MembershipOrder int32
+
+const (
+	// The same as MEMBERSHIP_ORDER_OLDEST_FIRST.
+	MembershipOrder_MEMBERSHIP_ORDER_UNSPECIFIED MembershipOrder = 0
+	// The longest-standing first.
+	MembershipOrder_MEMBERSHIP_ORDER_OLDEST_FIRST MembershipOrder = 1
+	// The newest first.
+	MembershipOrder_MEMBERSHIP_ORDER_NEWEST_FIRST MembershipOrder = 2
+	// By display name, from A to Z, without regard to case and accents.
+	MembershipOrder_MEMBERSHIP_ORDER_NAME MembershipOrder = 3
+	// By mail address, from A to Z.
+	MembershipOrder_MEMBERSHIP_ORDER_EMAIL MembershipOrder = 4
+)
+
+// Enum value maps for MembershipOrder.
+var (
+	MembershipOrder_name = map[int32]string{
+		0: "MEMBERSHIP_ORDER_UNSPECIFIED",
+		1: "MEMBERSHIP_ORDER_OLDEST_FIRST",
+		2: "MEMBERSHIP_ORDER_NEWEST_FIRST",
+		3: "MEMBERSHIP_ORDER_NAME",
+		4: "MEMBERSHIP_ORDER_EMAIL",
+	}
+	MembershipOrder_value = map[string]int32{
+		"MEMBERSHIP_ORDER_UNSPECIFIED":  0,
+		"MEMBERSHIP_ORDER_OLDEST_FIRST": 1,
+		"MEMBERSHIP_ORDER_NEWEST_FIRST": 2,
+		"MEMBERSHIP_ORDER_NAME":         3,
+		"MEMBERSHIP_ORDER_EMAIL":        4,
+	}
+)
+
+func (x MembershipOrder) Enum() *MembershipOrder {
+	p := new(MembershipOrder)
+	*p = x
+	return p
+}
+
+func (x MembershipOrder) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MembershipOrder) Descriptor() protoreflect.EnumDescriptor {
+	return file_logicspike_team_v1_membership_proto_enumTypes[1].Descriptor()
+}
+
+func (MembershipOrder) Type() protoreflect.EnumType {
+	return &file_logicspike_team_v1_membership_proto_enumTypes[1]
+}
+
+func (x MembershipOrder) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MembershipOrder.Descriptor instead.
+func (MembershipOrder) EnumDescriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{1}
+}
+
 // That a user belongs to a workspace, and as what.
 type Membership struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -33,7 +147,7 @@ type Membership struct {
 	WorkspaceId string `protobuf:"bytes,2,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
 	// The user.
 	UserId string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// The role: `owner`, `admin`, `member` or `viewer`.
+	// The role: `owner`, `admin`, `member`, `viewer`, or the id of a custom role.
 	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
 	// What the user is called.
 	DisplayName string `protobuf:"bytes,5,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
@@ -42,7 +156,13 @@ type Membership struct {
 	// When the user joined.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the membership was last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Its state.
+	State MembershipState `protobuf:"varint,9,opt,name=state,proto3,enum=logicspike.team.v1.MembershipState" json:"state,omitempty"`
+	// When it was deactivated; unset when it is active.
+	DeactivateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=deactivate_time,json=deactivateTime,proto3" json:"deactivate_time,omitempty"`
+	// Changes with each change of the membership. For UpdateMembership.
+	Etag          string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +253,27 @@ func (x *Membership) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Membership) GetState() MembershipState {
+	if x != nil {
+		return x.State
+	}
+	return MembershipState_MEMBERSHIP_STATE_UNSPECIFIED
+}
+
+func (x *Membership) GetDeactivateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeactivateTime
+	}
+	return nil
+}
+
+func (x *Membership) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // Request of ListMemberships.
 type ListMembershipsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -141,7 +282,16 @@ type ListMembershipsRequest struct {
 	// How many to return at most: 1 to 200. Default (0): 50.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before. Default: the first page.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only members with this role. Default: any.
+	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	// Only members in this state. Default: any.
+	State MembershipState `protobuf:"varint,5,opt,name=state,proto3,enum=logicspike.team.v1.MembershipState" json:"state,omitempty"`
+	// Only members of whom each of these words begins a word of the name, the
+	// address, or a part of it. Without regard to case and accents. Default: all.
+	Search string `protobuf:"bytes,6,opt,name=search,proto3" json:"search,omitempty"`
+	// The order. Default: the longest-standing first.
+	Order         MembershipOrder `protobuf:"varint,7,opt,name=order,proto3,enum=logicspike.team.v1.MembershipOrder" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,6 +345,34 @@ func (x *ListMembershipsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListMembershipsRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *ListMembershipsRequest) GetState() MembershipState {
+	if x != nil {
+		return x.State
+	}
+	return MembershipState_MEMBERSHIP_STATE_UNSPECIFIED
+}
+
+func (x *ListMembershipsRequest) GetSearch() string {
+	if x != nil {
+		return x.Search
+	}
+	return ""
+}
+
+func (x *ListMembershipsRequest) GetOrder() MembershipOrder {
+	if x != nil {
+		return x.Order
+	}
+	return MembershipOrder_MEMBERSHIP_ORDER_UNSPECIFIED
 }
 
 // Response of ListMemberships.
@@ -353,11 +531,627 @@ func (x *GetMembershipResponse) GetMembership() *Membership {
 	return nil
 }
 
+// Request of UpdateMembership.
+type UpdateMembershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The membership.
+	MembershipId string `protobuf:"bytes,2,opt,name=membership_id,json=membershipId,proto3" json:"membership_id,omitempty"`
+	// The new role: `owner`, `admin`, `member`, `viewer`, or the id of a custom role.
+	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	// The etag that was read; the call fails if it is not the present one.
+	// Default: not checked.
+	Etag          string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateMembershipRequest) Reset() {
+	*x = UpdateMembershipRequest{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateMembershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateMembershipRequest) ProtoMessage() {}
+
+func (x *UpdateMembershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateMembershipRequest.ProtoReflect.Descriptor instead.
+func (*UpdateMembershipRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UpdateMembershipRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *UpdateMembershipRequest) GetMembershipId() string {
+	if x != nil {
+		return x.MembershipId
+	}
+	return ""
+}
+
+func (x *UpdateMembershipRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *UpdateMembershipRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Response of UpdateMembership.
+type UpdateMembershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The membership.
+	Membership    *Membership `protobuf:"bytes,1,opt,name=membership,proto3" json:"membership,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateMembershipResponse) Reset() {
+	*x = UpdateMembershipResponse{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateMembershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateMembershipResponse) ProtoMessage() {}
+
+func (x *UpdateMembershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateMembershipResponse.ProtoReflect.Descriptor instead.
+func (*UpdateMembershipResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UpdateMembershipResponse) GetMembership() *Membership {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+// Request of DeactivateMembership.
+type DeactivateMembershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The membership.
+	MembershipId  string `protobuf:"bytes,2,opt,name=membership_id,json=membershipId,proto3" json:"membership_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeactivateMembershipRequest) Reset() {
+	*x = DeactivateMembershipRequest{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeactivateMembershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeactivateMembershipRequest) ProtoMessage() {}
+
+func (x *DeactivateMembershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeactivateMembershipRequest.ProtoReflect.Descriptor instead.
+func (*DeactivateMembershipRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DeactivateMembershipRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *DeactivateMembershipRequest) GetMembershipId() string {
+	if x != nil {
+		return x.MembershipId
+	}
+	return ""
+}
+
+// Response of DeactivateMembership.
+type DeactivateMembershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The membership.
+	Membership    *Membership `protobuf:"bytes,1,opt,name=membership,proto3" json:"membership,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeactivateMembershipResponse) Reset() {
+	*x = DeactivateMembershipResponse{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeactivateMembershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeactivateMembershipResponse) ProtoMessage() {}
+
+func (x *DeactivateMembershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeactivateMembershipResponse.ProtoReflect.Descriptor instead.
+func (*DeactivateMembershipResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DeactivateMembershipResponse) GetMembership() *Membership {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+// Request of ReactivateMembership.
+type ReactivateMembershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The membership.
+	MembershipId  string `protobuf:"bytes,2,opt,name=membership_id,json=membershipId,proto3" json:"membership_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReactivateMembershipRequest) Reset() {
+	*x = ReactivateMembershipRequest{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReactivateMembershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReactivateMembershipRequest) ProtoMessage() {}
+
+func (x *ReactivateMembershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReactivateMembershipRequest.ProtoReflect.Descriptor instead.
+func (*ReactivateMembershipRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReactivateMembershipRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *ReactivateMembershipRequest) GetMembershipId() string {
+	if x != nil {
+		return x.MembershipId
+	}
+	return ""
+}
+
+// Response of ReactivateMembership.
+type ReactivateMembershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The membership.
+	Membership    *Membership `protobuf:"bytes,1,opt,name=membership,proto3" json:"membership,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReactivateMembershipResponse) Reset() {
+	*x = ReactivateMembershipResponse{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReactivateMembershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReactivateMembershipResponse) ProtoMessage() {}
+
+func (x *ReactivateMembershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReactivateMembershipResponse.ProtoReflect.Descriptor instead.
+func (*ReactivateMembershipResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReactivateMembershipResponse) GetMembership() *Membership {
+	if x != nil {
+		return x.Membership
+	}
+	return nil
+}
+
+// Request of RemoveMembership.
+type RemoveMembershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The membership.
+	MembershipId  string `protobuf:"bytes,2,opt,name=membership_id,json=membershipId,proto3" json:"membership_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMembershipRequest) Reset() {
+	*x = RemoveMembershipRequest{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMembershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMembershipRequest) ProtoMessage() {}
+
+func (x *RemoveMembershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMembershipRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMembershipRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RemoveMembershipRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *RemoveMembershipRequest) GetMembershipId() string {
+	if x != nil {
+		return x.MembershipId
+	}
+	return ""
+}
+
+// Response of RemoveMembership.
+type RemoveMembershipResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMembershipResponse) Reset() {
+	*x = RemoveMembershipResponse{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMembershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMembershipResponse) ProtoMessage() {}
+
+func (x *RemoveMembershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMembershipResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMembershipResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{12}
+}
+
+// Request of LeaveWorkspace.
+type LeaveWorkspaceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId   string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveWorkspaceRequest) Reset() {
+	*x = LeaveWorkspaceRequest{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveWorkspaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveWorkspaceRequest) ProtoMessage() {}
+
+func (x *LeaveWorkspaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveWorkspaceRequest.ProtoReflect.Descriptor instead.
+func (*LeaveWorkspaceRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *LeaveWorkspaceRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+// Response of LeaveWorkspace.
+type LeaveWorkspaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveWorkspaceResponse) Reset() {
+	*x = LeaveWorkspaceResponse{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveWorkspaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveWorkspaceResponse) ProtoMessage() {}
+
+func (x *LeaveWorkspaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveWorkspaceResponse.ProtoReflect.Descriptor instead.
+func (*LeaveWorkspaceResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{14}
+}
+
+// Request of TransferOwnership.
+type TransferOwnershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The membership of the new owner.
+	MembershipId string `protobuf:"bytes,2,opt,name=membership_id,json=membershipId,proto3" json:"membership_id,omitempty"`
+	// The caller's role from then on. Default: `admin`.
+	OwnRole       string `protobuf:"bytes,3,opt,name=own_role,json=ownRole,proto3" json:"own_role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferOwnershipRequest) Reset() {
+	*x = TransferOwnershipRequest{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferOwnershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferOwnershipRequest) ProtoMessage() {}
+
+func (x *TransferOwnershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferOwnershipRequest.ProtoReflect.Descriptor instead.
+func (*TransferOwnershipRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TransferOwnershipRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *TransferOwnershipRequest) GetMembershipId() string {
+	if x != nil {
+		return x.MembershipId
+	}
+	return ""
+}
+
+func (x *TransferOwnershipRequest) GetOwnRole() string {
+	if x != nil {
+		return x.OwnRole
+	}
+	return ""
+}
+
+// Response of TransferOwnership.
+type TransferOwnershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new owner's membership.
+	Owner *Membership `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The caller's membership.
+	Caller        *Membership `protobuf:"bytes,2,opt,name=caller,proto3" json:"caller,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferOwnershipResponse) Reset() {
+	*x = TransferOwnershipResponse{}
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferOwnershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferOwnershipResponse) ProtoMessage() {}
+
+func (x *TransferOwnershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_team_v1_membership_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferOwnershipResponse.ProtoReflect.Descriptor instead.
+func (*TransferOwnershipResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_team_v1_membership_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *TransferOwnershipResponse) GetOwner() *Membership {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *TransferOwnershipResponse) GetCaller() *Membership {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
 var File_logicspike_team_v1_membership_proto protoreflect.FileDescriptor
 
 const file_logicspike_team_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	"#logicspike/team/v1/membership.proto\x12\x12logicspike.team.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\x9f\x02\n" +
+	"#logicspike/team/v1/membership.proto\x12\x12logicspike.team.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\xb3\x03\n" +
 	"\n" +
 	"Membership\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -369,13 +1163,21 @@ const file_logicspike_team_v1_membership_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xb7\x01\n" +
+	"updateTime\x129\n" +
+	"\x05state\x18\t \x01(\x0e2#.logicspike.team.v1.MembershipStateR\x05state\x12C\n" +
+	"\x0fdeactivate_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0edeactivateTime\x12\x12\n" +
+	"\x04etag\x18\v \x01(\tR\x04etag\"\xc1\x03\n" +
 	"\x16ListMembershipsRequest\x12K\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"\x83\x01\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12]\n" +
+	"\x04role\x18\x04 \x01(\tBI\xbaHF\xd8\x01\x01rA\x18\x1e2=^(owner|admin|member|viewer|rol_[0-7][0-9a-hjkmnp-tv-z]{25})$R\x04role\x12C\n" +
+	"\x05state\x18\x05 \x01(\x0e2#.logicspike.team.v1.MembershipStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x1f\n" +
+	"\x06search\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x06search\x12C\n" +
+	"\x05order\x18\a \x01(\x0e2#.logicspike.team.v1.MembershipOrderB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05order\"\x83\x01\n" +
 	"\x17ListMembershipsResponse\x12@\n" +
 	"\vmemberships\x18\x01 \x03(\v2\x1e.logicspike.team.v1.MembershipR\vmemberships\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x01\n" +
@@ -385,12 +1187,70 @@ const file_logicspike_team_v1_membership_proto_rawDesc = "" +
 	"\x15GetMembershipResponse\x12>\n" +
 	"\n" +
 	"membership\x18\x01 \x01(\v2\x1e.logicspike.team.v1.MembershipR\n" +
-	"membership2\xa3\x03\n" +
+	"membership\"\xaf\x02\n" +
+	"\x17UpdateMembershipRequest\x12K\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12M\n" +
+	"\rmembership_id\x18\x02 \x01(\tB(\xbaH%r#2!^mem_[0-7][0-9a-hjkmnp-tv-z]{25}$R\fmembershipId\x12Z\n" +
+	"\x04role\x18\x03 \x01(\tBF\xbaHCrA\x18\x1e2=^(owner|admin|member|viewer|rol_[0-7][0-9a-hjkmnp-tv-z]{25})$R\x04role\x12\x1c\n" +
+	"\x04etag\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\"Z\n" +
+	"\x18UpdateMembershipResponse\x12>\n" +
+	"\n" +
+	"membership\x18\x01 \x01(\v2\x1e.logicspike.team.v1.MembershipR\n" +
+	"membership\"\xb9\x01\n" +
+	"\x1bDeactivateMembershipRequest\x12K\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12M\n" +
+	"\rmembership_id\x18\x02 \x01(\tB(\xbaH%r#2!^mem_[0-7][0-9a-hjkmnp-tv-z]{25}$R\fmembershipId\"^\n" +
+	"\x1cDeactivateMembershipResponse\x12>\n" +
+	"\n" +
+	"membership\x18\x01 \x01(\v2\x1e.logicspike.team.v1.MembershipR\n" +
+	"membership\"\xb9\x01\n" +
+	"\x1bReactivateMembershipRequest\x12K\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12M\n" +
+	"\rmembership_id\x18\x02 \x01(\tB(\xbaH%r#2!^mem_[0-7][0-9a-hjkmnp-tv-z]{25}$R\fmembershipId\"^\n" +
+	"\x1cReactivateMembershipResponse\x12>\n" +
+	"\n" +
+	"membership\x18\x01 \x01(\v2\x1e.logicspike.team.v1.MembershipR\n" +
+	"membership\"\xb5\x01\n" +
+	"\x17RemoveMembershipRequest\x12K\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12M\n" +
+	"\rmembership_id\x18\x02 \x01(\tB(\xbaH%r#2!^mem_[0-7][0-9a-hjkmnp-tv-z]{25}$R\fmembershipId\"\x1a\n" +
+	"\x18RemoveMembershipResponse\"d\n" +
+	"\x15LeaveWorkspaceRequest\x12K\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\"\x18\n" +
+	"\x16LeaveWorkspaceResponse\"\x9c\x02\n" +
+	"\x18TransferOwnershipRequest\x12K\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12M\n" +
+	"\rmembership_id\x18\x02 \x01(\tB(\xbaH%r#2!^mem_[0-7][0-9a-hjkmnp-tv-z]{25}$R\fmembershipId\x12d\n" +
+	"\bown_role\x18\x03 \x01(\tBI\xbaHF\xd8\x01\x01rA\x18\x1e2=^(owner|admin|member|viewer|rol_[0-7][0-9a-hjkmnp-tv-z]{25})$R\aownRole\"\x89\x01\n" +
+	"\x19TransferOwnershipResponse\x124\n" +
+	"\x05owner\x18\x01 \x01(\v2\x1e.logicspike.team.v1.MembershipR\x05owner\x126\n" +
+	"\x06caller\x18\x02 \x01(\v2\x1e.logicspike.team.v1.MembershipR\x06caller*r\n" +
+	"\x0fMembershipState\x12 \n" +
+	"\x1cMEMBERSHIP_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17MEMBERSHIP_STATE_ACTIVE\x10\x01\x12 \n" +
+	"\x1cMEMBERSHIP_STATE_DEACTIVATED\x10\x02*\xb0\x01\n" +
+	"\x0fMembershipOrder\x12 \n" +
+	"\x1cMEMBERSHIP_ORDER_UNSPECIFIED\x10\x00\x12!\n" +
+	"\x1dMEMBERSHIP_ORDER_OLDEST_FIRST\x10\x01\x12!\n" +
+	"\x1dMEMBERSHIP_ORDER_NEWEST_FIRST\x10\x02\x12\x19\n" +
+	"\x15MEMBERSHIP_ORDER_NAME\x10\x03\x12\x1a\n" +
+	"\x16MEMBERSHIP_ORDER_EMAIL\x10\x042\xbd\f\n" +
 	"\x11MembershipService\x12\xc8\x01\n" +
 	"\x0fListMemberships\x12*.logicspike.team.v1.ListMembershipsRequest\x1a+.logicspike.team.v1.ListMembershipsResponse\"\\\xd2\xe7\x18U\x1aS\n" +
 	"\x0emembership.get\x121See who belongs to the workspace, with which role\x1a\fworkspace_id \x01\x90\x02\x01\x12\xc2\x01\n" +
 	"\rGetMembership\x12(.logicspike.team.v1.GetMembershipRequest\x1a).logicspike.team.v1.GetMembershipResponse\"\\\xd2\xe7\x18U\x1aS\n" +
-	"\x0emembership.get\x121See who belongs to the workspace, with which role\x1a\fworkspace_id \x01\x90\x02\x01B@Z>github.com/logicspike/manager/gen/go/logicspike/team/v1;teamv1b\x06proto3"
+	"\x0emembership.get\x121See who belongs to the workspace, with which role\x1a\fworkspace_id \x01\x90\x02\x01\x12\xd5\x01\n" +
+	"\x10UpdateMembership\x12+.logicspike.team.v1.UpdateMembershipRequest\x1a,.logicspike.team.v1.UpdateMembershipResponse\"f\xd2\xe7\x18b\x1a`\n" +
+	"\x11membership.update\x12;Change the roles of members, deactivate and reactivate them\x1a\fworkspace_id \x03\x12\xe1\x01\n" +
+	"\x14DeactivateMembership\x12/.logicspike.team.v1.DeactivateMembershipRequest\x1a0.logicspike.team.v1.DeactivateMembershipResponse\"f\xd2\xe7\x18b\x1a`\n" +
+	"\x11membership.update\x12;Change the roles of members, deactivate and reactivate them\x1a\fworkspace_id \x03\x12\xe1\x01\n" +
+	"\x14ReactivateMembership\x12/.logicspike.team.v1.ReactivateMembershipRequest\x1a0.logicspike.team.v1.ReactivateMembershipResponse\"f\xd2\xe7\x18b\x1a`\n" +
+	"\x11membership.update\x12;Change the roles of members, deactivate and reactivate them\x1a\fworkspace_id \x03\x12\xbb\x01\n" +
+	"\x10RemoveMembership\x12+.logicspike.team.v1.RemoveMembershipRequest\x1a,.logicspike.team.v1.RemoveMembershipResponse\"L\xd2\xe7\x18H\x1aF\n" +
+	"\x11membership.remove\x12!Remove members from the workspace\x1a\fworkspace_id \x03\x12o\n" +
+	"\x0eLeaveWorkspace\x12).logicspike.team.v1.LeaveWorkspaceRequest\x1a*.logicspike.team.v1.LeaveWorkspaceResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12\xc8\x01\n" +
+	"\x11TransferOwnership\x12,.logicspike.team.v1.TransferOwnershipRequest\x1a-.logicspike.team.v1.TransferOwnershipResponse\"V\xd2\xe7\x18R \x01\x1aN\n" +
+	"\x12workspace.transfer\x12(Hand the workspace over to another owner\x1a\fworkspace_id \x04B@Z>github.com/logicspike/manager/gen/go/logicspike/team/v1;teamv1b\x06proto3"
 
 var (
 	file_logicspike_team_v1_membership_proto_rawDescOnce sync.Once
@@ -404,29 +1264,65 @@ func file_logicspike_team_v1_membership_proto_rawDescGZIP() []byte {
 	return file_logicspike_team_v1_membership_proto_rawDescData
 }
 
-var file_logicspike_team_v1_membership_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_logicspike_team_v1_membership_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_logicspike_team_v1_membership_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_logicspike_team_v1_membership_proto_goTypes = []any{
-	(*Membership)(nil),              // 0: logicspike.team.v1.Membership
-	(*ListMembershipsRequest)(nil),  // 1: logicspike.team.v1.ListMembershipsRequest
-	(*ListMembershipsResponse)(nil), // 2: logicspike.team.v1.ListMembershipsResponse
-	(*GetMembershipRequest)(nil),    // 3: logicspike.team.v1.GetMembershipRequest
-	(*GetMembershipResponse)(nil),   // 4: logicspike.team.v1.GetMembershipResponse
-	(*timestamppb.Timestamp)(nil),   // 5: google.protobuf.Timestamp
+	(MembershipState)(0),                 // 0: logicspike.team.v1.MembershipState
+	(MembershipOrder)(0),                 // 1: logicspike.team.v1.MembershipOrder
+	(*Membership)(nil),                   // 2: logicspike.team.v1.Membership
+	(*ListMembershipsRequest)(nil),       // 3: logicspike.team.v1.ListMembershipsRequest
+	(*ListMembershipsResponse)(nil),      // 4: logicspike.team.v1.ListMembershipsResponse
+	(*GetMembershipRequest)(nil),         // 5: logicspike.team.v1.GetMembershipRequest
+	(*GetMembershipResponse)(nil),        // 6: logicspike.team.v1.GetMembershipResponse
+	(*UpdateMembershipRequest)(nil),      // 7: logicspike.team.v1.UpdateMembershipRequest
+	(*UpdateMembershipResponse)(nil),     // 8: logicspike.team.v1.UpdateMembershipResponse
+	(*DeactivateMembershipRequest)(nil),  // 9: logicspike.team.v1.DeactivateMembershipRequest
+	(*DeactivateMembershipResponse)(nil), // 10: logicspike.team.v1.DeactivateMembershipResponse
+	(*ReactivateMembershipRequest)(nil),  // 11: logicspike.team.v1.ReactivateMembershipRequest
+	(*ReactivateMembershipResponse)(nil), // 12: logicspike.team.v1.ReactivateMembershipResponse
+	(*RemoveMembershipRequest)(nil),      // 13: logicspike.team.v1.RemoveMembershipRequest
+	(*RemoveMembershipResponse)(nil),     // 14: logicspike.team.v1.RemoveMembershipResponse
+	(*LeaveWorkspaceRequest)(nil),        // 15: logicspike.team.v1.LeaveWorkspaceRequest
+	(*LeaveWorkspaceResponse)(nil),       // 16: logicspike.team.v1.LeaveWorkspaceResponse
+	(*TransferOwnershipRequest)(nil),     // 17: logicspike.team.v1.TransferOwnershipRequest
+	(*TransferOwnershipResponse)(nil),    // 18: logicspike.team.v1.TransferOwnershipResponse
+	(*timestamppb.Timestamp)(nil),        // 19: google.protobuf.Timestamp
 }
 var file_logicspike_team_v1_membership_proto_depIdxs = []int32{
-	5, // 0: logicspike.team.v1.Membership.create_time:type_name -> google.protobuf.Timestamp
-	5, // 1: logicspike.team.v1.Membership.update_time:type_name -> google.protobuf.Timestamp
-	0, // 2: logicspike.team.v1.ListMembershipsResponse.memberships:type_name -> logicspike.team.v1.Membership
-	0, // 3: logicspike.team.v1.GetMembershipResponse.membership:type_name -> logicspike.team.v1.Membership
-	1, // 4: logicspike.team.v1.MembershipService.ListMemberships:input_type -> logicspike.team.v1.ListMembershipsRequest
-	3, // 5: logicspike.team.v1.MembershipService.GetMembership:input_type -> logicspike.team.v1.GetMembershipRequest
-	2, // 6: logicspike.team.v1.MembershipService.ListMemberships:output_type -> logicspike.team.v1.ListMembershipsResponse
-	4, // 7: logicspike.team.v1.MembershipService.GetMembership:output_type -> logicspike.team.v1.GetMembershipResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	19, // 0: logicspike.team.v1.Membership.create_time:type_name -> google.protobuf.Timestamp
+	19, // 1: logicspike.team.v1.Membership.update_time:type_name -> google.protobuf.Timestamp
+	0,  // 2: logicspike.team.v1.Membership.state:type_name -> logicspike.team.v1.MembershipState
+	19, // 3: logicspike.team.v1.Membership.deactivate_time:type_name -> google.protobuf.Timestamp
+	0,  // 4: logicspike.team.v1.ListMembershipsRequest.state:type_name -> logicspike.team.v1.MembershipState
+	1,  // 5: logicspike.team.v1.ListMembershipsRequest.order:type_name -> logicspike.team.v1.MembershipOrder
+	2,  // 6: logicspike.team.v1.ListMembershipsResponse.memberships:type_name -> logicspike.team.v1.Membership
+	2,  // 7: logicspike.team.v1.GetMembershipResponse.membership:type_name -> logicspike.team.v1.Membership
+	2,  // 8: logicspike.team.v1.UpdateMembershipResponse.membership:type_name -> logicspike.team.v1.Membership
+	2,  // 9: logicspike.team.v1.DeactivateMembershipResponse.membership:type_name -> logicspike.team.v1.Membership
+	2,  // 10: logicspike.team.v1.ReactivateMembershipResponse.membership:type_name -> logicspike.team.v1.Membership
+	2,  // 11: logicspike.team.v1.TransferOwnershipResponse.owner:type_name -> logicspike.team.v1.Membership
+	2,  // 12: logicspike.team.v1.TransferOwnershipResponse.caller:type_name -> logicspike.team.v1.Membership
+	3,  // 13: logicspike.team.v1.MembershipService.ListMemberships:input_type -> logicspike.team.v1.ListMembershipsRequest
+	5,  // 14: logicspike.team.v1.MembershipService.GetMembership:input_type -> logicspike.team.v1.GetMembershipRequest
+	7,  // 15: logicspike.team.v1.MembershipService.UpdateMembership:input_type -> logicspike.team.v1.UpdateMembershipRequest
+	9,  // 16: logicspike.team.v1.MembershipService.DeactivateMembership:input_type -> logicspike.team.v1.DeactivateMembershipRequest
+	11, // 17: logicspike.team.v1.MembershipService.ReactivateMembership:input_type -> logicspike.team.v1.ReactivateMembershipRequest
+	13, // 18: logicspike.team.v1.MembershipService.RemoveMembership:input_type -> logicspike.team.v1.RemoveMembershipRequest
+	15, // 19: logicspike.team.v1.MembershipService.LeaveWorkspace:input_type -> logicspike.team.v1.LeaveWorkspaceRequest
+	17, // 20: logicspike.team.v1.MembershipService.TransferOwnership:input_type -> logicspike.team.v1.TransferOwnershipRequest
+	4,  // 21: logicspike.team.v1.MembershipService.ListMemberships:output_type -> logicspike.team.v1.ListMembershipsResponse
+	6,  // 22: logicspike.team.v1.MembershipService.GetMembership:output_type -> logicspike.team.v1.GetMembershipResponse
+	8,  // 23: logicspike.team.v1.MembershipService.UpdateMembership:output_type -> logicspike.team.v1.UpdateMembershipResponse
+	10, // 24: logicspike.team.v1.MembershipService.DeactivateMembership:output_type -> logicspike.team.v1.DeactivateMembershipResponse
+	12, // 25: logicspike.team.v1.MembershipService.ReactivateMembership:output_type -> logicspike.team.v1.ReactivateMembershipResponse
+	14, // 26: logicspike.team.v1.MembershipService.RemoveMembership:output_type -> logicspike.team.v1.RemoveMembershipResponse
+	16, // 27: logicspike.team.v1.MembershipService.LeaveWorkspace:output_type -> logicspike.team.v1.LeaveWorkspaceResponse
+	18, // 28: logicspike.team.v1.MembershipService.TransferOwnership:output_type -> logicspike.team.v1.TransferOwnershipResponse
+	21, // [21:29] is the sub-list for method output_type
+	13, // [13:21] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_team_v1_membership_proto_init() }
@@ -439,13 +1335,14 @@ func file_logicspike_team_v1_membership_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logicspike_team_v1_membership_proto_rawDesc), len(file_logicspike_team_v1_membership_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   5,
+			NumEnums:      2,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_logicspike_team_v1_membership_proto_goTypes,
 		DependencyIndexes: file_logicspike_team_v1_membership_proto_depIdxs,
+		EnumInfos:         file_logicspike_team_v1_membership_proto_enumTypes,
 		MessageInfos:      file_logicspike_team_v1_membership_proto_msgTypes,
 	}.Build()
 	File_logicspike_team_v1_membership_proto = out.File

@@ -887,7 +887,17 @@ type PreviewDeleteWorkspaceResponse struct {
 	PurgeTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=purge_time,json=purgeTime,proto3" json:"purge_time,omitempty"`
 	// Names the members and which of their users would be deleted. DeleteWorkspace
 	// takes it, and PurgeWorkspace after it, as long as the set is the same.
-	Etag          string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,10,opt,name=etag,proto3" json:"etag,omitempty"`
+	// How many pending invitations end.
+	InvitationCount int32 `protobuf:"varint,11,opt,name=invitation_count,json=invitationCount,proto3" json:"invitation_count,omitempty"`
+	// How many links end that could be joined by.
+	InvitationLinkCount int32 `protobuf:"varint,12,opt,name=invitation_link_count,json=invitationLinkCount,proto3" json:"invitation_link_count,omitempty"`
+	// How many custom roles are removed.
+	RoleCount int32 `protobuf:"varint,13,opt,name=role_count,json=roleCount,proto3" json:"role_count,omitempty"`
+	// How many pending requests to join end.
+	JoinRequestCount int32 `protobuf:"varint,14,opt,name=join_request_count,json=joinRequestCount,proto3" json:"join_request_count,omitempty"`
+	// How many domains are removed, and free for others.
+	DomainCount   int32 `protobuf:"varint,15,opt,name=domain_count,json=domainCount,proto3" json:"domain_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -990,6 +1000,41 @@ func (x *PreviewDeleteWorkspaceResponse) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *PreviewDeleteWorkspaceResponse) GetInvitationCount() int32 {
+	if x != nil {
+		return x.InvitationCount
+	}
+	return 0
+}
+
+func (x *PreviewDeleteWorkspaceResponse) GetInvitationLinkCount() int32 {
+	if x != nil {
+		return x.InvitationLinkCount
+	}
+	return 0
+}
+
+func (x *PreviewDeleteWorkspaceResponse) GetRoleCount() int32 {
+	if x != nil {
+		return x.RoleCount
+	}
+	return 0
+}
+
+func (x *PreviewDeleteWorkspaceResponse) GetJoinRequestCount() int32 {
+	if x != nil {
+		return x.JoinRequestCount
+	}
+	return 0
+}
+
+func (x *PreviewDeleteWorkspaceResponse) GetDomainCount() int32 {
+	if x != nil {
+		return x.DomainCount
+	}
+	return 0
 }
 
 // A user whom a deletion concerns.
@@ -1490,7 +1535,7 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"suggestion\x18\x02 \x01(\tR\n" +
 	"suggestion\"l\n" +
 	"\x1dPreviewDeleteWorkspaceRequest\x12K\n" +
-	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\"\xba\x04\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\"\x89\x06\n" +
 	"\x1ePreviewDeleteWorkspaceResponse\x12,\n" +
 	"\x12deleted_user_count\x18\x01 \x01(\x05R\x10deletedUserCount\x12G\n" +
 	"\rdeleted_users\x18\x02 \x03(\v2\".logicspike.tenant.v1.AffectedUserR\fdeletedUsers\x120\n" +
@@ -1503,7 +1548,13 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"\n" +
 	"purge_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x12\n" +
 	"\x04etag\x18\n" +
-	" \x01(\tR\x04etag\"`\n" +
+	" \x01(\tR\x04etag\x12)\n" +
+	"\x10invitation_count\x18\v \x01(\x05R\x0finvitationCount\x122\n" +
+	"\x15invitation_link_count\x18\f \x01(\x05R\x13invitationLinkCount\x12\x1d\n" +
+	"\n" +
+	"role_count\x18\r \x01(\x05R\troleCount\x12,\n" +
+	"\x12join_request_count\x18\x0e \x01(\x05R\x10joinRequestCount\x12!\n" +
+	"\fdomain_count\x18\x0f \x01(\x05R\vdomainCount\"`\n" +
 	"\fAffectedUser\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x14\n" +

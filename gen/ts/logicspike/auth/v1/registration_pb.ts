@@ -74,14 +74,15 @@ export type Account = Message<"logicspike.auth.v1.Account"> & {
   user?: User | undefined;
 
   /**
-   * The workspace that was created with the user; unset once it is purged.
+   * The workspace that was created with the user, or that they were invited to;
+   * unset once it is purged.
    *
    * @generated from field: logicspike.tenant.v1.Workspace workspace = 2;
    */
   workspace?: Workspace | undefined;
 
   /**
-   * The user's membership of it, as owner; unset once the user has left.
+   * The user's membership of it; unset once the user has left.
    *
    * @generated from field: logicspike.team.v1.Membership membership = 3;
    */
@@ -371,7 +372,9 @@ export const RegistrationService: GenService<{
    * expired or used (without `request_id` also when it is repeated), and for a
    * registration that is unknown or over; `unauthenticated`
    * CREDENTIALS_INVALID for a wrong password beside a token;
-   * `resource_exhausted` RATE_LIMITED or OVERLOADED.
+   * `resource_exhausted` RATE_LIMITED or OVERLOADED. A registration that came by
+   * an invitation link joins its workspace now, and fails as AcceptInvitation does
+   * if that cannot be; it can then be repeated.
    *
    * @generated from rpc logicspike.auth.v1.RegistrationService.VerifyRegistration
    */

@@ -11,7 +11,7 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file logicspike/fault/v1/reason.proto.
  */
 export const file_logicspike_fault_v1_reason: GenFile = /*@__PURE__*/
-  fileDesc("CiBsb2dpY3NwaWtlL2ZhdWx0L3YxL3JlYXNvbi5wcm90bxITbG9naWNzcGlrZS5mYXVsdC52MSrSBQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFJFQVNPTl9GSUVMRF9JTlZBTElEEAESHQoZUkVBU09OX1BBR0VfVE9LRU5fSU5WQUxJRBACEhwKGFJFQVNPTl9SRVFVRVNUX0lEX1JFVVNFRBADEhQKEFJFQVNPTl9OT1RfRk9VTkQQBBIbChdSRUFTT05fU0VTU0lPTl9SRVFVSVJFRBAFEh4KGlJFQVNPTl9DUkVERU5USUFMU19JTlZBTElEEAYSJAogUkVBU09OX1JFQVVUSEVOVElDQVRJT05fUkVRVUlSRUQQBxIdChlSRUFTT05fUEVSTUlTU0lPTl9NSVNTSU5HEAgSFwoTUkVBU09OX0NPREVfSU5WQUxJRBAJEh8KG1JFQVNPTl9SRUdJU1RSQVRJT05fRVhQSVJFRBAKEhoKFlJFQVNPTl9QQVNTV09SRF9MRU5HVEgQCxIaChZSRUFTT05fUEFTU1dPUkRfQ09NTU9OEAwSFwoTUkVBU09OX1JBVEVfTElNSVRFRBANEhUKEVJFQVNPTl9PVkVSTE9BREVEEA4SFQoRUkVBU09OX1NMVUdfVEFLRU4QDxIYChRSRUFTT05fRVRBR19NSVNNQVRDSBAQEhwKGFJFQVNPTl9XT1JLU1BBQ0VfREVMRVRFRBAREiAKHFJFQVNPTl9XT1JLU1BBQ0VfTk9UX0RFTEVURUQQEhIZChVSRUFTT05fT1dORVJfUkVRVUlSRUQQExIWChJSRUFTT05fRU1BSUxfVEFLRU4QFBITCg9SRUFTT05fSU5URVJOQUwQFRIWChJSRUFTT05fVU5BVkFJTEFCTEUQFhIbChdSRUFTT05fT1JJR0lOX0ZPUkJJRERFThAXEhwKGFJFQVNPTl9SRVFVRVNUX1RPT19MQVJHRRAYEhMKD1JFQVNPTl9DT05GTElDVBAZQkJaQGdpdGh1Yi5jb20vbG9naWNzcGlrZS9tYW5hZ2VyL2dlbi9nby9sb2dpY3NwaWtlL2ZhdWx0L3YxO2ZhdWx0djFiBnByb3RvMw");
+  fileDesc("CiBsb2dpY3NwaWtlL2ZhdWx0L3YxL3JlYXNvbi5wcm90bxITbG9naWNzcGlrZS5mYXVsdC52MSqYCgoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFJFQVNPTl9GSUVMRF9JTlZBTElEEAESHQoZUkVBU09OX1BBR0VfVE9LRU5fSU5WQUxJRBACEhwKGFJFQVNPTl9SRVFVRVNUX0lEX1JFVVNFRBADEhQKEFJFQVNPTl9OT1RfRk9VTkQQBBIbChdSRUFTT05fU0VTU0lPTl9SRVFVSVJFRBAFEh4KGlJFQVNPTl9DUkVERU5USUFMU19JTlZBTElEEAYSJAogUkVBU09OX1JFQVVUSEVOVElDQVRJT05fUkVRVUlSRUQQBxIdChlSRUFTT05fUEVSTUlTU0lPTl9NSVNTSU5HEAgSFwoTUkVBU09OX0NPREVfSU5WQUxJRBAJEh8KG1JFQVNPTl9SRUdJU1RSQVRJT05fRVhQSVJFRBAKEhoKFlJFQVNPTl9QQVNTV09SRF9MRU5HVEgQCxIaChZSRUFTT05fUEFTU1dPUkRfQ09NTU9OEAwSFwoTUkVBU09OX1JBVEVfTElNSVRFRBANEhUKEVJFQVNPTl9PVkVSTE9BREVEEA4SFQoRUkVBU09OX1NMVUdfVEFLRU4QDxIYChRSRUFTT05fRVRBR19NSVNNQVRDSBAQEhwKGFJFQVNPTl9XT1JLU1BBQ0VfREVMRVRFRBAREiAKHFJFQVNPTl9XT1JLU1BBQ0VfTk9UX0RFTEVURUQQEhIZChVSRUFTT05fT1dORVJfUkVRVUlSRUQQExIWChJSRUFTT05fRU1BSUxfVEFLRU4QFBITCg9SRUFTT05fSU5URVJOQUwQFRIWChJSRUFTT05fVU5BVkFJTEFCTEUQFhIbChdSRUFTT05fT1JJR0lOX0ZPUkJJRERFThAXEhwKGFJFQVNPTl9SRVFVRVNUX1RPT19MQVJHRRAYEhMKD1JFQVNPTl9DT05GTElDVBAZEh0KGVJFQVNPTl9JTlZJVEFUSU9OX0VYUElSRUQQGhIdChlSRUFTT05fSU5WSVRBVElPTl9SRVZPS0VEEBsSGgoWUkVBU09OX0lOVklUQVRJT05fVVNFRBAcEh0KGVJFQVNPTl9JTlZJVEFUSU9OX1BFTkRJTkcQHRIbChdSRUFTT05fRU1BSUxfVU5WRVJJRklFRBAeEhkKFVJFQVNPTl9FTUFJTF9NSVNNQVRDSBAfEhkKFVJFQVNPTl9BTFJFQURZX01FTUJFUhAgEiEKHVJFQVNPTl9NRU1CRVJTSElQX0RFQUNUSVZBVEVEECESGgoWUkVBU09OX1NFQVRTX0VYSEFVU1RFRBAiEh0KGVJFQVNPTl9ST0xFX05PVF9HUkFOVEFCTEUQIxIaChZSRUFTT05fUk9MRV9OQU1FX1RBS0VOECQSFgoSUkVBU09OX1JPTEVfSU5fVVNFECUSFwoTUkVBU09OX0RPTUFJTl9UQUtFThAmEh0KGVJFQVNPTl9ET01BSU5fTk9UX0FMTE9XRUQQJxIeChpSRUFTT05fRE9NQUlOX05PVF9WRVJJRklFRBAoEiAKHFJFQVNPTl9ET01BSU5fUkVDT1JEX01JU1NJTkcQKRIaChZSRUFTT05fRE5TX1VOQVZBSUxBQkxFECoSHwobUkVBU09OX0pPSU5fUkVRVUVTVF9ERUNJREVEECsSFAoQUkVBU09OX0RVUExJQ0FURRAsEhkKFVJFQVNPTl9NRU1CRVJfUkVNT1ZFRBAtQkJaQGdpdGh1Yi5jb20vbG9naWNzcGlrZS9tYW5hZ2VyL2dlbi9nby9sb2dpY3NwaWtlL2ZhdWx0L3YxO2ZhdWx0djFiBnByb3RvMw");
 
 /**
  * Why a call failed, for programs. An error carries it as the `reason` of a
@@ -203,6 +203,147 @@ export enum Reason {
    * @generated from enum value: REASON_CONFLICT = 25;
    */
   CONFLICT = 25,
+
+  /**
+   * The invitation or link has expired; ask for a new one.
+   *
+   * @generated from enum value: REASON_INVITATION_EXPIRED = 26;
+   */
+  INVITATION_EXPIRED = 26,
+
+  /**
+   * The invitation or link was revoked; ask for a new one.
+   *
+   * @generated from enum value: REASON_INVITATION_REVOKED = 27;
+   */
+  INVITATION_REVOKED = 27,
+
+  /**
+   * The invitation was accepted or declined, or the link used as often as it may be.
+   *
+   * @generated from enum value: REASON_INVITATION_USED = 28;
+   */
+  INVITATION_USED = 28,
+
+  /**
+   * The invitation can be used; there is no need for a new one.
+   *
+   * @generated from enum value: REASON_INVITATION_PENDING = 29;
+   */
+  INVITATION_PENDING = 29,
+
+  /**
+   * The caller's address is not proven.
+   *
+   * @generated from enum value: REASON_EMAIL_UNVERIFIED = 30;
+   */
+  EMAIL_UNVERIFIED = 30,
+
+  /**
+   * The invitation is for another address than the caller's.
+   *
+   * @generated from enum value: REASON_EMAIL_MISMATCH = 31;
+   */
+  EMAIL_MISMATCH = 31,
+
+  /**
+   * The user belongs to the workspace already.
+   *
+   * @generated from enum value: REASON_ALREADY_MEMBER = 32;
+   */
+  ALREADY_MEMBER = 32,
+
+  /**
+   * The membership is deactivated; somebody who may must reactivate it.
+   *
+   * @generated from enum value: REASON_MEMBERSHIP_DEACTIVATED = 33;
+   */
+  MEMBERSHIP_DEACTIVATED = 33,
+
+  /**
+   * The workspace has no free seat.
+   *
+   * @generated from enum value: REASON_SEATS_EXHAUSTED = 34;
+   */
+  SEATS_EXHAUSTED = 34,
+
+  /**
+   * The call would give, change or take away more than the caller holds.
+   *
+   * @generated from enum value: REASON_ROLE_NOT_GRANTABLE = 35;
+   */
+  ROLE_NOT_GRANTABLE = 35,
+
+  /**
+   * The workspace has another role of that name.
+   *
+   * @generated from enum value: REASON_ROLE_NAME_TAKEN = 36;
+   */
+  ROLE_NAME_TAKEN = 36,
+
+  /**
+   * The role is in use; name its replacement.
+   *
+   * @generated from enum value: REASON_ROLE_IN_USE = 37;
+   */
+  ROLE_IN_USE = 37,
+
+  /**
+   * Another workspace has verified the domain.
+   *
+   * @generated from enum value: REASON_DOMAIN_TAKEN = 38;
+   */
+  DOMAIN_TAKEN = 38,
+
+  /**
+   * The domain is one that no single organisation controls.
+   *
+   * @generated from enum value: REASON_DOMAIN_NOT_ALLOWED = 39;
+   */
+  DOMAIN_NOT_ALLOWED = 39,
+
+  /**
+   * The domain is not verified.
+   *
+   * @generated from enum value: REASON_DOMAIN_NOT_VERIFIED = 40;
+   */
+  DOMAIN_NOT_VERIFIED = 40,
+
+  /**
+   * DNS does not have the record; it can take hours to appear.
+   *
+   * @generated from enum value: REASON_DOMAIN_RECORD_MISSING = 41;
+   */
+  DOMAIN_RECORD_MISSING = 41,
+
+  /**
+   * DNS does not answer for now; try again.
+   *
+   * @generated from enum value: REASON_DNS_UNAVAILABLE = 42;
+   */
+  DNS_UNAVAILABLE = 42,
+
+  /**
+   * The request to join was decided otherwise.
+   *
+   * @generated from enum value: REASON_JOIN_REQUEST_DECIDED = 43;
+   */
+  JOIN_REQUEST_DECIDED = 43,
+
+  /**
+   * The same entry came before in the request.
+   *
+   * @generated from enum value: REASON_DUPLICATE = 44;
+   */
+  DUPLICATE = 44,
+
+  /**
+   * The user was removed from the workspace: a link does not bring them back, but an
+   * invitation does.
+   *
+   * @generated from enum value: REASON_MEMBER_REMOVED = 45;
+   */
+  MEMBER_REMOVED = 45,
 }
 
 /**

@@ -2,8 +2,8 @@
 // @generated from file logicspike/team/v1/membership.proto (package logicspike.team.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/team/v1/membership.proto.
  */
 export const file_logicspike_team_v1_membership: GenFile = /*@__PURE__*/
-  fileDesc("CiNsb2dpY3NwaWtlL3RlYW0vdjEvbWVtYmVyc2hpcC5wcm90bxISbG9naWNzcGlrZS50ZWFtLnYxItQBCgpNZW1iZXJzaGlwEgoKAmlkGAEgASgJEhQKDHdvcmtzcGFjZV9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEgwKBHJvbGUYBCABKAkSFAoMZGlzcGxheV9uYW1lGAUgASgJEg0KBWVtYWlsGAYgASgJEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilQEKFkxpc3RNZW1iZXJzaGlwc1JlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiACCJnChdMaXN0TWVtYmVyc2hpcHNSZXNwb25zZRIzCgttZW1iZXJzaGlwcxgBIAMoCzIeLmxvZ2ljc3Bpa2UudGVhbS52MS5NZW1iZXJzaGlwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKXAQoUR2V0TWVtYmVyc2hpcFJlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEj8KDW1lbWJlcnNoaXBfaWQYAiABKAlCKLpIJXIjMiFebWVtX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQiSwoVR2V0TWVtYmVyc2hpcFJlc3BvbnNlEjIKCm1lbWJlcnNoaXAYASABKAsyHi5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcDKjAwoRTWVtYmVyc2hpcFNlcnZpY2USyAEKD0xpc3RNZW1iZXJzaGlwcxIqLmxvZ2ljc3Bpa2UudGVhbS52MS5MaXN0TWVtYmVyc2hpcHNSZXF1ZXN0GisubG9naWNzcGlrZS50ZWFtLnYxLkxpc3RNZW1iZXJzaGlwc1Jlc3BvbnNlIlyQAgHS5xhVGlMKDm1lbWJlcnNoaXAuZ2V0EjFTZWUgd2hvIGJlbG9uZ3MgdG8gdGhlIHdvcmtzcGFjZSwgd2l0aCB3aGljaCByb2xlGgx3b3Jrc3BhY2VfaWQgARLCAQoNR2V0TWVtYmVyc2hpcBIoLmxvZ2ljc3Bpa2UudGVhbS52MS5HZXRNZW1iZXJzaGlwUmVxdWVzdBopLmxvZ2ljc3Bpa2UudGVhbS52MS5HZXRNZW1iZXJzaGlwUmVzcG9uc2UiXJACAdLnGFUaUwoObWVtYmVyc2hpcC5nZXQSMVNlZSB3aG8gYmVsb25ncyB0byB0aGUgd29ya3NwYWNlLCB3aXRoIHdoaWNoIHJvbGUaDHdvcmtzcGFjZV9pZCABQkBaPmdpdGh1Yi5jb20vbG9naWNzcGlrZS9tYW5hZ2VyL2dlbi9nby9sb2dpY3NwaWtlL3RlYW0vdjE7dGVhbXYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule]);
+  fileDesc("CiNsb2dpY3NwaWtlL3RlYW0vdjEvbWVtYmVyc2hpcC5wcm90bxISbG9naWNzcGlrZS50ZWFtLnYxIssCCgpNZW1iZXJzaGlwEgoKAmlkGAEgASgJEhQKDHdvcmtzcGFjZV9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEgwKBHJvbGUYBCABKAkSFAoMZGlzcGxheV9uYW1lGAUgASgJEg0KBWVtYWlsGAYgASgJEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMgoFc3RhdGUYCSABKA4yIy5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcFN0YXRlEjMKD2RlYWN0aXZhdGVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZXRhZxgLIAEoCSKDAwoWTGlzdE1lbWJlcnNoaXBzUmVxdWVzdBI+Cgx3b3Jrc3BhY2VfaWQYASABKAlCKLpIJXIjMiFed3NwX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjIASgAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIElcKBHJvbGUYBCABKAlCSbpIRtgBAXJBGB4yPV4ob3duZXJ8YWRtaW58bWVtYmVyfHZpZXdlcnxyb2xfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9KSQSPAoFc3RhdGUYBSABKA4yIy5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcFN0YXRlQgi6SAWCAQIQARIXCgZzZWFyY2gYBiABKAlCB7pIBHICGGQSPAoFb3JkZXIYByABKA4yIy5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcE9yZGVyQgi6SAWCAQIQASJnChdMaXN0TWVtYmVyc2hpcHNSZXNwb25zZRIzCgttZW1iZXJzaGlwcxgBIAMoCzIeLmxvZ2ljc3Bpa2UudGVhbS52MS5NZW1iZXJzaGlwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKXAQoUR2V0TWVtYmVyc2hpcFJlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEj8KDW1lbWJlcnNoaXBfaWQYAiABKAlCKLpIJXIjMiFebWVtX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQiSwoVR2V0TWVtYmVyc2hpcFJlc3BvbnNlEjIKCm1lbWJlcnNoaXAYASABKAsyHi5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcCKIAgoXVXBkYXRlTWVtYmVyc2hpcFJlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEj8KDW1lbWJlcnNoaXBfaWQYAiABKAlCKLpIJXIjMiFebWVtX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSVAoEcm9sZRgDIAEoCUJGukhDckEYHjI9Xihvd25lcnxhZG1pbnxtZW1iZXJ8dmlld2VyfHJvbF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0pJBIWCgRldGFnGAQgASgJQgi6SAVyAxiAASJOChhVcGRhdGVNZW1iZXJzaGlwUmVzcG9uc2USMgoKbWVtYmVyc2hpcBgBIAEoCzIeLmxvZ2ljc3Bpa2UudGVhbS52MS5NZW1iZXJzaGlwIp4BChtEZWFjdGl2YXRlTWVtYmVyc2hpcFJlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEj8KDW1lbWJlcnNoaXBfaWQYAiABKAlCKLpIJXIjMiFebWVtX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQiUgocRGVhY3RpdmF0ZU1lbWJlcnNoaXBSZXNwb25zZRIyCgptZW1iZXJzaGlwGAEgASgLMh4ubG9naWNzcGlrZS50ZWFtLnYxLk1lbWJlcnNoaXAingEKG1JlYWN0aXZhdGVNZW1iZXJzaGlwUmVxdWVzdBI+Cgx3b3Jrc3BhY2VfaWQYASABKAlCKLpIJXIjMiFed3NwX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSPwoNbWVtYmVyc2hpcF9pZBgCIAEoCUIoukglciMyIV5tZW1fWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JCJSChxSZWFjdGl2YXRlTWVtYmVyc2hpcFJlc3BvbnNlEjIKCm1lbWJlcnNoaXAYASABKAsyHi5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcCKaAQoXUmVtb3ZlTWVtYmVyc2hpcFJlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEj8KDW1lbWJlcnNoaXBfaWQYAiABKAlCKLpIJXIjMiFebWVtX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQiGgoYUmVtb3ZlTWVtYmVyc2hpcFJlc3BvbnNlIlcKFUxlYXZlV29ya3NwYWNlUmVxdWVzdBI+Cgx3b3Jrc3BhY2VfaWQYASABKAlCKLpIJXIjMiFed3NwX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQiGAoWTGVhdmVXb3Jrc3BhY2VSZXNwb25zZSL4AQoYVHJhbnNmZXJPd25lcnNoaXBSZXF1ZXN0Ej4KDHdvcmtzcGFjZV9pZBgBIAEoCUIoukglciMyIV53c3BfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBI/Cg1tZW1iZXJzaGlwX2lkGAIgASgJQii6SCVyIzIhXm1lbV9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kElsKCG93bl9yb2xlGAMgASgJQkm6SEbYAQFyQRgeMj1eKG93bmVyfGFkbWlufG1lbWJlcnx2aWV3ZXJ8cm9sX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSkkInoKGVRyYW5zZmVyT3duZXJzaGlwUmVzcG9uc2USLQoFb3duZXIYASABKAsyHi5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcBIuCgZjYWxsZXIYAiABKAsyHi5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcCpyCg9NZW1iZXJzaGlwU3RhdGUSIAocTUVNQkVSU0hJUF9TVEFURV9VTlNQRUNJRklFRBAAEhsKF01FTUJFUlNISVBfU1RBVEVfQUNUSVZFEAESIAocTUVNQkVSU0hJUF9TVEFURV9ERUFDVElWQVRFRBACKrABCg9NZW1iZXJzaGlwT3JkZXISIAocTUVNQkVSU0hJUF9PUkRFUl9VTlNQRUNJRklFRBAAEiEKHU1FTUJFUlNISVBfT1JERVJfT0xERVNUX0ZJUlNUEAESIQodTUVNQkVSU0hJUF9PUkRFUl9ORVdFU1RfRklSU1QQAhIZChVNRU1CRVJTSElQX09SREVSX05BTUUQAxIaChZNRU1CRVJTSElQX09SREVSX0VNQUlMEAQyvQwKEU1lbWJlcnNoaXBTZXJ2aWNlEsgBCg9MaXN0TWVtYmVyc2hpcHMSKi5sb2dpY3NwaWtlLnRlYW0udjEuTGlzdE1lbWJlcnNoaXBzUmVxdWVzdBorLmxvZ2ljc3Bpa2UudGVhbS52MS5MaXN0TWVtYmVyc2hpcHNSZXNwb25zZSJckAIB0ucYVRpTCg5tZW1iZXJzaGlwLmdldBIxU2VlIHdobyBiZWxvbmdzIHRvIHRoZSB3b3Jrc3BhY2UsIHdpdGggd2hpY2ggcm9sZRoMd29ya3NwYWNlX2lkIAESwgEKDUdldE1lbWJlcnNoaXASKC5sb2dpY3NwaWtlLnRlYW0udjEuR2V0TWVtYmVyc2hpcFJlcXVlc3QaKS5sb2dpY3NwaWtlLnRlYW0udjEuR2V0TWVtYmVyc2hpcFJlc3BvbnNlIlyQAgHS5xhVGlMKDm1lbWJlcnNoaXAuZ2V0EjFTZWUgd2hvIGJlbG9uZ3MgdG8gdGhlIHdvcmtzcGFjZSwgd2l0aCB3aGljaCByb2xlGgx3b3Jrc3BhY2VfaWQgARLVAQoQVXBkYXRlTWVtYmVyc2hpcBIrLmxvZ2ljc3Bpa2UudGVhbS52MS5VcGRhdGVNZW1iZXJzaGlwUmVxdWVzdBosLmxvZ2ljc3Bpa2UudGVhbS52MS5VcGRhdGVNZW1iZXJzaGlwUmVzcG9uc2UiZtLnGGIaYAoRbWVtYmVyc2hpcC51cGRhdGUSO0NoYW5nZSB0aGUgcm9sZXMgb2YgbWVtYmVycywgZGVhY3RpdmF0ZSBhbmQgcmVhY3RpdmF0ZSB0aGVtGgx3b3Jrc3BhY2VfaWQgAxLhAQoURGVhY3RpdmF0ZU1lbWJlcnNoaXASLy5sb2dpY3NwaWtlLnRlYW0udjEuRGVhY3RpdmF0ZU1lbWJlcnNoaXBSZXF1ZXN0GjAubG9naWNzcGlrZS50ZWFtLnYxLkRlYWN0aXZhdGVNZW1iZXJzaGlwUmVzcG9uc2UiZtLnGGIaYAoRbWVtYmVyc2hpcC51cGRhdGUSO0NoYW5nZSB0aGUgcm9sZXMgb2YgbWVtYmVycywgZGVhY3RpdmF0ZSBhbmQgcmVhY3RpdmF0ZSB0aGVtGgx3b3Jrc3BhY2VfaWQgAxLhAQoUUmVhY3RpdmF0ZU1lbWJlcnNoaXASLy5sb2dpY3NwaWtlLnRlYW0udjEuUmVhY3RpdmF0ZU1lbWJlcnNoaXBSZXF1ZXN0GjAubG9naWNzcGlrZS50ZWFtLnYxLlJlYWN0aXZhdGVNZW1iZXJzaGlwUmVzcG9uc2UiZtLnGGIaYAoRbWVtYmVyc2hpcC51cGRhdGUSO0NoYW5nZSB0aGUgcm9sZXMgb2YgbWVtYmVycywgZGVhY3RpdmF0ZSBhbmQgcmVhY3RpdmF0ZSB0aGVtGgx3b3Jrc3BhY2VfaWQgAxK7AQoQUmVtb3ZlTWVtYmVyc2hpcBIrLmxvZ2ljc3Bpa2UudGVhbS52MS5SZW1vdmVNZW1iZXJzaGlwUmVxdWVzdBosLmxvZ2ljc3Bpa2UudGVhbS52MS5SZW1vdmVNZW1iZXJzaGlwUmVzcG9uc2UiTNLnGEgaRgoRbWVtYmVyc2hpcC5yZW1vdmUSIVJlbW92ZSBtZW1iZXJzIGZyb20gdGhlIHdvcmtzcGFjZRoMd29ya3NwYWNlX2lkIAMSbwoOTGVhdmVXb3Jrc3BhY2USKS5sb2dpY3NwaWtlLnRlYW0udjEuTGVhdmVXb3Jrc3BhY2VSZXF1ZXN0GioubG9naWNzcGlrZS50ZWFtLnYxLkxlYXZlV29ya3NwYWNlUmVzcG9uc2UiBtLnGAISABLIAQoRVHJhbnNmZXJPd25lcnNoaXASLC5sb2dpY3NwaWtlLnRlYW0udjEuVHJhbnNmZXJPd25lcnNoaXBSZXF1ZXN0Gi0ubG9naWNzcGlrZS50ZWFtLnYxLlRyYW5zZmVyT3duZXJzaGlwUmVzcG9uc2UiVtLnGFIgARpOChJ3b3Jrc3BhY2UudHJhbnNmZXISKEhhbmQgdGhlIHdvcmtzcGFjZSBvdmVyIHRvIGFub3RoZXIgb3duZXIaDHdvcmtzcGFjZV9pZCAEQkBaPmdpdGh1Yi5jb20vbG9naWNzcGlrZS9tYW5hZ2VyL2dlbi9nby9sb2dpY3NwaWtlL3RlYW0vdjE7dGVhbXYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule]);
 
 /**
  * That a user belongs to a workspace, and as what.
@@ -44,7 +44,7 @@ export type Membership = Message<"logicspike.team.v1.Membership"> & {
   userId: string;
 
   /**
-   * The role: `owner`, `admin`, `member` or `viewer`.
+   * The role: `owner`, `admin`, `member`, `viewer`, or the id of a custom role.
    *
    * @generated from field: string role = 4;
    */
@@ -77,6 +77,27 @@ export type Membership = Message<"logicspike.team.v1.Membership"> & {
    * @generated from field: google.protobuf.Timestamp update_time = 8;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * Its state.
+   *
+   * @generated from field: logicspike.team.v1.MembershipState state = 9;
+   */
+  state: MembershipState;
+
+  /**
+   * When it was deactivated; unset when it is active.
+   *
+   * @generated from field: google.protobuf.Timestamp deactivate_time = 10;
+   */
+  deactivateTime?: Timestamp | undefined;
+
+  /**
+   * Changes with each change of the membership. For UpdateMembership.
+   *
+   * @generated from field: string etag = 11;
+   */
+  etag: string;
 };
 
 /**
@@ -112,6 +133,35 @@ export type ListMembershipsRequest = Message<"logicspike.team.v1.ListMemberships
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Only members with this role. Default: any.
+   *
+   * @generated from field: string role = 4;
+   */
+  role: string;
+
+  /**
+   * Only members in this state. Default: any.
+   *
+   * @generated from field: logicspike.team.v1.MembershipState state = 5;
+   */
+  state: MembershipState;
+
+  /**
+   * Only members of whom each of these words begins a word of the name, the
+   * address, or a part of it. Without regard to case and accents. Default: all.
+   *
+   * @generated from field: string search = 6;
+   */
+  search: string;
+
+  /**
+   * The order. Default: the longest-standing first.
+   *
+   * @generated from field: logicspike.team.v1.MembershipOrder order = 7;
+   */
+  order: MembershipOrder;
 };
 
 /**
@@ -199,14 +249,412 @@ export const GetMembershipResponseSchema: GenMessage<GetMembershipResponse> = /*
   messageDesc(file_logicspike_team_v1_membership, 4);
 
 /**
- * MembershipService shows who belongs to a workspace.
+ * Request of UpdateMembership.
+ *
+ * @generated from message logicspike.team.v1.UpdateMembershipRequest
+ */
+export type UpdateMembershipRequest = Message<"logicspike.team.v1.UpdateMembershipRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * The membership.
+   *
+   * @generated from field: string membership_id = 2;
+   */
+  membershipId: string;
+
+  /**
+   * The new role: `owner`, `admin`, `member`, `viewer`, or the id of a custom role.
+   *
+   * @generated from field: string role = 3;
+   */
+  role: string;
+
+  /**
+   * The etag that was read; the call fails if it is not the present one.
+   * Default: not checked.
+   *
+   * @generated from field: string etag = 4;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message logicspike.team.v1.UpdateMembershipRequest.
+ * Use `create(UpdateMembershipRequestSchema)` to create a new message.
+ */
+export const UpdateMembershipRequestSchema: GenMessage<UpdateMembershipRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 5);
+
+/**
+ * Response of UpdateMembership.
+ *
+ * @generated from message logicspike.team.v1.UpdateMembershipResponse
+ */
+export type UpdateMembershipResponse = Message<"logicspike.team.v1.UpdateMembershipResponse"> & {
+  /**
+   * The membership.
+   *
+   * @generated from field: logicspike.team.v1.Membership membership = 1;
+   */
+  membership?: Membership | undefined;
+};
+
+/**
+ * Describes the message logicspike.team.v1.UpdateMembershipResponse.
+ * Use `create(UpdateMembershipResponseSchema)` to create a new message.
+ */
+export const UpdateMembershipResponseSchema: GenMessage<UpdateMembershipResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 6);
+
+/**
+ * Request of DeactivateMembership.
+ *
+ * @generated from message logicspike.team.v1.DeactivateMembershipRequest
+ */
+export type DeactivateMembershipRequest = Message<"logicspike.team.v1.DeactivateMembershipRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * The membership.
+   *
+   * @generated from field: string membership_id = 2;
+   */
+  membershipId: string;
+};
+
+/**
+ * Describes the message logicspike.team.v1.DeactivateMembershipRequest.
+ * Use `create(DeactivateMembershipRequestSchema)` to create a new message.
+ */
+export const DeactivateMembershipRequestSchema: GenMessage<DeactivateMembershipRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 7);
+
+/**
+ * Response of DeactivateMembership.
+ *
+ * @generated from message logicspike.team.v1.DeactivateMembershipResponse
+ */
+export type DeactivateMembershipResponse = Message<"logicspike.team.v1.DeactivateMembershipResponse"> & {
+  /**
+   * The membership.
+   *
+   * @generated from field: logicspike.team.v1.Membership membership = 1;
+   */
+  membership?: Membership | undefined;
+};
+
+/**
+ * Describes the message logicspike.team.v1.DeactivateMembershipResponse.
+ * Use `create(DeactivateMembershipResponseSchema)` to create a new message.
+ */
+export const DeactivateMembershipResponseSchema: GenMessage<DeactivateMembershipResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 8);
+
+/**
+ * Request of ReactivateMembership.
+ *
+ * @generated from message logicspike.team.v1.ReactivateMembershipRequest
+ */
+export type ReactivateMembershipRequest = Message<"logicspike.team.v1.ReactivateMembershipRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * The membership.
+   *
+   * @generated from field: string membership_id = 2;
+   */
+  membershipId: string;
+};
+
+/**
+ * Describes the message logicspike.team.v1.ReactivateMembershipRequest.
+ * Use `create(ReactivateMembershipRequestSchema)` to create a new message.
+ */
+export const ReactivateMembershipRequestSchema: GenMessage<ReactivateMembershipRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 9);
+
+/**
+ * Response of ReactivateMembership.
+ *
+ * @generated from message logicspike.team.v1.ReactivateMembershipResponse
+ */
+export type ReactivateMembershipResponse = Message<"logicspike.team.v1.ReactivateMembershipResponse"> & {
+  /**
+   * The membership.
+   *
+   * @generated from field: logicspike.team.v1.Membership membership = 1;
+   */
+  membership?: Membership | undefined;
+};
+
+/**
+ * Describes the message logicspike.team.v1.ReactivateMembershipResponse.
+ * Use `create(ReactivateMembershipResponseSchema)` to create a new message.
+ */
+export const ReactivateMembershipResponseSchema: GenMessage<ReactivateMembershipResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 10);
+
+/**
+ * Request of RemoveMembership.
+ *
+ * @generated from message logicspike.team.v1.RemoveMembershipRequest
+ */
+export type RemoveMembershipRequest = Message<"logicspike.team.v1.RemoveMembershipRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * The membership.
+   *
+   * @generated from field: string membership_id = 2;
+   */
+  membershipId: string;
+};
+
+/**
+ * Describes the message logicspike.team.v1.RemoveMembershipRequest.
+ * Use `create(RemoveMembershipRequestSchema)` to create a new message.
+ */
+export const RemoveMembershipRequestSchema: GenMessage<RemoveMembershipRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 11);
+
+/**
+ * Response of RemoveMembership.
+ *
+ * @generated from message logicspike.team.v1.RemoveMembershipResponse
+ */
+export type RemoveMembershipResponse = Message<"logicspike.team.v1.RemoveMembershipResponse"> & {
+};
+
+/**
+ * Describes the message logicspike.team.v1.RemoveMembershipResponse.
+ * Use `create(RemoveMembershipResponseSchema)` to create a new message.
+ */
+export const RemoveMembershipResponseSchema: GenMessage<RemoveMembershipResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 12);
+
+/**
+ * Request of LeaveWorkspace.
+ *
+ * @generated from message logicspike.team.v1.LeaveWorkspaceRequest
+ */
+export type LeaveWorkspaceRequest = Message<"logicspike.team.v1.LeaveWorkspaceRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+};
+
+/**
+ * Describes the message logicspike.team.v1.LeaveWorkspaceRequest.
+ * Use `create(LeaveWorkspaceRequestSchema)` to create a new message.
+ */
+export const LeaveWorkspaceRequestSchema: GenMessage<LeaveWorkspaceRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 13);
+
+/**
+ * Response of LeaveWorkspace.
+ *
+ * @generated from message logicspike.team.v1.LeaveWorkspaceResponse
+ */
+export type LeaveWorkspaceResponse = Message<"logicspike.team.v1.LeaveWorkspaceResponse"> & {
+};
+
+/**
+ * Describes the message logicspike.team.v1.LeaveWorkspaceResponse.
+ * Use `create(LeaveWorkspaceResponseSchema)` to create a new message.
+ */
+export const LeaveWorkspaceResponseSchema: GenMessage<LeaveWorkspaceResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 14);
+
+/**
+ * Request of TransferOwnership.
+ *
+ * @generated from message logicspike.team.v1.TransferOwnershipRequest
+ */
+export type TransferOwnershipRequest = Message<"logicspike.team.v1.TransferOwnershipRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * The membership of the new owner.
+   *
+   * @generated from field: string membership_id = 2;
+   */
+  membershipId: string;
+
+  /**
+   * The caller's role from then on. Default: `admin`.
+   *
+   * @generated from field: string own_role = 3;
+   */
+  ownRole: string;
+};
+
+/**
+ * Describes the message logicspike.team.v1.TransferOwnershipRequest.
+ * Use `create(TransferOwnershipRequestSchema)` to create a new message.
+ */
+export const TransferOwnershipRequestSchema: GenMessage<TransferOwnershipRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 15);
+
+/**
+ * Response of TransferOwnership.
+ *
+ * @generated from message logicspike.team.v1.TransferOwnershipResponse
+ */
+export type TransferOwnershipResponse = Message<"logicspike.team.v1.TransferOwnershipResponse"> & {
+  /**
+   * The new owner's membership.
+   *
+   * @generated from field: logicspike.team.v1.Membership owner = 1;
+   */
+  owner?: Membership | undefined;
+
+  /**
+   * The caller's membership.
+   *
+   * @generated from field: logicspike.team.v1.Membership caller = 2;
+   */
+  caller?: Membership | undefined;
+};
+
+/**
+ * Describes the message logicspike.team.v1.TransferOwnershipResponse.
+ * Use `create(TransferOwnershipResponseSchema)` to create a new message.
+ */
+export const TransferOwnershipResponseSchema: GenMessage<TransferOwnershipResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_team_v1_membership, 16);
+
+/**
+ * The state of a membership.
+ *
+ * @generated from enum logicspike.team.v1.MembershipState
+ */
+export enum MembershipState {
+  /**
+   * Not a state. In a filter: any.
+   *
+   * @generated from enum value: MEMBERSHIP_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The member has access and takes a seat.
+   *
+   * @generated from enum value: MEMBERSHIP_STATE_ACTIVE = 1;
+   */
+  ACTIVE = 1,
+
+  /**
+   * The member has no access and takes no seat, until reactivated.
+   *
+   * @generated from enum value: MEMBERSHIP_STATE_DEACTIVATED = 2;
+   */
+  DEACTIVATED = 2,
+}
+
+/**
+ * Describes the enum logicspike.team.v1.MembershipState.
+ */
+export const MembershipStateSchema: GenEnum<MembershipState> = /*@__PURE__*/
+  enumDesc(file_logicspike_team_v1_membership, 0);
+
+/**
+ * In which order memberships are listed.
+ *
+ * @generated from enum logicspike.team.v1.MembershipOrder
+ */
+export enum MembershipOrder {
+  /**
+   * The same as MEMBERSHIP_ORDER_OLDEST_FIRST.
+   *
+   * @generated from enum value: MEMBERSHIP_ORDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The longest-standing first.
+   *
+   * @generated from enum value: MEMBERSHIP_ORDER_OLDEST_FIRST = 1;
+   */
+  OLDEST_FIRST = 1,
+
+  /**
+   * The newest first.
+   *
+   * @generated from enum value: MEMBERSHIP_ORDER_NEWEST_FIRST = 2;
+   */
+  NEWEST_FIRST = 2,
+
+  /**
+   * By display name, from A to Z, without regard to case and accents.
+   *
+   * @generated from enum value: MEMBERSHIP_ORDER_NAME = 3;
+   */
+  NAME = 3,
+
+  /**
+   * By mail address, from A to Z.
+   *
+   * @generated from enum value: MEMBERSHIP_ORDER_EMAIL = 4;
+   */
+  EMAIL = 4,
+}
+
+/**
+ * Describes the enum logicspike.team.v1.MembershipOrder.
+ */
+export const MembershipOrderSchema: GenEnum<MembershipOrder> = /*@__PURE__*/
+  enumDesc(file_logicspike_team_v1_membership, 1);
+
+/**
+ * MembershipService shows who belongs to a workspace, and changes it.
+ *
+ * Three rules hold for every change. Only an owner makes somebody an owner, and
+ * only an owner changes or removes one. Nobody gives a role that holds a
+ * permission they do not hold themselves, and nobody changes a member who holds
+ * one: such a call fails with `permission_denied` ROLE_NOT_GRANTABLE. A workspace
+ * always has an active owner: what would take the last one away fails with
+ * `failed_precondition` OWNER_REQUIRED.
+ *
+ * A change holds from the member's next call on, on every replica.
  *
  * @generated from service logicspike.team.v1.MembershipService
  */
 export const MembershipService: GenService<{
   /**
-   * ListMemberships lists the members of a workspace, the longest-standing
-   * first.
+   * ListMemberships lists the members of a workspace. The time for a page does
+   * not grow with their number.
+   *
+   * Errors: `invalid_argument` PAGE_TOKEN_INVALID for a token of another
+   * workspace, filter or order.
    *
    * @generated from rpc logicspike.team.v1.MembershipService.ListMemberships
    */
@@ -226,6 +674,94 @@ export const MembershipService: GenService<{
     methodKind: "unary";
     input: typeof GetMembershipRequestSchema;
     output: typeof GetMembershipResponseSchema;
+  },
+  /**
+   * UpdateMembership gives a member another role.
+   *
+   * Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
+   * `failed_precondition` OWNER_REQUIRED; `invalid_argument` for a role that the
+   * workspace does not have; `aborted` ETAG_MISMATCH.
+   *
+   * @generated from rpc logicspike.team.v1.MembershipService.UpdateMembership
+   */
+  updateMembership: {
+    methodKind: "unary";
+    input: typeof UpdateMembershipRequestSchema;
+    output: typeof UpdateMembershipResponseSchema;
+  },
+  /**
+   * DeactivateMembership ends a member's access, and frees the seat, until
+   * ReactivateMembership. The invitations and links that the member made are
+   * revoked. Repeated, it changes nothing.
+   *
+   * Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
+   * `failed_precondition` OWNER_REQUIRED; `invalid_argument` for one's own
+   * membership.
+   *
+   * @generated from rpc logicspike.team.v1.MembershipService.DeactivateMembership
+   */
+  deactivateMembership: {
+    methodKind: "unary";
+    input: typeof DeactivateMembershipRequestSchema;
+    output: typeof DeactivateMembershipResponseSchema;
+  },
+  /**
+   * ReactivateMembership gives a deactivated member the same role again. Repeated,
+   * it changes nothing.
+   *
+   * Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
+   * `resource_exhausted` SEATS_EXHAUSTED.
+   *
+   * @generated from rpc logicspike.team.v1.MembershipService.ReactivateMembership
+   */
+  reactivateMembership: {
+    methodKind: "unary";
+    input: typeof ReactivateMembershipRequestSchema;
+    output: typeof ReactivateMembershipResponseSchema;
+  },
+  /**
+   * RemoveMembership ends a membership for good. The user stays, and may be
+   * invited again; neither the enrolment of a domain nor a link brings them back. The
+   * invitations and links that the member made are revoked.
+   *
+   * Errors: `not_found`, also when it is repeated; `permission_denied`
+   * ROLE_NOT_GRANTABLE; `failed_precondition` OWNER_REQUIRED.
+   *
+   * @generated from rpc logicspike.team.v1.MembershipService.RemoveMembership
+   */
+  removeMembership: {
+    methodKind: "unary";
+    input: typeof RemoveMembershipRequestSchema;
+    output: typeof RemoveMembershipResponseSchema;
+  },
+  /**
+   * LeaveWorkspace ends the caller's own membership of a workspace, as
+   * RemoveMembership does.
+   *
+   * Errors: `not_found` when the caller has none; `failed_precondition`
+   * OWNER_REQUIRED.
+   *
+   * @generated from rpc logicspike.team.v1.MembershipService.LeaveWorkspace
+   */
+  leaveWorkspace: {
+    methodKind: "unary";
+    input: typeof LeaveWorkspaceRequestSchema;
+    output: typeof LeaveWorkspaceResponseSchema;
+  },
+  /**
+   * TransferOwnership makes an active member an owner and gives the caller, who is
+   * one, another role, both at once. Other owners stay.
+   *
+   * Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED or
+   * MEMBERSHIP_DEACTIVATED; `invalid_argument` for one's own membership or a role
+   * that the workspace does not have.
+   *
+   * @generated from rpc logicspike.team.v1.MembershipService.TransferOwnership
+   */
+  transferOwnership: {
+    methodKind: "unary";
+    input: typeof TransferOwnershipRequestSchema;
+    output: typeof TransferOwnershipResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_logicspike_team_v1_membership, 0);

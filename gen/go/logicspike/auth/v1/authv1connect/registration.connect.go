@@ -75,7 +75,9 @@ type RegistrationServiceClient interface {
 	// expired or used (without `request_id` also when it is repeated), and for a
 	// registration that is unknown or over; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong password beside a token;
-	// `resource_exhausted` RATE_LIMITED or OVERLOADED.
+	// `resource_exhausted` RATE_LIMITED or OVERLOADED. A registration that came by
+	// an invitation link joins its workspace now, and fails as AcceptInvitation does
+	// if that cannot be; it can then be repeated.
 	VerifyRegistration(context.Context, *v1.VerifyRegistrationRequest) (*v1.VerifyRegistrationResponse, error)
 	// ResendRegistrationCode mails a new code and link; the ones before are void.
 	// At most one a minute and five for a registration.
@@ -183,7 +185,9 @@ type RegistrationServiceHandler interface {
 	// expired or used (without `request_id` also when it is repeated), and for a
 	// registration that is unknown or over; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong password beside a token;
-	// `resource_exhausted` RATE_LIMITED or OVERLOADED.
+	// `resource_exhausted` RATE_LIMITED or OVERLOADED. A registration that came by
+	// an invitation link joins its workspace now, and fails as AcceptInvitation does
+	// if that cannot be; it can then be repeated.
 	VerifyRegistration(context.Context, *v1.VerifyRegistrationRequest) (*v1.VerifyRegistrationResponse, error)
 	// ResendRegistrationCode mails a new code and link; the ones before are void.
 	// At most one a minute and five for a registration.

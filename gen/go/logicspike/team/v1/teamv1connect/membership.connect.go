@@ -39,17 +39,78 @@ const (
 	// MembershipServiceGetMembershipProcedure is the fully-qualified name of the MembershipService's
 	// GetMembership RPC.
 	MembershipServiceGetMembershipProcedure = "/logicspike.team.v1.MembershipService/GetMembership"
+	// MembershipServiceUpdateMembershipProcedure is the fully-qualified name of the MembershipService's
+	// UpdateMembership RPC.
+	MembershipServiceUpdateMembershipProcedure = "/logicspike.team.v1.MembershipService/UpdateMembership"
+	// MembershipServiceDeactivateMembershipProcedure is the fully-qualified name of the
+	// MembershipService's DeactivateMembership RPC.
+	MembershipServiceDeactivateMembershipProcedure = "/logicspike.team.v1.MembershipService/DeactivateMembership"
+	// MembershipServiceReactivateMembershipProcedure is the fully-qualified name of the
+	// MembershipService's ReactivateMembership RPC.
+	MembershipServiceReactivateMembershipProcedure = "/logicspike.team.v1.MembershipService/ReactivateMembership"
+	// MembershipServiceRemoveMembershipProcedure is the fully-qualified name of the MembershipService's
+	// RemoveMembership RPC.
+	MembershipServiceRemoveMembershipProcedure = "/logicspike.team.v1.MembershipService/RemoveMembership"
+	// MembershipServiceLeaveWorkspaceProcedure is the fully-qualified name of the MembershipService's
+	// LeaveWorkspace RPC.
+	MembershipServiceLeaveWorkspaceProcedure = "/logicspike.team.v1.MembershipService/LeaveWorkspace"
+	// MembershipServiceTransferOwnershipProcedure is the fully-qualified name of the
+	// MembershipService's TransferOwnership RPC.
+	MembershipServiceTransferOwnershipProcedure = "/logicspike.team.v1.MembershipService/TransferOwnership"
 )
 
 // MembershipServiceClient is a client for the logicspike.team.v1.MembershipService service.
 type MembershipServiceClient interface {
-	// ListMemberships lists the members of a workspace, the longest-standing
-	// first.
+	// ListMemberships lists the members of a workspace. The time for a page does
+	// not grow with their number.
+	//
+	// Errors: `invalid_argument` PAGE_TOKEN_INVALID for a token of another
+	// workspace, filter or order.
 	ListMemberships(context.Context, *v1.ListMembershipsRequest) (*v1.ListMembershipsResponse, error)
 	// GetMembership returns one membership.
 	//
 	// Errors: `not_found` when the workspace has no such membership.
 	GetMembership(context.Context, *v1.GetMembershipRequest) (*v1.GetMembershipResponse, error)
+	// UpdateMembership gives a member another role.
+	//
+	// Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
+	// `failed_precondition` OWNER_REQUIRED; `invalid_argument` for a role that the
+	// workspace does not have; `aborted` ETAG_MISMATCH.
+	UpdateMembership(context.Context, *v1.UpdateMembershipRequest) (*v1.UpdateMembershipResponse, error)
+	// DeactivateMembership ends a member's access, and frees the seat, until
+	// ReactivateMembership. The invitations and links that the member made are
+	// revoked. Repeated, it changes nothing.
+	//
+	// Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
+	// `failed_precondition` OWNER_REQUIRED; `invalid_argument` for one's own
+	// membership.
+	DeactivateMembership(context.Context, *v1.DeactivateMembershipRequest) (*v1.DeactivateMembershipResponse, error)
+	// ReactivateMembership gives a deactivated member the same role again. Repeated,
+	// it changes nothing.
+	//
+	// Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
+	// `resource_exhausted` SEATS_EXHAUSTED.
+	ReactivateMembership(context.Context, *v1.ReactivateMembershipRequest) (*v1.ReactivateMembershipResponse, error)
+	// RemoveMembership ends a membership for good. The user stays, and may be
+	// invited again; neither the enrolment of a domain nor a link brings them back. The
+	// invitations and links that the member made are revoked.
+	//
+	// Errors: `not_found`, also when it is repeated; `permission_denied`
+	// ROLE_NOT_GRANTABLE; `failed_precondition` OWNER_REQUIRED.
+	RemoveMembership(context.Context, *v1.RemoveMembershipRequest) (*v1.RemoveMembershipResponse, error)
+	// LeaveWorkspace ends the caller's own membership of a workspace, as
+	// RemoveMembership does.
+	//
+	// Errors: `not_found` when the caller has none; `failed_precondition`
+	// OWNER_REQUIRED.
+	LeaveWorkspace(context.Context, *v1.LeaveWorkspaceRequest) (*v1.LeaveWorkspaceResponse, error)
+	// TransferOwnership makes an active member an owner and gives the caller, who is
+	// one, another role, both at once. Other owners stay.
+	//
+	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED or
+	// MEMBERSHIP_DEACTIVATED; `invalid_argument` for one's own membership or a role
+	// that the workspace does not have.
+	TransferOwnership(context.Context, *v1.TransferOwnershipRequest) (*v1.TransferOwnershipResponse, error)
 }
 
 // NewMembershipServiceClient constructs a client for the logicspike.team.v1.MembershipService
@@ -77,13 +138,55 @@ func NewMembershipServiceClient(httpClient connect.HTTPClient, baseURL string, o
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		updateMembership: connect.NewClient[v1.UpdateMembershipRequest, v1.UpdateMembershipResponse](
+			httpClient,
+			baseURL+MembershipServiceUpdateMembershipProcedure,
+			connect.WithSchema(membershipServiceMethods.ByName("UpdateMembership")),
+			connect.WithClientOptions(opts...),
+		),
+		deactivateMembership: connect.NewClient[v1.DeactivateMembershipRequest, v1.DeactivateMembershipResponse](
+			httpClient,
+			baseURL+MembershipServiceDeactivateMembershipProcedure,
+			connect.WithSchema(membershipServiceMethods.ByName("DeactivateMembership")),
+			connect.WithClientOptions(opts...),
+		),
+		reactivateMembership: connect.NewClient[v1.ReactivateMembershipRequest, v1.ReactivateMembershipResponse](
+			httpClient,
+			baseURL+MembershipServiceReactivateMembershipProcedure,
+			connect.WithSchema(membershipServiceMethods.ByName("ReactivateMembership")),
+			connect.WithClientOptions(opts...),
+		),
+		removeMembership: connect.NewClient[v1.RemoveMembershipRequest, v1.RemoveMembershipResponse](
+			httpClient,
+			baseURL+MembershipServiceRemoveMembershipProcedure,
+			connect.WithSchema(membershipServiceMethods.ByName("RemoveMembership")),
+			connect.WithClientOptions(opts...),
+		),
+		leaveWorkspace: connect.NewClient[v1.LeaveWorkspaceRequest, v1.LeaveWorkspaceResponse](
+			httpClient,
+			baseURL+MembershipServiceLeaveWorkspaceProcedure,
+			connect.WithSchema(membershipServiceMethods.ByName("LeaveWorkspace")),
+			connect.WithClientOptions(opts...),
+		),
+		transferOwnership: connect.NewClient[v1.TransferOwnershipRequest, v1.TransferOwnershipResponse](
+			httpClient,
+			baseURL+MembershipServiceTransferOwnershipProcedure,
+			connect.WithSchema(membershipServiceMethods.ByName("TransferOwnership")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // membershipServiceClient implements MembershipServiceClient.
 type membershipServiceClient struct {
-	listMemberships *connect.Client[v1.ListMembershipsRequest, v1.ListMembershipsResponse]
-	getMembership   *connect.Client[v1.GetMembershipRequest, v1.GetMembershipResponse]
+	listMemberships      *connect.Client[v1.ListMembershipsRequest, v1.ListMembershipsResponse]
+	getMembership        *connect.Client[v1.GetMembershipRequest, v1.GetMembershipResponse]
+	updateMembership     *connect.Client[v1.UpdateMembershipRequest, v1.UpdateMembershipResponse]
+	deactivateMembership *connect.Client[v1.DeactivateMembershipRequest, v1.DeactivateMembershipResponse]
+	reactivateMembership *connect.Client[v1.ReactivateMembershipRequest, v1.ReactivateMembershipResponse]
+	removeMembership     *connect.Client[v1.RemoveMembershipRequest, v1.RemoveMembershipResponse]
+	leaveWorkspace       *connect.Client[v1.LeaveWorkspaceRequest, v1.LeaveWorkspaceResponse]
+	transferOwnership    *connect.Client[v1.TransferOwnershipRequest, v1.TransferOwnershipResponse]
 }
 
 // ListMemberships calls logicspike.team.v1.MembershipService.ListMemberships.
@@ -104,16 +207,113 @@ func (c *membershipServiceClient) GetMembership(ctx context.Context, req *v1.Get
 	return nil, err
 }
 
+// UpdateMembership calls logicspike.team.v1.MembershipService.UpdateMembership.
+func (c *membershipServiceClient) UpdateMembership(ctx context.Context, req *v1.UpdateMembershipRequest) (*v1.UpdateMembershipResponse, error) {
+	response, err := c.updateMembership.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DeactivateMembership calls logicspike.team.v1.MembershipService.DeactivateMembership.
+func (c *membershipServiceClient) DeactivateMembership(ctx context.Context, req *v1.DeactivateMembershipRequest) (*v1.DeactivateMembershipResponse, error) {
+	response, err := c.deactivateMembership.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ReactivateMembership calls logicspike.team.v1.MembershipService.ReactivateMembership.
+func (c *membershipServiceClient) ReactivateMembership(ctx context.Context, req *v1.ReactivateMembershipRequest) (*v1.ReactivateMembershipResponse, error) {
+	response, err := c.reactivateMembership.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RemoveMembership calls logicspike.team.v1.MembershipService.RemoveMembership.
+func (c *membershipServiceClient) RemoveMembership(ctx context.Context, req *v1.RemoveMembershipRequest) (*v1.RemoveMembershipResponse, error) {
+	response, err := c.removeMembership.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// LeaveWorkspace calls logicspike.team.v1.MembershipService.LeaveWorkspace.
+func (c *membershipServiceClient) LeaveWorkspace(ctx context.Context, req *v1.LeaveWorkspaceRequest) (*v1.LeaveWorkspaceResponse, error) {
+	response, err := c.leaveWorkspace.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// TransferOwnership calls logicspike.team.v1.MembershipService.TransferOwnership.
+func (c *membershipServiceClient) TransferOwnership(ctx context.Context, req *v1.TransferOwnershipRequest) (*v1.TransferOwnershipResponse, error) {
+	response, err := c.transferOwnership.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // MembershipServiceHandler is an implementation of the logicspike.team.v1.MembershipService
 // service.
 type MembershipServiceHandler interface {
-	// ListMemberships lists the members of a workspace, the longest-standing
-	// first.
+	// ListMemberships lists the members of a workspace. The time for a page does
+	// not grow with their number.
+	//
+	// Errors: `invalid_argument` PAGE_TOKEN_INVALID for a token of another
+	// workspace, filter or order.
 	ListMemberships(context.Context, *v1.ListMembershipsRequest) (*v1.ListMembershipsResponse, error)
 	// GetMembership returns one membership.
 	//
 	// Errors: `not_found` when the workspace has no such membership.
 	GetMembership(context.Context, *v1.GetMembershipRequest) (*v1.GetMembershipResponse, error)
+	// UpdateMembership gives a member another role.
+	//
+	// Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
+	// `failed_precondition` OWNER_REQUIRED; `invalid_argument` for a role that the
+	// workspace does not have; `aborted` ETAG_MISMATCH.
+	UpdateMembership(context.Context, *v1.UpdateMembershipRequest) (*v1.UpdateMembershipResponse, error)
+	// DeactivateMembership ends a member's access, and frees the seat, until
+	// ReactivateMembership. The invitations and links that the member made are
+	// revoked. Repeated, it changes nothing.
+	//
+	// Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
+	// `failed_precondition` OWNER_REQUIRED; `invalid_argument` for one's own
+	// membership.
+	DeactivateMembership(context.Context, *v1.DeactivateMembershipRequest) (*v1.DeactivateMembershipResponse, error)
+	// ReactivateMembership gives a deactivated member the same role again. Repeated,
+	// it changes nothing.
+	//
+	// Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
+	// `resource_exhausted` SEATS_EXHAUSTED.
+	ReactivateMembership(context.Context, *v1.ReactivateMembershipRequest) (*v1.ReactivateMembershipResponse, error)
+	// RemoveMembership ends a membership for good. The user stays, and may be
+	// invited again; neither the enrolment of a domain nor a link brings them back. The
+	// invitations and links that the member made are revoked.
+	//
+	// Errors: `not_found`, also when it is repeated; `permission_denied`
+	// ROLE_NOT_GRANTABLE; `failed_precondition` OWNER_REQUIRED.
+	RemoveMembership(context.Context, *v1.RemoveMembershipRequest) (*v1.RemoveMembershipResponse, error)
+	// LeaveWorkspace ends the caller's own membership of a workspace, as
+	// RemoveMembership does.
+	//
+	// Errors: `not_found` when the caller has none; `failed_precondition`
+	// OWNER_REQUIRED.
+	LeaveWorkspace(context.Context, *v1.LeaveWorkspaceRequest) (*v1.LeaveWorkspaceResponse, error)
+	// TransferOwnership makes an active member an owner and gives the caller, who is
+	// one, another role, both at once. Other owners stay.
+	//
+	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED or
+	// MEMBERSHIP_DEACTIVATED; `invalid_argument` for one's own membership or a role
+	// that the workspace does not have.
+	TransferOwnership(context.Context, *v1.TransferOwnershipRequest) (*v1.TransferOwnershipResponse, error)
 }
 
 // NewMembershipServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -137,12 +337,60 @@ func NewMembershipServiceHandler(svc MembershipServiceHandler, opts ...connect.H
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	membershipServiceUpdateMembershipHandler := connect.NewUnaryHandlerSimple(
+		MembershipServiceUpdateMembershipProcedure,
+		svc.UpdateMembership,
+		connect.WithSchema(membershipServiceMethods.ByName("UpdateMembership")),
+		connect.WithHandlerOptions(opts...),
+	)
+	membershipServiceDeactivateMembershipHandler := connect.NewUnaryHandlerSimple(
+		MembershipServiceDeactivateMembershipProcedure,
+		svc.DeactivateMembership,
+		connect.WithSchema(membershipServiceMethods.ByName("DeactivateMembership")),
+		connect.WithHandlerOptions(opts...),
+	)
+	membershipServiceReactivateMembershipHandler := connect.NewUnaryHandlerSimple(
+		MembershipServiceReactivateMembershipProcedure,
+		svc.ReactivateMembership,
+		connect.WithSchema(membershipServiceMethods.ByName("ReactivateMembership")),
+		connect.WithHandlerOptions(opts...),
+	)
+	membershipServiceRemoveMembershipHandler := connect.NewUnaryHandlerSimple(
+		MembershipServiceRemoveMembershipProcedure,
+		svc.RemoveMembership,
+		connect.WithSchema(membershipServiceMethods.ByName("RemoveMembership")),
+		connect.WithHandlerOptions(opts...),
+	)
+	membershipServiceLeaveWorkspaceHandler := connect.NewUnaryHandlerSimple(
+		MembershipServiceLeaveWorkspaceProcedure,
+		svc.LeaveWorkspace,
+		connect.WithSchema(membershipServiceMethods.ByName("LeaveWorkspace")),
+		connect.WithHandlerOptions(opts...),
+	)
+	membershipServiceTransferOwnershipHandler := connect.NewUnaryHandlerSimple(
+		MembershipServiceTransferOwnershipProcedure,
+		svc.TransferOwnership,
+		connect.WithSchema(membershipServiceMethods.ByName("TransferOwnership")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/logicspike.team.v1.MembershipService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case MembershipServiceListMembershipsProcedure:
 			membershipServiceListMembershipsHandler.ServeHTTP(w, r)
 		case MembershipServiceGetMembershipProcedure:
 			membershipServiceGetMembershipHandler.ServeHTTP(w, r)
+		case MembershipServiceUpdateMembershipProcedure:
+			membershipServiceUpdateMembershipHandler.ServeHTTP(w, r)
+		case MembershipServiceDeactivateMembershipProcedure:
+			membershipServiceDeactivateMembershipHandler.ServeHTTP(w, r)
+		case MembershipServiceReactivateMembershipProcedure:
+			membershipServiceReactivateMembershipHandler.ServeHTTP(w, r)
+		case MembershipServiceRemoveMembershipProcedure:
+			membershipServiceRemoveMembershipHandler.ServeHTTP(w, r)
+		case MembershipServiceLeaveWorkspaceProcedure:
+			membershipServiceLeaveWorkspaceHandler.ServeHTTP(w, r)
+		case MembershipServiceTransferOwnershipProcedure:
+			membershipServiceTransferOwnershipHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -158,4 +406,28 @@ func (UnimplementedMembershipServiceHandler) ListMemberships(context.Context, *v
 
 func (UnimplementedMembershipServiceHandler) GetMembership(context.Context, *v1.GetMembershipRequest) (*v1.GetMembershipResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.team.v1.MembershipService.GetMembership is not implemented"))
+}
+
+func (UnimplementedMembershipServiceHandler) UpdateMembership(context.Context, *v1.UpdateMembershipRequest) (*v1.UpdateMembershipResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.team.v1.MembershipService.UpdateMembership is not implemented"))
+}
+
+func (UnimplementedMembershipServiceHandler) DeactivateMembership(context.Context, *v1.DeactivateMembershipRequest) (*v1.DeactivateMembershipResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.team.v1.MembershipService.DeactivateMembership is not implemented"))
+}
+
+func (UnimplementedMembershipServiceHandler) ReactivateMembership(context.Context, *v1.ReactivateMembershipRequest) (*v1.ReactivateMembershipResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.team.v1.MembershipService.ReactivateMembership is not implemented"))
+}
+
+func (UnimplementedMembershipServiceHandler) RemoveMembership(context.Context, *v1.RemoveMembershipRequest) (*v1.RemoveMembershipResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.team.v1.MembershipService.RemoveMembership is not implemented"))
+}
+
+func (UnimplementedMembershipServiceHandler) LeaveWorkspace(context.Context, *v1.LeaveWorkspaceRequest) (*v1.LeaveWorkspaceResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.team.v1.MembershipService.LeaveWorkspace is not implemented"))
+}
+
+func (UnimplementedMembershipServiceHandler) TransferOwnership(context.Context, *v1.TransferOwnershipRequest) (*v1.TransferOwnershipResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.team.v1.MembershipService.TransferOwnership is not implemented"))
 }

@@ -1,0 +1,411 @@
+package e2e
+
+import (
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/store/tenant"
+)
+
+// requests make, for each line of the matrix, a request that has all it needs to
+// succeed.
+var requests = map[string]func(w *world) proto.Message{
+	"RegistrationService/Register": func(*world) proto.Message {
+		return &authv1.RegisterRequest{Email: testkit.NewEmail(), Password: testkit.Password, WorkspaceName: "Acme"}
+	},
+	"RegistrationService/VerifyRegistration": func(w *world) proto.Message {
+		id, email := w.registration()
+		return &authv1.VerifyRegistrationRequest{RegistrationId: id, Code: queued(w.t, w.srv, email).Data["code"]}
+	},
+	"RegistrationService/ResendRegistrationCode": func(w *world) proto.Message {
+		id, _ := w.registration()
+		w.sql("UPDATE auth.registrations SET code_create_time = code_create_time - interval '2 minutes' WHERE id = $1", uuidOf(w.t, id))
+		return &authv1.ResendRegistrationCodeRequest{RegistrationId: id}
+	},
+	"AuthenticationService/SignInWithPassword": func(w *world) proto.Message {
+		return &authv1.SignInWithPasswordRequest{Email: w.owner.Email, Password: testkit.Password}
+	},
+	"AuthenticationService/Reauthenticate": func(*world) proto.Message {
+		return &authv1.ReauthenticateRequest{Password: testkit.Password}
+	},
+	"AuthenticationService/SignOut": func(*world) proto.Message { return &authv1.SignOutRequest{} },
+	"SessionService/GetSession":     func(*world) proto.Message { return &authv1.GetSessionRequest{} },
+	"SessionService/ListSessions":   func(*world) proto.Message { return &authv1.ListSessionsRequest{} },
+	"SessionService/RevokeSession":  func(w *world) proto.Message { return &authv1.RevokeSessionRequest{SessionId: w.self().Session.Id} },
+	"SessionService/RevokeOtherSessions": func(*world) proto.Message {
+		return &authv1.RevokeOtherSessionsRequest{}
+	},
+	"PasswordService/ChangePassword": func(*world) proto.Message {
+		return &authv1.ChangePasswordRequest{CurrentPassword: testkit.Password, NewPassword: "another horse, another staple"}
+	},
+	"PasswordService/RequestPasswordReset": func(w *world) proto.Message {
+		return &authv1.RequestPasswordResetRequest{Email: w.owner.Email}
+	},
+	"PasswordService/ResetPassword": func(w *world) proto.Message {
+		reset, err := w.srv.Client("").Passwords.RequestPasswordReset(w.t.Context(), &authv1.RequestPasswordResetRequest{Email: w.owner.Email})
+		w.must(err)
+		return &authv1.ResetPasswordRequest{
+			PasswordResetId: reset.PasswordResetId, Code: queued(w.t, w.srv, w.owner.Email).Data["code"], NewPassword: "another horse, another staple",
+		}
+	},
+	"UserService/GetMe":    func(*world) proto.Message { return &identityv1.GetMeRequest{} },
+	"UserService/UpdateMe": func(*world) proto.Message { return &identityv1.UpdateMeRequest{DisplayName: "Ann"} },
+	"UserService/RequestEmailChange": func(*world) proto.Message {
+		return &identityv1.RequestEmailChangeRequest{NewEmail: testkit.NewEmail()}
+	},
+	"UserService/ConfirmEmailChange": func(w *world) proto.Message {
+		address := testkit.NewEmail()
+		change, err := w.self().Users.RequestEmailChange(w.t.Context(), &identityv1.RequestEmailChangeRequest{NewEmail: address})
+		w.must(err)
+		return &identityv1.ConfirmEmailChangeRequest{EmailChangeId: change.EmailChangeId, Code: queued(w.t, w.srv, address).Data["code"]}
+	},
+	"UserService/PreviewDeleteMe": func(*world) proto.Message { return &identityv1.PreviewDeleteMeRequest{} },
+	"UserService/DeleteMe": func(w *world) proto.Message {
+		preview, err := w.self().Users.PreviewDeleteMe(w.t.Context(), &identityv1.PreviewDeleteMeRequest{})
+		w.must(err)
+		req := &identityv1.DeleteMeRequest{Etag: preview.Etag}
+		for _, owned := range preview.SoleOwnedWorkspaces {
+			req.Resolutions = append(req.Resolutions, &identityv1.WorkspaceResolution{
+				WorkspaceId: owned.WorkspaceId, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true},
+			})
+		}
+		return req
+	},
+	"WorkspaceService/CreateWorkspace": func(*world) proto.Message { return &tenantv1.CreateWorkspaceRequest{Name: "Acme"} },
+	"WorkspaceService/GetWorkspace":    func(w *world) proto.Message { return &tenantv1.GetWorkspaceRequest{WorkspaceId: w.workspace} },
+	"WorkspaceService/ListWorkspaces":  func(*world) proto.Message { return &tenantv1.ListWorkspacesRequest{ShowDeleted: true} },
+	"WorkspaceService/UpdateWorkspace": func(w *world) proto.Message {
+		return &tenantv1.UpdateWorkspaceRequest{WorkspaceId: w.workspace, Name: "Acme Ltd."}
+	},
+	"WorkspaceService/CheckSlugAvailability": func(*world) proto.Message { return &tenantv1.CheckSlugAvailabilityRequest{Slug: "acme"} },
+	"WorkspaceService/PreviewDeleteWorkspace": func(w *world) proto.Message {
+		return &tenantv1.PreviewDeleteWorkspaceRequest{WorkspaceId: w.workspace}
+	},
+	"WorkspaceService/DeleteWorkspace": func(w *world) proto.Message {
+		return &tenantv1.DeleteWorkspaceRequest{WorkspaceId: w.workspace, Etag: w.preview().Etag}
+	},
+	"WorkspaceService/UndeleteWorkspace": func(w *world) proto.Message {
+		return &tenantv1.UndeleteWorkspaceRequest{WorkspaceId: w.workspace}
+	},
+	"WorkspaceService/PurgeWorkspace": func(w *world) proto.Message {
+		return &tenantv1.PurgeWorkspaceRequest{WorkspaceId: w.workspace, Etag: w.preview().Etag}
+	},
+	"MembershipService/ListMemberships": func(w *world) proto.Message { return &teamv1.ListMembershipsRequest{WorkspaceId: w.workspace} },
+	"MembershipService/GetMembership": func(w *world) proto.Message {
+		return &teamv1.GetMembershipRequest{WorkspaceId: w.workspace, MembershipId: w.owner.Membership.Id}
+	},
+	"EventService/ListEvents":      func(w *world) proto.Message { return &auditv1.ListEventsRequest{WorkspaceId: w.workspace} },
+	"EventService/ListEvents(own)": func(*world) proto.Message { return &auditv1.ListEventsRequest{} },
+
+	"MembershipService/UpdateMembership": func(w *world) proto.Message {
+		_, id := w.member(authz.Viewer)
+		return &teamv1.UpdateMembershipRequest{WorkspaceId: w.workspace, MembershipId: id, Role: "member"}
+	},
+	"MembershipService/DeactivateMembership": func(w *world) proto.Message {
+		_, id := w.member(authz.Viewer)
+		return &teamv1.DeactivateMembershipRequest{WorkspaceId: w.workspace, MembershipId: id}
+	},
+	"MembershipService/ReactivateMembership": func(w *world) proto.Message {
+		_, id := w.member(authz.Viewer)
+		w.deactivate(id)
+		return &teamv1.ReactivateMembershipRequest{WorkspaceId: w.workspace, MembershipId: id}
+	},
+	"MembershipService/RemoveMembership": func(w *world) proto.Message {
+		_, id := w.member(authz.Viewer)
+		return &teamv1.RemoveMembershipRequest{WorkspaceId: w.workspace, MembershipId: id}
+	},
+	"MembershipService/LeaveWorkspace": func(w *world) proto.Message {
+		elsewhere := newPerson(w.t, w.srv)
+		w.srv.Join(w.t, w.self(), elsewhere.Workspace.Id, authz.Member)
+		return &teamv1.LeaveWorkspaceRequest{WorkspaceId: elsewhere.Workspace.Id}
+	},
+	"MembershipService/LeaveWorkspace(this)": func(w *world) proto.Message {
+		return &teamv1.LeaveWorkspaceRequest{WorkspaceId: w.workspace}
+	},
+	"MembershipService/TransferOwnership": func(w *world) proto.Message {
+		_, id := w.member(authz.Viewer)
+		return &teamv1.TransferOwnershipRequest{WorkspaceId: w.workspace, MembershipId: id, OwnRole: "viewer"}
+	},
+	"AuthorizationService/CheckPermission": func(w *world) proto.Message {
+		return &teamv1.CheckPermissionRequest{WorkspaceId: w.workspace, Permission: "workspace.update"}
+	},
+	"AuthorizationService/BatchCheckPermissions": func(w *world) proto.Message {
+		return &teamv1.BatchCheckPermissionsRequest{Checks: []*teamv1.PermissionCheck{
+			{WorkspaceId: w.workspace, Permission: "workspace.update"}, {WorkspaceId: w.self().Workspace.Id, Permission: "workspace.delete"},
+		}}
+	},
+	"AuthorizationService/ExplainAccess": func(w *world) proto.Message {
+		return &teamv1.ExplainAccessRequest{WorkspaceId: w.workspace, Permission: "workspace.update", UserId: w.owner.User.Id}
+	},
+	"RoleService/ListPermissions": func(*world) proto.Message { return &teamv1.ListPermissionsRequest{} },
+	"RoleService/GetRole": func(w *world) proto.Message {
+		return &teamv1.GetRoleRequest{WorkspaceId: w.workspace, RoleId: string(w.role(w.owner, "workspace.get"))}
+	},
+	"RoleService/ListRoles": func(w *world) proto.Message { return &teamv1.ListRolesRequest{WorkspaceId: w.workspace} },
+	"RoleService/CreateRole": func(w *world) proto.Message { // of no permissions
+		return &teamv1.CreateRoleRequest{WorkspaceId: w.workspace, Name: "Role " + uuid.NewString()}
+	},
+	"RoleService/UpdateRole": func(w *world) proto.Message {
+		return &teamv1.UpdateRoleRequest{
+			WorkspaceId: w.workspace, RoleId: string(w.role(w.owner, "workspace.get")), UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"permissions"}},
+		}
+	},
+	"RoleService/DeleteRole": func(w *world) proto.Message {
+		role := w.role(w.owner, "workspace.get")
+		w.member(role)
+		return &teamv1.DeleteRoleRequest{WorkspaceId: w.workspace, RoleId: string(role), ReplacementRole: "viewer"}
+	},
+	"InvitationService/CreateInvitation": func(w *world) proto.Message {
+		return &teamv1.CreateInvitationRequest{WorkspaceId: w.workspace, Email: testkit.NewEmail()}
+	},
+	"InvitationService/BatchCreateInvitations": func(w *world) proto.Message {
+		return &teamv1.BatchCreateInvitationsRequest{WorkspaceId: w.workspace, Emails: []string{testkit.NewEmail(), testkit.NewEmail()}, Role: "viewer"}
+	},
+	"InvitationService/ListInvitations": func(w *world) proto.Message {
+		w.invitation(w.owner, testkit.NewEmail())
+		return &teamv1.ListInvitationsRequest{WorkspaceId: w.workspace}
+	},
+	"InvitationService/ResendInvitation": func(w *world) proto.Message {
+		return &teamv1.ResendInvitationRequest{WorkspaceId: w.workspace, InvitationId: w.invitation(w.owner, testkit.NewEmail())}
+	},
+	"InvitationService/RevokeInvitation": func(w *world) proto.Message {
+		return &teamv1.RevokeInvitationRequest{WorkspaceId: w.workspace, InvitationId: w.invitation(w.owner, testkit.NewEmail())}
+	},
+	"InvitationService/GetInvitationByToken": func(w *world) proto.Message {
+		return &teamv1.GetInvitationByTokenRequest{Token: w.mailedToken(w.self().Email)}
+	},
+	"InvitationService/AcceptInvitation": func(w *world) proto.Message {
+		w.prove(w.self())
+		return &teamv1.AcceptInvitationRequest{Token: w.mailedToken(w.self().Email)}
+	},
+	"InvitationService/RegisterWithInvitation": func(w *world) proto.Message {
+		return &teamv1.RegisterWithInvitationRequest{Token: w.mailedToken(testkit.NewEmail()), Password: testkit.Password}
+	},
+	"InvitationService/DeclineInvitation": func(w *world) proto.Message {
+		return &teamv1.DeclineInvitationRequest{Token: w.mailedToken(testkit.NewEmail())}
+	},
+	"InvitationService/DeclineInvitation(by-id)": func(w *world) proto.Message {
+		w.prove(w.self())
+		return &teamv1.DeclineInvitationRequest{InvitationId: w.invitation(newPerson(w.t, w.srv), w.self().Email)}
+	},
+	"InvitationService/RequestInvitationRenewal": func(w *world) proto.Message {
+		email := testkit.NewEmail()
+		token := w.mailedToken(email)
+		w.sql("UPDATE team.invitations SET expire_time = create_time WHERE address_key = $1", email)
+		return &teamv1.RequestInvitationRenewalRequest{Token: token}
+	},
+	"InvitationService/ListReceivedInvitations": func(w *world) proto.Message {
+		w.prove(w.self())
+		w.invitation(newPerson(w.t, w.srv), w.self().Email)
+		return &teamv1.ListReceivedInvitationsRequest{}
+	},
+	"InvitationService/CreateInvitationLink": func(w *world) proto.Message {
+		return &teamv1.CreateInvitationLinkRequest{WorkspaceId: w.workspace, Role: "viewer", MaxUses: 3, Domains: []string{"example.com"}}
+	},
+	"InvitationService/ListInvitationLinks": func(w *world) proto.Message {
+		w.link(w.owner)
+		return &teamv1.ListInvitationLinksRequest{WorkspaceId: w.workspace}
+	},
+	"InvitationService/RevokeInvitationLink": func(w *world) proto.Message {
+		return &teamv1.RevokeInvitationLinkRequest{WorkspaceId: w.workspace, LinkId: w.link(w.owner)}
+	},
+	"JoinRequestService/ListJoinableWorkspaces": func(w *world) proto.Message {
+		w.joinable()
+		return &teamv1.ListJoinableWorkspacesRequest{}
+	},
+	"JoinRequestService/CreateJoinRequest": func(w *world) proto.Message {
+		return &teamv1.CreateJoinRequestRequest{WorkspaceId: w.joinable(), Message: "please"}
+	},
+	"JoinRequestService/ListJoinRequests": func(w *world) proto.Message {
+		w.joinRequest(w.owner)
+		return &teamv1.ListJoinRequestsRequest{WorkspaceId: w.workspace}
+	},
+	"JoinRequestService/ApproveJoinRequest": func(w *world) proto.Message {
+		return &teamv1.ApproveJoinRequestRequest{WorkspaceId: w.workspace, JoinRequestId: w.joinRequest(w.owner), Role: "viewer"}
+	},
+	"JoinRequestService/RejectJoinRequest": func(w *world) proto.Message {
+		return &teamv1.RejectJoinRequestRequest{WorkspaceId: w.workspace, JoinRequestId: w.joinRequest(w.owner)}
+	},
+	"DomainService/CreateDomain": func(w *world) proto.Message {
+		return &tenantv1.CreateDomainRequest{WorkspaceId: w.workspace, Domain: newDomain()}
+	},
+	"DomainService/VerifyDomain": func(w *world) proto.Message { // which it is already
+		return &tenantv1.VerifyDomainRequest{WorkspaceId: w.workspace, DomainId: w.domain(w.owner, newDomain())}
+	},
+	"DomainService/ListDomains": func(w *world) proto.Message {
+		w.domain(w.owner, newDomain())
+		return &tenantv1.ListDomainsRequest{WorkspaceId: w.workspace}
+	},
+	"DomainService/UpdateDomainEnrollment": func(w *world) proto.Message {
+		return &tenantv1.UpdateDomainEnrollmentRequest{
+			WorkspaceId: w.workspace, DomainId: w.domain(w.owner, newDomain()), Enrollment: tenantv1.DomainEnrollment_DOMAIN_ENROLLMENT_REQUEST, Role: "viewer",
+		}
+	},
+	"DomainService/DeleteDomain": func(w *world) proto.Message {
+		return &tenantv1.DeleteDomainRequest{WorkspaceId: w.workspace, DomainId: w.domain(w.owner, newDomain())}
+	},
+}
+
+// What requests need. It is made in the workspace that they name also when that is
+// deleted by then.
+
+// undeleted does something while the workspace is not deleted.
+func (w *world) undeleted(do func()) {
+	w.t.Helper()
+	var deleted bool
+	w.must(w.srv.SQL.QueryRow(w.t.Context(), "SELECT delete_time IS NOT NULL FROM tenant.workspaces WHERE id = $1", uuidOf(w.t, w.workspace)).Scan(&deleted))
+	if !deleted {
+		do()
+		return
+	}
+	var deletion, purge time.Time
+	var etag string
+	w.must(w.srv.SQL.QueryRow(w.t.Context(), "SELECT delete_time, purge_time, delete_etag FROM tenant.workspaces WHERE id = $1", uuidOf(w.t, w.workspace)).
+		Scan(&deletion, &purge, &etag))
+	set := "UPDATE tenant.workspaces SET delete_time = $2, purge_time = $3, delete_etag = $4 WHERE id = $1"
+	w.sql(set, uuidOf(w.t, w.workspace), nil, nil, nil)
+	do()
+	w.sql(set, uuidOf(w.t, w.workspace), deletion, purge, etag)
+}
+
+// member makes a new person a member of the workspace.
+func (w *world) member(role authz.Role) (p *testkit.Person, id string) {
+	w.t.Helper()
+	p = newPerson(w.t, w.srv)
+	w.undeleted(func() { id = w.srv.Join(w.t, p, w.workspace, role).String() })
+	return p, id
+}
+
+// deactivate ends the access of a member of the workspace.
+func (w *world) deactivate(membership string) {
+	w.t.Helper()
+	w.undeleted(func() {
+		_, err := w.owner.Memberships.DeactivateMembership(w.t.Context(), &teamv1.DeactivateMembershipRequest{
+			WorkspaceId: w.workspace, MembershipId: membership,
+		})
+		w.must(err)
+	})
+}
+
+// prove makes somebody's address a proven one.
+func (w *world) prove(p *testkit.Person) {
+	w.t.Helper()
+	w.sql("UPDATE identity.emails SET verified_time = coalesce(verified_time, now()) WHERE user_id = $1", uuidOf(w.t, p.User.Id))
+}
+
+// role makes a custom role of somebody's workspace.
+func (w *world) role(owner *testkit.Person, permissions ...string) (role authz.Role) {
+	w.t.Helper()
+	w.undeleted(func() {
+		res, err := owner.Roles.CreateRole(w.t.Context(), &teamv1.CreateRoleRequest{
+			WorkspaceId: owner.Workspace.Id, Name: "Role " + uuid.NewString(), Permissions: permissions,
+		})
+		w.must(err)
+		role = authz.Role(res.Role.Id)
+	})
+	return role
+}
+
+// invitation invites an address to somebody's workspace.
+func (w *world) invitation(owner *testkit.Person, email string) (id string) {
+	w.t.Helper()
+	w.undeleted(func() {
+		res, err := owner.Invitations.CreateInvitation(w.t.Context(), &teamv1.CreateInvitationRequest{
+			WorkspaceId: owner.Workspace.Id, Email: email, Role: "viewer",
+		})
+		w.must(err)
+		id = res.Invitation.Id
+	})
+	return id
+}
+
+// mailedToken invites an address to a workspace of its own, and returns the token
+// that is mailed to it.
+func (w *world) mailedToken(email string) string {
+	w.t.Helper()
+	w.invitation(newPerson(w.t, w.srv), email)
+	return queued(w.t, w.srv, email).Data["token"]
+}
+
+// link makes a link to somebody's workspace.
+func (w *world) link(owner *testkit.Person) (id string) {
+	w.t.Helper()
+	w.undeleted(func() {
+		res, err := owner.Invitations.CreateInvitationLink(w.t.Context(), &teamv1.CreateInvitationLinkRequest{WorkspaceId: owner.Workspace.Id})
+		w.must(err)
+		id = res.Link.Id
+	})
+	return id
+}
+
+// newDomain returns a domain that nobody has.
+func newDomain() string { return strings.Replace(testkit.NewEmail(), "@", ".", 1) }
+
+// domain gives somebody's workspace a verified domain. What DNS says is not asked.
+func (w *world) domain(owner *testkit.Person, name string) (id string) {
+	w.t.Helper()
+	w.undeleted(func() {
+		d, err := w.tryDomain(owner, name)
+		w.must(err)
+		id = d.ID.String()
+	})
+	return id
+}
+
+func (w *world) tryDomain(owner *testkit.Person, name string) (*tenant.Domain, error) {
+	w.t.Helper()
+	workspace, err := ids.Parse[ids.Workspace](owner.Workspace.Id)
+	w.must(err)
+	user, err := ids.Parse[ids.User](owner.User.Id)
+	w.must(err)
+	ctx := authz.WithSession(w.t.Context(), &authz.Session{User: user})
+	d, err := w.srv.Store.CreateDomain(ctx, workspace, name, "record")
+	if err != nil {
+		return nil, err
+	}
+	if d, err = w.srv.Store.VerifyDomain(ctx, workspace, d.ID, "record"); err != nil {
+		return nil, err
+	}
+	return w.srv.Store.SetDomainEnrollment(ctx, workspace, d.ID, tenant.Request, "")
+}
+
+// joinable returns a workspace that the caller may ask to join.
+func (w *world) joinable() string {
+	w.t.Helper()
+	w.prove(w.self())
+	_, name, _ := strings.Cut(w.self().Email, "@")
+	d, err := w.tryDomain(newPerson(w.t, w.srv), name)
+	if fault.Has(err, fault.DomainTaken) { // by an earlier request in the same world
+		d, err = w.srv.Store.Tenant.VerifiedDomain(w.t.Context(), name)
+	}
+	w.must(err)
+	return d.WorkspaceID.String()
+}
+
+// joinRequest has somebody new ask to join a workspace.
+func (w *world) joinRequest(owner *testkit.Person) (id string) {
+	w.t.Helper()
+	p := newPerson(w.t, w.srv)
+	w.prove(p)
+	_, name, _ := strings.Cut(p.Email, "@")
+	w.domain(owner, name)
+	w.undeleted(func() {
+		res, err := p.JoinRequests.CreateJoinRequest(w.t.Context(), &teamv1.CreateJoinRequestRequest{WorkspaceId: owner.Workspace.Id})
+		w.must(err)
+		id = res.JoinRequest.Id
+	})
+	return id
+}

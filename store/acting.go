@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/store/team"
+	"github.com/logicspike/manager/store/tenant"
+)
+
+// acting is the caller as a member of a workspace whose team is locked: what they
+// hold cannot change until the transaction ends.
+type acting struct {
+	workspace *tenant.Workspace
+	member    *team.Membership
+	custom    []string // the permissions of the member's role, if it is a custom one
+}
+
+// lockTeam locks a live workspace against other changes of its team, and returns
+// the caller as its member. The permission that the rule of the call asked for is
+// asked for again: the role may have been changed since.
+//
+// Errors: fault NOT_FOUND when the workspace is deleted, or the caller is not an
+// active member; PERMISSION_MISSING.
+func (t *tx) lockTeam(ctx context.Context, id ids.Workspace) (*acting, error) {
+	w, err := t.lockLive(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	m, err := t.team.MembershipOf(ctx, id, authz.SessionFrom(ctx).User)
+	if err != nil {
+		return nil, err
+	}
+	if !m.Active() {
+		return nil, fault.NotFoundFault()
+	}
+	a := &acting{workspace: w, member: m}
+	if a.custom, err = t.team.Permissions(ctx, id, m.Role); err != nil {
+		return nil, err
+	}
+	if checked, ok := authz.MembershipFrom(ctx); ok && !checked.Permission.HeldBy(m.Role, a.custom) {
+		return nil, fault.New(fault.PermissionDenied, fault.PermissionMissing, "your role in the workspace lacks the permission "+checked.Permission.Name).
+			WithMetadata("permission", checked.Permission.Name)
+	}
+	return a, nil
+}
+
+// lockLive locks a workspace that is not deleted against changes of it and of its
+// team.
+//
+// Errors: fault NOT_FOUND.
+func (t *tx) lockLive(ctx context.Context, id ids.Workspace) (*tenant.Workspace, error) {
+	w, err := t.tenant.LockWorkspace(ctx, id)
+	if err == nil && w.Deleted() {
+		err = fault.NotFoundFault()
+	}
+	return w, err
+}
+
+// mayGrant reports whether who acts may give somebody a role: an owner any, others
+// one that holds nothing that they don't hold. The field is the request's that
+// names the role.
+//
+// Errors: fault ROLE_NOT_GRANTABLE; FIELD_INVALID for a role that the workspace does
+// not have.
+func (t *tx) mayGrant(ctx context.Context, a *acting, field string, role authz.Role) error {
+	custom, err := t.team.Permissions(ctx, a.workspace.ID, role)
+	if fault.Has(err, fault.Missing) {
+		return fault.Invalid(field, "is not a role of the workspace")
+	}
+	if err != nil {
+		return err
+	}
+	return t.covers(a, role, custom)
+}
+
+// mayChange reports whether who acts may change or remove a member: an owner any,
+// others one who holds nothing that they don't hold.
+//
+// Errors: fault ROLE_NOT_GRANTABLE.
+func (t *tx) mayChange(ctx context.Context, a *acting, m *team.Membership) error {
+	custom, err := t.team.Permissions(ctx, a.workspace.ID, m.Role)
+	if err != nil {
+		return err
+	}
+	return t.covers(a, m.Role, custom)
+}
+
+// covers reports whether who acts holds all that a role holds.
+func (t *tx) covers(a *acting, role authz.Role, custom []string) error {
+	if a.member.Role == authz.Owner {
+		return nil
+	}
+	refused := fault.New(fault.PermissionDenied, fault.RoleNotGrantable, "the role "+string(role)+" holds more than yours")
+	if role == authz.Owner {
+		return refused
+	}
+	for _, p := range t.store.options.Permissions.HeldBy(role, custom) {
+		if !p.HeldBy(a.member.Role, a.custom) {
+			return refused.WithMetadata("permission", p.Name)
+		}
+	}
+	return nil
+}
