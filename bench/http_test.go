@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -55,6 +56,7 @@ func request(path string, message proto.Message, headers ...string) []byte {
 var (
 	wellDone      = []byte("HTTP/1.1 200 ")
 	contentLength = []byte("Content-Length: ")
+	chunked       = []byte("Transfer-Encoding: chunked")
 )
 
 // call sends a request and reads its answer, which must be a success.
@@ -71,7 +73,7 @@ func (c *connection) call(request []byte) error {
 	if !ok {
 		problem = string(bytes.TrimSpace(status))
 	}
-	length := -1
+	length, inChunks := -1, false
 	for {
 		line, err := c.reader.ReadSlice('\n')
 		if err != nil {
@@ -80,24 +82,55 @@ func (c *connection) call(request []byte) error {
 		if len(line) <= 2 {
 			break
 		}
+		inChunks = inChunks || bytes.HasPrefix(line, chunked)
 		if value, found := bytes.CutPrefix(line, contentLength); found {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
 				return err
 			}
 		}
 	}
-	if length < 0 {
-		return fmt.Errorf("an answer without a length: %s", status)
+	c.body = c.body[:0]
+	switch {
+	case inChunks:
+		err = c.readChunks()
+	case length < 0:
+		err = fmt.Errorf("an answer without a length: %s", status)
+	default:
+		err = c.read(length)
 	}
-	if cap(c.body) < length {
-		c.body = make([]byte, length)
-	}
-	c.body = c.body[:length]
-	if _, err := io.ReadFull(c.reader, c.body); err != nil {
+	if err != nil {
 		return err
 	}
 	if !ok {
 		return fmt.Errorf("%s: %s", problem, c.body)
 	}
 	return nil
+}
+
+// read reads so much more of the body.
+func (c *connection) read(length int) error {
+	had := len(c.body)
+	c.body = slices.Grow(c.body, length)[:had+length]
+	_, err := io.ReadFull(c.reader, c.body[had:])
+	return err
+}
+
+// readChunks reads a body in chunks (RFC 9112, 7.1), without trailers.
+func (c *connection) readChunks() error {
+	for {
+		line, err := c.reader.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		length, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 16, 32)
+		if err != nil {
+			return err
+		}
+		if err := c.read(int(length)); err != nil {
+			return err
+		}
+		if _, err := c.reader.Discard(len("\r\n")); err != nil || length == 0 {
+			return err
+		}
+	}
 }

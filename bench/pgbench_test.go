@@ -75,33 +75,37 @@ func (s *loggingServer) transactions(b *testing.B, comment string) [][]string {
 	}
 }
 
-func (s *loggingServer) read(comment string) ([][]string, error) {
+// lines reads the log, until visit returns false.
+func (s *loggingServer) lines(visit func(session, message, detail string) bool) error {
 	// The columns of a line (PostgreSQL's manual, "Using CSV-Format Log Output").
 	const session, message, detail = 5, 13, 14
 	file, err := os.Open(filepath.Join(s.folder, "log.csv"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer file.Close()
-	var all [][]string
-	open := map[string][]string{}
 	r := csv.NewReader(file)
 	for {
 		line, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("%q is not there", comment)
+			return nil
 		}
-		if err != nil {
-			return nil, err
+		if err != nil || !visit(line[session], line[message], line[detail]) {
+			return err
 		}
-		sql, logged := statement(line[message], line[detail])
-		if !logged {
-			continue
-		}
-		id := line[session]
+	}
+}
+
+func (s *loggingServer) read(comment string) ([][]string, error) {
+	var all [][]string
+	open := map[string][]string{}
+	found := false
+	err := s.lines(func(id, message, detail string) bool {
+		sql, logged := statement(message, detail)
 		switch verb, _, _ := strings.Cut(strings.ToLower(sql), " "); {
+		case !logged:
 		case strings.Contains(sql, comment):
-			return all, nil
+			found = true
 		case verb == "begin":
 			open[id] = []string{sql}
 		case open[id] == nil:
@@ -111,11 +115,95 @@ func (s *loggingServer) read(comment string) ([][]string, error) {
 		default:
 			open[id] = append(open[id], sql)
 		}
+		return !found
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("%q is not there", comment)
+	}
+	return all, err
+}
+
+// mark writes a comment into the log.
+func (s *loggingServer) mark(b *testing.B, comment string) {
+	b.Helper()
+	conn, err := pgx.Connect(b.Context(), s.loggingURL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close(b.Context())
+	if _, err := conn.Exec(b.Context(), "SELECT 1 "+comment); err != nil {
+		b.Fatal(err)
 	}
 }
 
+// sent is a statement as it was sent.
+type sent struct {
+	sql       string
+	prepared  bool
+	arguments []string // in the order of their numbers
+}
+
+// between waits for the log to hold both comments, and returns the statements
+// between them.
+func (s *loggingServer) between(b *testing.B, begin, end string) []sent {
+	b.Helper()
+	var list []sent
+	var began, ended bool
+	for deadline := time.Now().Add(10 * time.Second); !ended; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.Fatalf("the server's log of statements: %q or %q is not there", begin, end)
+		}
+		list, began, ended = nil, false, false
+		if err := s.lines(func(_, message, detail string) bool {
+			found := executed.FindStringSubmatch(message)
+			switch {
+			case found == nil:
+			case strings.Contains(message, begin):
+				began = true
+			case strings.Contains(message, end):
+				ended = true
+				return false
+			case began:
+				one := sent{sql: found[2], prepared: found[1] != "" && found[1] != "<unnamed>"}
+				for _, p := range parameter.FindAllStringSubmatch(strings.TrimPrefix(detail, "parameters: "), -1) {
+					one.arguments = append(one.arguments, p[2])
+				}
+				list = append(list, one)
+			}
+			return true
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return list
+}
+
+// preparedScript makes a script for pgbench of statements that change nothing. What was
+// prepared is prepared on each connection, once.
+func preparedScript(b *testing.B, statements []sent) string {
+	b.Helper()
+	var prepare, run strings.Builder
+	for i, s := range statements {
+		switch {
+		case s.prepared:
+			fmt.Fprintf(&prepare, "PREPARE s%d AS %s;\n", i, s.sql)
+			fmt.Fprintf(&run, "EXECUTE s%d(%s);\n", i, strings.Join(s.arguments, ", "))
+		case len(s.arguments) > 0:
+			b.Fatalf("a statement with arguments that is not prepared: %+v", s)
+		default:
+			run.WriteString(s.sql + ";\n")
+		}
+	}
+	script := "\\if :i = 0\n" + prepare.String() + "\\endif\n\\set i :i + 1\n" + run.String()
+	file := filepath.Join(b.TempDir(), "script.sql")
+	if err := os.WriteFile(file, []byte(script), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	return file
+}
+
 var (
-	executed  = regexp.MustCompile(`(?s)^(?:statement|execute [^:]*): (.*)$`)
+	executed  = regexp.MustCompile(`(?s)^(?:statement|execute ([^:]*)): (.*)$`)
 	parameter = regexp.MustCompile(`\$(\d+) = ('(?:[^']|'')*'|NULL)`)
 	reference = regexp.MustCompile(`\$\d+`)
 )
@@ -131,7 +219,7 @@ func statement(message, detail string) (string, bool) {
 	for _, p := range parameter.FindAllStringSubmatch(strings.TrimPrefix(detail, "parameters: "), -1) {
 		values["$"+p[1]] = p[2]
 	}
-	return reference.ReplaceAllStringFunc(found[1], func(name string) string { return values[name] }), true
+	return reference.ReplaceAllStringFunc(found[2], func(name string) string { return values[name] }), true
 }
 
 // pgbench runs scripts by PostgreSQL's own benchmark.

@@ -45,11 +45,19 @@ type product struct {
 // network. beside is served under /mailbox/, by the same HTTP server.
 func start(b *testing.B, beside http.Handler) *product {
 	b.Helper()
+	database := newDatabase(b)
+	p := startOn(b, database, secret.NewKey(), beside)
+	p.work(b, database)
+	return p
+}
+
+// startOn runs the product on a database that is there, without its queue of jobs.
+func startOn(b *testing.B, database string, key secret.Key, beside http.Handler) *product {
+	b.Helper()
 	p := &product{settings: config.Defaults(), log: logger(b)}
 	p.settings.PublicRate, p.settings.PublicBurst = 1_000_000, 1_000_000
 	p.settings.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
-	database := newDatabase(b)
 	var err error
 	permissions, invite, err := server.Permissions()
 	if err != nil {
@@ -57,11 +65,22 @@ func start(b *testing.B, beside http.Handler) *product {
 	}
 	if p.store, err = store.Open(b.Context(), store.Options{
 		Permissions: permissions, Invite: invite,
-		URL: database, MaxConnections: p.settings.DatabaseMaxConnections, Key: secret.NewKey(), DeletionGrace: time.Hour, Logger: p.log,
+		URL: database, MaxConnections: p.settings.DatabaseMaxConnections, Key: key, DeletionGrace: time.Hour, Logger: p.log,
 	}); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(p.store.Close)
+	s, err := server.FromSettings(p.settings, server.Dependencies{Store: p.store, Clock: clock.System{}, Logger: p.log, Mailbox: beside})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p.address = serve(b, s)
+	return p
+}
+
+// work works the queue of jobs until the benchmark ends.
+func (p *product) work(b *testing.B, database string) {
+	b.Helper()
 	mailbox, err := mail.NewMailbox(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
@@ -81,12 +100,6 @@ func start(b *testing.B, beside http.Handler) *product {
 		defer cancel()
 		_ = queue.Stop(ctx)
 	})
-	s, err := server.FromSettings(p.settings, server.Dependencies{Store: p.store, Clock: clock.System{}, Logger: p.log, Mailbox: beside})
-	if err != nil {
-		b.Fatal(err)
-	}
-	p.address = serve(b, s)
-	return p
 }
 
 // serve runs a server until the benchmark ends.

@@ -184,14 +184,7 @@ func (r *registrations) capture(b *testing.B, key secret.Key) (script string) {
 		b.Fatal(err)
 	}
 	const done = "-- the account is there"
-	conn, err := pgx.Connect(b.Context(), r.server.loggingURL())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer conn.Close(b.Context())
-	if _, err := conn.Exec(b.Context(), "SELECT 1 "+done); err != nil {
-		b.Fatal(err)
-	}
+	r.server.mark(b, done)
 	list := r.server.transactions(b, done)
 	if len(list) != 1 {
 		b.Fatalf("an account took %d transactions: %q", len(list), list)

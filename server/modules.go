@@ -79,6 +79,7 @@ func Modules(o ModuleOptions) []Service {
 	m := team.New(team.Options{
 		Store: o.Store, Clock: o.Clock, Permissions: o.Permissions, PublicURL: o.PublicURL, Passwords: a, IssueSession: auth.IssueSession,
 		LimitMail: mails.take, LimitMails: mails.takeEach, Invitations: limit(1000, 24*time.Hour), Requests: limit(20, 24*time.Hour),
+		Codes: limit(10, time.Hour), Inviter: limit(2000, 24*time.Hour),
 	})
 	e := audit.New(o.Store)
 	return []Service{

@@ -162,20 +162,22 @@ func (t *tx) joinByLink(ctx context.Context, found *team.Link, u *identity.User)
 	if err := linkFits(l, u.Email.AddressKey); err != nil {
 		return nil, err
 	}
-	for _, hash := range departureHashes(u.ID, u.Email.AddressKey) {
-		removed, err := t.team.Removed(ctx, l.WorkspaceID, hash)
-		if err != nil {
-			return nil, err
-		}
-		if removed {
-			return nil, fault.New(fault.FailedPrecondition, fault.MemberRemoved, "you were removed from the workspace; ask for an invitation of your own")
-		}
+	removed, err := t.departed(ctx, l.WorkspaceID, u, true)
+	if err != nil {
+		return nil, err
+	}
+	if removed {
+		return nil, fault.New(fault.FailedPrecondition, fault.MemberRemoved, "you were removed from the workspace; ask for an invitation of your own")
+	}
+	role, err := t.invitedRole(ctx, l.WorkspaceID, u.Email.AddressKey, l.Role)
+	if err != nil {
+		return nil, err
 	}
 	l.UseCount++
 	if err := t.team.UpdateLink(ctx, l); err != nil {
 		return nil, err
 	}
-	return t.join(ctx, l.WorkspaceID, u, l.Role, map[string]any{"invitation_link_id": l.ID.String()})
+	return t.join(ctx, l.WorkspaceID, u, role, map[string]any{"invitation_link_id": l.ID.String()})
 }
 
 // linkFits reports whether a link is for an address.

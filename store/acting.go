@@ -29,7 +29,18 @@ func (t *tx) lockTeam(ctx context.Context, id ids.Workspace) (*acting, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := t.team.MembershipOf(ctx, id, authz.SessionFrom(ctx).User)
+	return t.act(ctx, w)
+}
+
+// act returns the caller as a member of a locked workspace, which may be deleted.
+//
+// Errors: as lockTeam.
+func (t *tx) act(ctx context.Context, w *tenant.Workspace) (*acting, error) {
+	caller := authz.SessionFrom(ctx)
+	if caller == nil {
+		return nil, errNoSession()
+	}
+	m, err := t.team.MembershipOf(ctx, w.ID, caller.User)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +48,7 @@ func (t *tx) lockTeam(ctx context.Context, id ids.Workspace) (*acting, error) {
 		return nil, fault.NotFoundFault()
 	}
 	a := &acting{workspace: w, member: m}
-	if a.custom, err = t.team.Permissions(ctx, id, m.Role); err != nil {
+	if a.custom, err = t.team.Permissions(ctx, w.ID, m.Role); err != nil {
 		return nil, err
 	}
 	if checked, ok := authz.MembershipFrom(ctx); ok && !checked.Permission.HeldBy(m.Role, a.custom) {
@@ -45,6 +56,18 @@ func (t *tx) lockTeam(ctx context.Context, id ids.Workspace) (*acting, error) {
 			WithMetadata("permission", checked.Permission.Name)
 	}
 	return a, nil
+}
+
+// lockActing locks a workspace, live or deleted, for a change by the caller of whom
+// the rule of the call is asked for again.
+//
+// Errors: as lockTeam.
+func (t *tx) lockActing(ctx context.Context, id ids.Workspace, lock func(context.Context, ids.Workspace) (*tenant.Workspace, error)) (*tenant.Workspace, error) {
+	w, err := lock(ctx, id)
+	if err == nil {
+		_, err = t.act(ctx, w)
+	}
+	return w, err
 }
 
 // lockLive locks a workspace that is not deleted against changes of it and of its
@@ -59,12 +82,26 @@ func (t *tx) lockLive(ctx context.Context, id ids.Workspace) (*tenant.Workspace,
 	return w, err
 }
 
+// mayInvite reports whether who acts may bring others into the workspace. Who has not
+// proven their address may not: if it is somebody else's, the workspace will be theirs,
+// and nobody else is to be in it.
+//
+// Errors: fault EMAIL_UNVERIFIED.
+func mayInvite(ctx context.Context) error {
+	if !authz.SessionFrom(ctx).EmailVerified {
+		return errUnverified()
+	}
+	return nil
+}
+
 // mayGrant reports whether who acts may give somebody a role: an owner any, others
 // one that holds nothing that they don't hold. The field is the request's that
 // names the role.
 //
-// Errors: fault ROLE_NOT_GRANTABLE; FIELD_INVALID for a role that the workspace does
-// not have.
+// Whoever makes an owner must have signed in recently, as for what owners alone do.
+//
+// Errors: fault ROLE_NOT_GRANTABLE, REAUTHENTICATION_REQUIRED; FIELD_INVALID for a
+// role that the workspace does not have.
 func (t *tx) mayGrant(ctx context.Context, a *acting, field string, role authz.Role) error {
 	custom, err := t.team.Permissions(ctx, a.workspace.ID, role)
 	if fault.Has(err, fault.Missing) {
@@ -73,7 +110,13 @@ func (t *tx) mayGrant(ctx context.Context, a *acting, field string, role authz.R
 	if err != nil {
 		return err
 	}
-	return t.covers(a, role, custom)
+	if err := t.covers(a, role, custom); err != nil {
+		return err
+	}
+	if role == authz.Owner && !authz.SessionFrom(ctx).Recent {
+		return fault.New(fault.FailedPrecondition, fault.ReauthenticationRequired, "sign in again or call Reauthenticate, then repeat the call")
+	}
+	return nil
 }
 
 // mayChange reports whether who acts may change or remove a member: an owner any,

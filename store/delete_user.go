@@ -174,7 +174,7 @@ func (t *tx) leaveAll(ctx context.Context, user ids.User) error {
 		return err
 	}
 	for i := range left {
-		if err := t.leave(ctx, &left[i], false); err != nil {
+		if err := t.leave(ctx, &left[i], !left[i].Active()); err != nil {
 			return err
 		}
 	}

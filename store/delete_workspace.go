@@ -81,10 +81,13 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id ids.Workspace, etag stri
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		if s.options.DeletionGrace == 0 {
 			w = nil
+			if _, err := t.lockActing(ctx, id, t.tenant.LockWorkspaceToPurge); err != nil {
+				return err
+			}
 			_, err := t.purge(ctx, id, etag)
 			return err
 		}
-		if w, err = t.tenant.LockWorkspace(ctx, id); err != nil {
+		if w, err = t.lockActing(ctx, id, t.tenant.LockWorkspace); err != nil {
 			return err
 		}
 		if w.Deleted() {
@@ -147,7 +150,7 @@ func (t *tx) mailOwners(ctx context.Context, w *tenant.Workspace) error {
 // Errors: fault WORKSPACE_NOT_DELETED; NOT_FOUND once it is due to be purged.
 func (s *Store) UndeleteWorkspace(ctx context.Context, id ids.Workspace) (w *tenant.Workspace, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		if w, err = t.tenant.LockWorkspace(ctx, id); err != nil {
+		if w, err = t.lockActing(ctx, id, t.tenant.LockWorkspace); err != nil {
 			return err
 		}
 		if !w.Deleted() {
@@ -181,7 +184,7 @@ type Purged struct {
 // not that of the present members.
 func (s *Store) PurgeWorkspace(ctx context.Context, id ids.Workspace, etag string) (p Purged, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		w, err := t.tenant.LockWorkspaceToPurge(ctx, id)
+		w, err := t.lockActing(ctx, id, t.tenant.LockWorkspaceToPurge)
 		if err != nil {
 			return err
 		}

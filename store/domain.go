@@ -104,6 +104,11 @@ func (s *Store) SetDomainEnrollment(ctx context.Context, workspace ids.Workspace
 				return err
 			}
 		}
+		if enrollment != tenant.Off {
+			if err := mayInvite(ctx); err != nil {
+				return err
+			}
+		}
 		if enrollment != tenant.Off && !d.Verified() {
 			return fault.New(fault.FailedPrecondition, fault.DomainNotVerified, "the domain is not verified; verify it first")
 		}

@@ -36,6 +36,13 @@ func (t *tx) lockEnrollmentOf(ctx context.Context, user ids.User) (*tenant.Enrol
 	if _, err := t.team.MembershipOf(ctx, e.WorkspaceID, user); err == nil || !fault.Has(err, fault.Missing) {
 		return nil, err
 	}
+	u, err := t.identity.User(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	if departed, err := t.departed(ctx, e.WorkspaceID, u, false); err != nil || departed {
+		return nil, err
+	}
 	locked, err := t.lockAll(ctx, e.WorkspaceID)
 	if err != nil || locked[e.WorkspaceID] == nil {
 		return nil, err
@@ -44,23 +51,30 @@ func (t *tx) lockEnrollmentOf(ctx context.Context, user ids.User) (*tenant.Enrol
 }
 
 // enroll makes a user a member by an enrollment whose workspace is locked, unless
-// they are one, were removed or left, or there is no seat.
-func (t *tx) enroll(ctx context.Context, e *tenant.Enrollment, user *identity.User) error {
-	if e == nil || user.Email == nil || !user.Email.Verified() {
+// they are one, were removed or left, or there is no seat. What was read before the
+// lock is read again: the enrollment, and whose the address is.
+func (t *tx) enroll(ctx context.Context, seen *tenant.Enrollment, user *identity.User) error {
+	if seen == nil || user.Email == nil || !user.Email.Verified() {
 		return nil
 	}
-	for _, hash := range departureHashes(user.ID, user.Email.AddressKey) {
-		if departed, err := t.team.Departed(ctx, e.WorkspaceID, hash); err != nil || departed {
-			return err
-		}
+	e, err := t.enrollmentAt(ctx, user.Email.AddressKey)
+	if err != nil || e == nil || e.WorkspaceID != seen.WorkspaceID {
+		return err
+	}
+	if departed, err := t.departed(ctx, e.WorkspaceID, user, false); err != nil || departed {
+		return err
 	}
 	if _, err := t.team.MembershipOf(ctx, e.WorkspaceID, user.ID); err == nil || !fault.Has(err, fault.Missing) {
+		return err
+	}
+	role, err := t.invitedRole(ctx, e.WorkspaceID, user.Email.AddressKey, e.Role)
+	if err != nil {
 		return err
 	}
 	free, limited, err := t.freeSeats(ctx, e.WorkspaceID, true)
 	if err != nil || limited && free < 1 {
 		return err
 	}
-	_, err = t.join(ctx, e.WorkspaceID, user, e.Role, map[string]any{"domain": e.Domain})
+	_, err = t.join(ctx, e.WorkspaceID, user, role, map[string]any{"domain": e.Domain})
 	return err
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/logicspike/manager/internal/authz"
@@ -11,6 +12,9 @@ import (
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/team"
 )
+
+// maxLinks is how many links of a workspace can be used at a time.
+const maxLinks = 100
 
 // NewLink is a wish for a link that several people can join by.
 type NewLink struct {
@@ -23,11 +27,15 @@ type NewLink struct {
 
 // CreateInvitationLink makes a link, and returns its token, which is not kept.
 //
-// Errors: fault ROLE_NOT_GRANTABLE; FIELD_INVALID for the role.
+// Errors: fault ROLE_NOT_GRANTABLE, EMAIL_UNVERIFIED; RATE_LIMITED when there are too
+// many; FIELD_INVALID for the role.
 func (s *Store) CreateInvitationLink(ctx context.Context, n NewLink) (l *team.Link, token string, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		a, err := t.lockTeam(ctx, n.Workspace)
 		if err != nil {
+			return err
+		}
+		if err := mayInvite(ctx); err != nil {
 			return err
 		}
 		if n.Role == authz.Owner {
@@ -35,6 +43,13 @@ func (s *Store) CreateInvitationLink(ctx context.Context, n NewLink) (l *team.Li
 		}
 		if err := t.mayGrant(ctx, a, "role", n.Role); err != nil {
 			return err
+		}
+		live, err := t.team.CountLinks(ctx, n.Workspace, t.now)
+		if err != nil {
+			return err
+		}
+		if live >= maxLinks {
+			return fault.New(fault.ResourceExhausted, fault.RateLimited, "a workspace has "+strconv.Itoa(maxLinks)+" links at most; revoke one first")
 		}
 		token = secret.NewToken(prefixLink)
 		hash := secret.HashOf(forLink, token)

@@ -17,6 +17,10 @@ import (
 // decided, are kept.
 const endedRetention = 30 * 24 * time.Hour
 
+// renewalInterval is the least time between two mails that ask to renew one
+// invitation.
+const renewalInterval = 24 * time.Hour
+
 // NewInvitation is a wish to invite addresses, each of which is another one.
 type NewInvitation struct {
 	Workspace ids.Workspace
@@ -35,9 +39,10 @@ type Invited struct {
 // their order: those that cannot be invited don't concern the others. When the
 // database refuses one of them, each is invited in a transaction of its own.
 //
-// The fault of an address is ALREADY_MEMBER or SEATS_EXHAUSTED, or what the database
-// says. Errors: fault NOT_FOUND, PERMISSION_MISSING, ROLE_NOT_GRANTABLE;
-// FIELD_INVALID for the role.
+// The fault of an address is ALREADY_MEMBER or SEATS_EXHAUSTED, ROLE_NOT_GRANTABLE
+// when the invitation to be replaced is none that the caller could make, or what the
+// database says. Errors: fault NOT_FOUND, PERMISSION_MISSING, EMAIL_UNVERIFIED,
+// ROLE_NOT_GRANTABLE, REAUTHENTICATION_REQUIRED; FIELD_INVALID for the role.
 func (s *Store) Invite(ctx context.Context, n NewInvitation) ([]Invited, error) {
 	results, err := s.invite(ctx, n)
 	if err == nil || len(n.Addresses) == 1 || fault.As(err) != nil || ctx.Err() != nil {
@@ -67,6 +72,9 @@ func (s *Store) invite(ctx context.Context, n NewInvitation) (results []Invited,
 		if err != nil {
 			return err
 		}
+		if err := mayInvite(ctx); err != nil {
+			return err
+		}
 		if err := t.mayGrant(ctx, a, "role", n.Role); err != nil {
 			return err
 		}
@@ -85,9 +93,18 @@ func (s *Store) invite(ctx context.Context, n NewInvitation) (results []Invited,
 		// Whoever is invited anew keeps the seat that the earlier invitation reserves.
 		reserved := map[string]bool{}
 		replaced := map[string]*team.Invitation{}
+		refused := map[string]error{}
 		for i := range pending {
-			replaced[pending[i].AddressKey] = &pending[i]
-			reserved[pending[i].AddressKey] = pending[i].StateAt(t.now) == team.Pending
+			inv := &pending[i]
+			replaced[inv.AddressKey] = inv
+			if reserved[inv.AddressKey] = inv.StateAt(t.now) == team.Pending; !reserved[inv.AddressKey] {
+				continue
+			}
+			custom, err := t.team.Permissions(ctx, n.Workspace, inv.Role)
+			if err != nil {
+				return err
+			}
+			refused[inv.AddressKey] = t.covers(a, inv.Role, custom) // to replace is to revoke
 		}
 		seats, limited, err := t.freeSeats(ctx, n.Workspace, true)
 		if err != nil {
@@ -99,6 +116,9 @@ func (s *Store) invite(ctx context.Context, n NewInvitation) (results []Invited,
 			switch {
 			case present[key]:
 				results[i].Err = errMember()
+				continue
+			case refused[key] != nil:
+				results[i].Err = refused[key]
 				continue
 			case reserved[key] || !limited:
 			case seats < 1:
@@ -173,6 +193,9 @@ func (s *Store) ResendInvitation(ctx context.Context, workspace ids.Workspace, i
 		if inv.State != team.Pending {
 			return errEnded(inv.State)
 		}
+		if err := mayInvite(ctx); err != nil {
+			return err
+		}
 		if err := t.mayGrant(ctx, a, "invitation_id", inv.Role); err != nil {
 			return err
 		}
@@ -242,17 +265,18 @@ func (t *tx) endInvitation(ctx context.Context, inv *team.Invitation, state team
 	return t.record(ctx, audit.Event{WorkspaceID: inv.WorkspaceID, Action: "invitation." + string(state), TargetID: inv.ID.String()})
 }
 
-// RenewalWorkspace returns the workspace of the invitation that a renewal is asked
-// for with a token.
+// RenewalDue returns the workspace whose members a request for renewal would mail
+// now, or zero when it would mail nobody.
 //
 // Errors: fault CODE_INVALID.
-func (s *Store) RenewalWorkspace(ctx context.Context, token string) (ids.Workspace, error) {
+func (s *Store) RenewalDue(ctx context.Context, token string) (ids.Workspace, error) {
 	inv, err := s.Team.InvitationByToken(ctx, Proof{Token: token}.tokenHash(forInvitation))
-	if err != nil {
-		return ids.Workspace{}, s.constraints.Fault(err)
+	if err != nil || inv == nil {
+		return ids.Workspace{}, s.constraints.Fault(orCode(err))
 	}
-	if inv == nil {
-		return ids.Workspace{}, errCode()
+	now := s.options.Clock.Now()
+	if state := inv.StateAt(now); state != team.Expired && state != team.Revoked || now.Sub(inv.RenewalTime) < renewalInterval {
+		return ids.Workspace{}, nil
 	}
 	return inv.WorkspaceID, nil
 }
@@ -285,7 +309,7 @@ func (s *Store) RequestRenewal(ctx context.Context, token string) error {
 		case team.Accepted, team.Declined:
 			return errEnded(state)
 		}
-		if t.now.Sub(inv.RenewalTime) < 24*time.Hour {
+		if t.now.Sub(inv.RenewalTime) < renewalInterval {
 			return nil
 		}
 		inv.RenewalTime = t.now
@@ -324,12 +348,13 @@ const InvitationLifetime = 7 * 24 * time.Hour
 
 func invitationMail(inv *team.Invitation, code mailed, a *acting, role string) letter {
 	return letter{Message: mail.Message{Template: mail.Invitation, To: inv.Address, Data: map[string]string{
-		"workspace":   a.workspace.Name,
-		"inviter":     a.member.DisplayName,
-		"role":        role,
-		"code":        code.code,
-		"token":       code.token,
-		"expire_time": inv.ExpireTime.Format(time.RFC3339),
+		"workspace":        a.workspace.Name,
+		"inviter":          a.member.DisplayName,
+		"role":             role,
+		"code":             code.code,
+		"token":            code.token,
+		"expire_time":      inv.ExpireTime.Format(time.RFC3339),
+		"code_expire_time": earlier(inv.SendTime.Add(InvitationCodeLifetime), inv.ExpireTime).Format(time.RFC3339),
 	}}}
 }
 

@@ -37,14 +37,17 @@ func (t *tx) newMembership(workspace ids.Workspace, user *identity.User, role au
 // Errors: fault SEATS_EXHAUSTED.
 func (t *tx) join(ctx context.Context, workspace ids.Workspace, user *identity.User, role authz.Role, way map[string]any) (*team.Membership, error) {
 	m := t.newMembership(workspace, user, role)
-	invited, err := t.team.AcceptPendingAt(ctx, workspace, m.AddressKey, user.ID, t.now)
+	details := memberDetails(m)
+	maps.Copy(details, way)
+	invitation, err := t.team.AcceptPendingAt(ctx, workspace, m.AddressKey, user.ID, t.now)
 	if err != nil {
 		return nil, err
 	}
-	if invited {
-		err = t.takeReservedSeat(ctx, workspace)
-	} else {
+	if invitation.IsZero() {
 		err = t.takeSeats(ctx, workspace, 1)
+	} else {
+		details["invitation_id"] = invitation.String()
+		err = t.takeReservedSeat(ctx, workspace)
 	}
 	if err != nil {
 		return nil, err
@@ -52,20 +55,55 @@ func (t *tx) join(ctx context.Context, workspace ids.Workspace, user *identity.U
 	if err := t.team.Insert(ctx, m); err != nil {
 		return nil, err
 	}
-	if err := t.team.ApproveJoinRequestOf(ctx, workspace, user.ID, t.now); err != nil {
+	request, err := t.team.ApproveJoinRequestOf(ctx, workspace, user.ID, t.now)
+	if err != nil {
 		return nil, err
+	}
+	if !request.IsZero() {
+		details["join_request_id"] = request.String()
 	}
 	for _, hash := range departureHashes(m.UserID, m.AddressKey) {
 		if err := t.team.ForgetDeparture(ctx, workspace, hash); err != nil {
 			return nil, err
 		}
 	}
-	e := audit.Event{WorkspaceID: workspace, Action: "membership.created", TargetID: m.ID.String(), Details: memberDetails(m)}
-	maps.Copy(e.Details, way)
+	e := audit.Event{WorkspaceID: workspace, Action: "membership.created", TargetID: m.ID.String(), Details: details}
 	if authz.SessionFrom(ctx) == nil {
 		e.ActorUserID = user.ID // who is signing up or in at this moment
 	}
 	return m, t.record(ctx, e)
+}
+
+// invitedRole returns the role that an invitation gives to an address, if there is one
+// that can be accepted: it was meant for this person, more than what lets in others too.
+// Else it returns the other role.
+func (t *tx) invitedRole(ctx context.Context, workspace ids.Workspace, addressKey string, other authz.Role) (authz.Role, error) {
+	pending, err := t.team.PendingAt(ctx, workspace, []string{addressKey})
+	for i := range pending {
+		if pending[i].StateAt(t.now) == team.Pending {
+			return pending[i].Role, err
+		}
+	}
+	return other, err
+}
+
+// departed reports whether somebody was removed from a workspace or left it; with
+// removed, whether they were removed.
+func (t *tx) departed(ctx context.Context, workspace ids.Workspace, user *identity.User, removed bool) (bool, error) {
+	key := ""
+	if user.Email != nil {
+		key = user.Email.AddressKey
+	}
+	for _, hash := range departureHashes(user.ID, key) {
+		ask := t.team.Departed
+		if removed {
+			ask = t.team.Removed
+		}
+		if found, err := ask(ctx, workspace, hash); err != nil || found {
+			return found, err
+		}
+	}
+	return false, nil
 }
 
 // leave ends a membership of a locked workspace. Whoever is removed, and does not
@@ -77,6 +115,10 @@ func (t *tx) leave(ctx context.Context, m *team.Membership, removed bool) error 
 		return err
 	}
 	if err := t.team.Delete(ctx, m.ID); err != nil {
+		return err
+	}
+	// Nor by an invitation to the address that they have come to have since.
+	if err := t.team.RevokePendingAt(ctx, m.WorkspaceID, []string{m.AddressKey}, t.now); err != nil {
 		return err
 	}
 	for _, hash := range departureHashes(m.UserID, m.AddressKey) {
@@ -106,31 +148,34 @@ func (t *tx) revokeGrants(ctx context.Context, m *team.Membership, role *acting,
 	if err != nil || len(granted) == 0 {
 		return err
 	}
-	var revoked []team.Granted
-	var names []string
-	for _, g := range granted {
-		if role != nil {
+	kept := map[authz.Role]bool{}
+	if role != nil && t.store.options.Invite.HeldBy(role.member.Role, role.custom) {
+		for _, g := range granted {
+			if _, known := kept[g.Role]; known {
+				continue
+			}
 			custom, err := t.team.Permissions(ctx, m.WorkspaceID, g.Role)
 			if err != nil {
 				return err
 			}
-			if t.store.options.Invite.HeldBy(role.member.Role, role.custom) && t.covers(role, g.Role, custom) == nil {
-				continue
-			}
-		}
-		revoked = append(revoked, g)
-		if g.Link {
-			names = append(names, ids.FromUUID[ids.InvitationLink](g.ID).String())
-		} else {
-			names = append(names, ids.FromUUID[ids.Invitation](g.ID).String())
+			kept[g.Role] = t.covers(role, g.Role, custom) == nil
 		}
 	}
+	revoked := slices.DeleteFunc(granted, func(g team.Granted) bool { return kept[g.Role] })
 	if len(revoked) == 0 {
 		return nil
 	}
-	details["revoked"] = names
+	names := make([]string, 0, maxNamed)
+	for _, g := range revoked[:min(len(revoked), maxNamed)] {
+		names = append(names, g.String())
+	}
+	details["revoked"], details["revoked_count"] = names, len(revoked)
 	return t.team.Revoke(ctx, revoked, t.now)
 }
+
+// maxNamed is how many of the invitations and links that a change revokes its event
+// names; it has the count of all.
+const maxNamed = 100
 
 // setRole gives a member of a locked workspace another role, and revokes what they
 // can no longer grant.

@@ -103,7 +103,7 @@ func (s *Store) RemoveMembership(ctx context.Context, workspace ids.Workspace, i
 }
 
 // LeaveWorkspace ends the caller's own membership of a live workspace, active or
-// not.
+// not. Who leaves while deactivated was removed: a link does not bring them back.
 //
 // Errors: fault NOT_FOUND, OWNER_REQUIRED.
 func (s *Store) LeaveWorkspace(ctx context.Context, workspace ids.Workspace) error {
@@ -115,7 +115,7 @@ func (s *Store) LeaveWorkspace(ctx context.Context, workspace ids.Workspace) err
 		if err != nil {
 			return err
 		}
-		return t.leave(ctx, m, false)
+		return t.leave(ctx, m, !m.Active())
 	})
 }
 

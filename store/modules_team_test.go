@@ -476,8 +476,9 @@ func (w *teamWorld) invitations() {
 	}
 	w.call("Reactivate", w.member, now)
 
-	inTurn(w.t, "LockPendingAt", invitationIDs(w.call("LockPendingAt", address, now)[0]), pending.ID, elsewhere.ID)
-	inTurn(w.t, "LockPendingAt an hour later", invitationIDs(w.call("LockPendingAt", address, now.Add(time.Hour))[0]))
+	inTurn(w.t, "LockPendingAt", invitationIDs(w.call("LockPendingAt", address, now, 9)[0]), elsewhere.ID, pending.ID)
+	inTurn(w.t, "LockPendingAt, the newest", invitationIDs(w.call("LockPendingAt", address, now, 1)[0]), elsewhere.ID)
+	inTurn(w.t, "LockPendingAt an hour later", invitationIDs(w.call("LockPendingAt", address, now.Add(time.Hour), 9)[0]))
 	w.call("CountInvitationAttempts", []ids.Invitation{pending.ID, declined.ID})
 	w.call("CountInvitationAttempts", []ids.Invitation{pending.ID})
 	w.call("CountInvitationAttempts", []ids.Invitation(nil))
@@ -530,10 +531,10 @@ func (w *teamWorld) invitations() {
 	run(w.t, w.admin, "UPDATE tenant.workspaces SET delete_time = NULL, purge_time = NULL, delete_etag = NULL WHERE id = '"+w.own.UUID().String()+"'")
 
 	inTurn(w.t, "PendingAt", sorted(invitationIDs(w.call("PendingAt", w.w, []string{address, expired.AddressKey, declined.AddressKey, "x"})[0])), pending.ID, expired.ID)
-	w.want(false, "AcceptPendingAt", w.w, expired.AddressKey, w.user, now)
-	w.want(false, "AcceptPendingAt", w.w, declined.AddressKey, w.user, now)
-	w.want(false, "AcceptPendingAt", w.own, accepted.AddressKey, w.user, now)
-	w.want(true, "AcceptPendingAt", w.w, accepted.AddressKey, w.user, now)
+	w.want(ids.Invitation{}, "AcceptPendingAt", w.w, expired.AddressKey, w.user, now)
+	w.want(ids.Invitation{}, "AcceptPendingAt", w.w, declined.AddressKey, w.user, now)
+	w.want(ids.Invitation{}, "AcceptPendingAt", w.own, accepted.AddressKey, w.user, now)
+	w.want(accepted.ID, "AcceptPendingAt", w.w, accepted.AddressKey, w.user, now)
 	accepted.State, accepted.EndTime, accepted.UserID = team.Accepted, now, w.user
 	w.want(accepted, "Invitation", accepted.ID)
 	w.call("RevokePendingAt", w.w, []string{address, expired.AddressKey, accepted.AddressKey}, now)
@@ -585,8 +586,11 @@ func (w *teamWorld) links() {
 	w.want(&team.ReceivedLink{Link: *first, WorkspaceName: "Acme", CreatorName: "Ann"}, "ReceivedLinkByToken", tokenOf(first.ID.String()))
 	w.want(&team.ReceivedLink{Link: *second, WorkspaceName: "Acme"}, "ReceivedLinkByToken", tokenOf(second.ID.String()))
 	w.want((*team.ReceivedLink)(nil), "ReceivedLinkByToken", tokenOf("another"))
+	w.want(2, "CountLinks", w.w, now)
+	w.want(0, "CountLinks", w.w, now.AddDate(1, 0, 0))
 	first.UseCount = 2
 	w.call("UpdateLink", first)
+	w.want(1, "CountLinks", w.w, now)
 	w.refused("a third use of two", "invitation_links_not_overused", func() error {
 		l := *first
 		l.UseCount++
@@ -697,9 +701,9 @@ func (w *teamWorld) joinRequests() {
 	w.want(elsewhere, "JoinRequest", w.own, elsewhere.ID)
 	w.want([]team.JoinRequest{*elsewhere, *first}, "JoinRequestsOf", w.user, now.Add(-time.Second))
 	w.want([]team.JoinRequest{*first}, "JoinRequestsOf", w.user, now)
-	w.call("ApproveJoinRequestOf", w.own, w.user, now.Add(time.Hour)) // which is not pending
+	w.want(ids.JoinRequest{}, "ApproveJoinRequestOf", w.own, w.user, now.Add(time.Hour)) // which is not pending
 	w.want(elsewhere, "JoinRequest", w.own, elsewhere.ID)
-	w.call("ApproveJoinRequestOf", w.w, w.user, now)
+	w.want(first.ID, "ApproveJoinRequestOf", w.w, w.user, now)
 	first.State, first.DecideTime = team.JoinApproved, now
 	w.want(first, "JoinRequest", w.w, first.ID)
 	w.want([]team.JoinRequest(nil), "JoinRequestsOf", w.user, now)

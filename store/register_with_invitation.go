@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -80,17 +81,26 @@ func (t *tx) welcomeByLink(ctx context.Context, proof Proof, given email.Address
 	return Welcome{Email: given, Link: l}, linkFits(l, given.Key)
 }
 
-// welcomeByCode compares the code with those of all invitations of the address, and
-// counts a wrong one against each. A code that was tried too often is like a wrong one.
+// InvitationCodeLifetime is how long the code of an invitation can be used since it
+// was mailed. The link can be used as long as the invitation.
+const InvitationCodeLifetime = 24 * time.Hour
+
+// maxCodesTried is how many invitations of an address, the newest, a code is compared
+// with: each of them makes a guess more likely to be right.
+const maxCodesTried = 3
+
+// welcomeByCode compares the code with those of the newest invitations of the address,
+// and counts a wrong one against each. A code that was tried too often is like a wrong
+// one.
 func (t *tx) welcomeByCode(ctx context.Context, proof Proof, given email.Address) (w Welcome, refusal, err error) {
-	pending, err := t.team.LockPendingAt(ctx, given.Key, t.now)
+	pending, err := t.team.LockPendingAt(ctx, given.Key, t.now, maxCodesTried)
 	if err != nil {
 		return Welcome{}, nil, err
 	}
 	var tried []ids.Invitation
 	for i := range pending {
 		inv := &pending[i]
-		if inv.CodeAttempts >= team.MaxAttempts {
+		if inv.CodeAttempts >= team.MaxAttempts || t.now.Sub(inv.SendTime) >= InvitationCodeLifetime {
 			continue
 		}
 		if proof.proves(forInvitation, inv.CodeHash, inv.TokenHash) {

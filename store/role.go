@@ -134,6 +134,7 @@ func (s *Store) DeleteRole(ctx context.Context, workspace ids.Workspace, id, rep
 			return err
 		}
 		details := map[string]any{"name": role.Name, "permissions": role.Permissions}
+		replacement := replacement // this try's own
 		if replacement == "" {
 			used, err := t.team.RoleInUse(ctx, workspace, id)
 			if err != nil {
@@ -198,6 +199,7 @@ func (t *tx) revokeUncovered(ctx context.Context, workspace ids.Workspace, detai
 		return err
 	}
 	var revoked []string
+	count := 0
 	for i := range granters {
 		custom, err := t.team.Permissions(ctx, workspace, granters[i].Role)
 		if err != nil {
@@ -207,11 +209,13 @@ func (t *tx) revokeUncovered(ctx context.Context, workspace ids.Workspace, detai
 		if err := t.revokeGrants(ctx, &granters[i], &acting{member: &granters[i], custom: custom}, one); err != nil {
 			return err
 		}
-		names, _ := one["revoked"].([]string)
-		revoked = append(revoked, names...)
+		if names, ok := one["revoked"].([]string); ok {
+			revoked = append(revoked, names...)
+			count += one["revoked_count"].(int)
+		}
 	}
-	if len(revoked) > 0 {
-		details["revoked"] = revoked
+	if count > 0 {
+		details["revoked"], details["revoked_count"] = revoked[:min(len(revoked), maxNamed)], count
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/logicspike/manager/internal/authz"
@@ -52,6 +53,11 @@ func (t *tx) voidAccount(ctx context.Context, user ids.User) ([]*tenant.Workspac
 		w, err := t.tenant.LockWorkspace(ctx, id)
 		if err != nil {
 			return nil, err
+		}
+		if still, err := t.team.AloneIn(ctx, user); err != nil {
+			return nil, err
+		} else if !slices.Contains(still, id) {
+			continue // deleted meanwhile, or somebody joined
 		}
 		if err := t.tenant.MarkDeleted(ctx, w, "voided", t.now, t.now.Add(t.store.options.DeletionGrace)); err != nil {
 			return nil, err

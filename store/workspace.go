@@ -84,12 +84,11 @@ type WorkspaceChange struct {
 // Errors: fault SLUG_TAKEN, ETAG_MISMATCH, NOT_FOUND.
 func (s *Store) UpdateWorkspace(ctx context.Context, id ids.Workspace, change WorkspaceChange) (w *tenant.Workspace, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		if w, err = t.tenant.LockWorkspace(ctx, id); err != nil {
+		a, err := t.lockTeam(ctx, id)
+		if err != nil {
 			return err
 		}
-		if w.Deleted() {
-			return fault.NotFoundFault()
-		}
+		w = a.workspace
 		if change.Version != 0 && change.Version != w.Version {
 			return errETag()
 		}

@@ -31,6 +31,7 @@ type Session struct {
 	Transport      Transport
 	CreateTime     time.Time
 	AuthTime       time.Time // when the user last proved who they are
+	Recent         bool      // whether that was a short time ago: see setting reauthentication-age
 	LastUseTime    time.Time
 	IdleExpireTime time.Time
 	ExpireTime     time.Time

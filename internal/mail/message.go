@@ -47,7 +47,8 @@ const (
 	AccountDeleted Template = "account_deleted"
 
 	// Invitation invites a person to a workspace. Values: workspace, inviter (what
-	// the inviter is called), role (its name), code, token, expire_time.
+	// the inviter is called), role (its name), code, token, expire_time,
+	// code_expire_time.
 	Invitation Template = "invitation"
 
 	// InvitationRenewal tells who invited somebody, whose invitation can no longer

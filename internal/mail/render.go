@@ -34,7 +34,7 @@ var specs = map[Template]spec{
 	PasswordChanged:   {names: []string{"name"}, times: []string{"change_time"}},
 	WorkspaceDeleted:  {names: []string{"workspace"}, times: []string{"purge_time"}},
 	AccountDeleted:    {names: []string{"name"}},
-	Invitation:        {names: []string{"workspace", "inviter", "role"}, times: expires, link: "accept-invitation"},
+	Invitation:        {names: []string{"workspace", "inviter", "role"}, times: []string{"expire_time", "code_expire_time"}, link: "accept-invitation"},
 	InvitationRenewal: {names: []string{"workspace"}, plain: []string{"email"}},
 	JoinRequested:     {names: []string{"workspace", "name", "message"}, plain: []string{"email"}},
 	JoinApproved:      {names: []string{"workspace", "name"}},

@@ -26,17 +26,18 @@ func newTestRenderer(t *testing.T) *Renderer {
 // testData has a value for every key of every template.
 func testData() map[string]string {
 	return map[string]string{
-		"name":        "Ann O'Neill & Söhne",
-		"workspace":   "Acme <Europe> & Co",
-		"inviter":     "Björn \"B\" Lind",
-		"role":        "Read & write",
-		"message":     "It's me, from the 4th floor",
-		"email":       "new@example.com",
-		"code":        "042719",
-		"token":       "lsr_AbC-123_xyz+/=",
-		"expire_time": "2026-03-01T15:04:05.5+01:00",
-		"change_time": "2026-03-01T14:04:05Z",
-		"purge_time":  "2026-03-15T14:04:05Z",
+		"name":             "Ann O'Neill & Söhne",
+		"workspace":        "Acme <Europe> & Co",
+		"inviter":          "Björn \"B\" Lind",
+		"role":             "Read & write",
+		"message":          "It's me, from the 4th floor",
+		"email":            "new@example.com",
+		"code":             "042719",
+		"token":            "lsr_AbC-123_xyz+/=",
+		"expire_time":      "2026-03-01T15:04:05.5+01:00",
+		"code_expire_time": "2026-02-23T15:04:05.5+01:00",
+		"change_time":      "2026-03-01T14:04:05Z",
+		"purge_time":       "2026-03-15T14:04:05Z",
 	}
 }
 
@@ -188,7 +189,7 @@ func TestRenderInvitation(t *testing.T) {
 		}
 		for _, want := range []string{
 			who + ` to join the workspace "Acme <Europe> & Co" at Example, with the role "Read & write".`,
-			"Opening it uses nothing up", "until 1 March 2026, 14:04 UTC", "If you did not expect this, ignore this mail", "decline",
+			"Opening it uses nothing up", "until 1 March 2026, 14:04 UTC", "the code until 23 February 2026, 14:04 UTC", "If you did not expect this, ignore this mail", "decline",
 		} {
 			if !strings.Contains(m.Text, want) {
 				t.Errorf("the text does not say %q:\n%s", want, m.Text)

@@ -150,6 +150,58 @@ func TestTheDeletionOfAWorkspaceIsExactlyThePreview(t *testing.T) {
 	srv.CheckInvariants(t)
 }
 
+func TestThePreviewCountsWhatElseOfATeamEnds(t *testing.T) {
+	t.Parallel()
+	srv := quick(t)
+	w := newWorld(t, srv, "owner")
+	counts := func() [4]int32 {
+		p := w.preview()
+		return [...]int32{p.InvitationCount, p.InvitationLinkCount, p.RoleCount, p.JoinRequestCount}
+	}
+	if got := counts(); got != [4]int32{} {
+		t.Errorf("of a new workspace: %v", got)
+	}
+	etag := w.preview().Etag
+	var invitations, links, requests []string
+	for range 5 {
+		invitations = append(invitations, w.invitation(w.owner, testkit.NewEmail()))
+		links = append(links, w.link(w.owner))
+		requests = append(requests, w.joinRequest(w.owner))
+	}
+	w.role(w.owner, "workspace.get")
+	w.role(w.owner)
+	elsewhere := newPerson(t, srv)
+	w.invitation(elsewhere, testkit.NewEmail())
+	w.link(elsewhere)
+	if got := counts(); got != [...]int32{5, 5, 2, 5} {
+		t.Errorf("of a team: %v", got)
+	}
+	// What has ended cannot end.
+	w.sql("UPDATE team.invitations SET expire_time = create_time WHERE id = $1", uuidOf(t, invitations[0]))
+	_, err := w.owner.Invitations.RevokeInvitation(t.Context(), &teamv1.RevokeInvitationRequest{WorkspaceId: w.workspace, InvitationId: invitations[1]})
+	w.must(err)
+	w.sql("UPDATE team.invitation_links SET max_uses = 1, use_count = 1 WHERE id = $1", uuidOf(t, links[0]))
+	_, err = w.owner.Invitations.RevokeInvitationLink(t.Context(), &teamv1.RevokeInvitationLinkRequest{WorkspaceId: w.workspace, LinkId: links[1]})
+	w.must(err)
+	_, err = w.owner.JoinRequests.RejectJoinRequest(t.Context(), &teamv1.RejectJoinRequestRequest{WorkspaceId: w.workspace, JoinRequestId: requests[0]})
+	w.must(err)
+	if got := counts(); got != [...]int32{3, 3, 2, 4} {
+		t.Errorf("once some have ended: %v", got)
+	}
+	if got := w.preview().Etag; got != etag {
+		t.Error("the etag, which names who belongs to the workspace, has changed")
+	}
+	w.delete()
+	if got := counts(); got != [...]int32{3, 3, 2, 4} {
+		t.Errorf("once it is deleted: %v", got)
+	}
+	if _, err := w.owner.Workspaces.PurgeWorkspace(t.Context(), &tenantv1.PurgeWorkspaceRequest{WorkspaceId: w.workspace, Etag: etag}); err != nil {
+		t.Fatal(err)
+	}
+	srv.CheckPurged(t, w.workspace, w.owner.User.Id)
+	srv.CheckInvariants(t)
+}
+
 func TestAWorkspaceIsPurgedWhenItsTimeHasCome(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
@@ -304,24 +356,26 @@ func TestAPurgeOfAHundredThousandMembersEndsWithinSeconds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	conn, err := srv.SQL.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release() // also before a failure closes the pool, which waits for it
 	for _, sql := range []string{
 		`CREATE TEMP TABLE crowd AS SELECT gen_random_uuid() AS id, n FROM generate_series(1, %[3]d) n`,
 		`INSERT INTO identity.users SELECT id, 'member ' || n, 1, now(), now() FROM crowd`,
 		`INSERT INTO identity.emails SELECT id, 'm' || n || '@crowd.example', 'm' || n || '@crowd.example', now() FROM crowd`,
 		`INSERT INTO auth.credentials SELECT id, 'x', now(), now() FROM crowd`,
 		`INSERT INTO auth.sessions SELECT gen_random_uuid(), id, sha256(id::text::bytea), 'bearer', now(), now(), now(), now() + interval '1 day', now() + interval '1 day', '', '' FROM crowd`,
-		`INSERT INTO team.memberships SELECT gen_random_uuid(), '%[1]s', id, 'member', now(), now() FROM crowd`,
-		`INSERT INTO team.memberships SELECT gen_random_uuid(), '%[2]s', id, 'member', now(), now() FROM crowd WHERE n %% 10 = 0`,
+		`INSERT INTO team.memberships (id, workspace_id, user_id, role, create_time, update_time, name_key, address_key, terms)
+		 SELECT gen_random_uuid(), w::uuid, id, 'member', now(), now(), 'member ' || n, 'm' || n || '@crowd.example',
+		        array_to_tsvector(ARRAY[replace(w, '-', '') || '/member', replace(w, '-', '') || '/' || n])
+		 FROM crowd, (VALUES ('%[1]s', 1), ('%[2]s', 10)) AS of (w, each) WHERE n %% each = 0`,
 		`INSERT INTO audit.events (id, user_id, actor_kind, action, target_id, create_time) SELECT gen_random_uuid(), id, 'system', 'user.registered', id, now() FROM crowd`,
 	} {
-		conn, err := srv.SQL.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
 		if _, err := conn.Exec(t.Context(), fmt.Sprintf("/* %[1]s %[2]s %[3]d */ "+sql, workspace.UUID(), elsewhere.UUID(), members)); err != nil {
 			t.Fatalf("%s: %v", sql, err)
 		}
-		conn.Release()
 	}
 	if _, err := srv.SQL.Exec(t.Context(), "ANALYZE"); err != nil {
 		t.Fatal(err)
@@ -385,6 +439,11 @@ func TestOfTwoPurgesAtOnceTheSecondSeesTheFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		user, err := ids.Parse[ids.User](owner.User.Id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := authz.WithSession(t.Context(), &authz.Session{User: user})
 		workspaces := []string{owner.Workspace.Id, second.Workspace.Id}
 		for _, w := range workspaces {
 			if err := remove(t, owner, w, preview(t, owner, w).Etag); err != nil {
@@ -400,11 +459,11 @@ func TestOfTwoPurgesAtOnceTheSecondSeesTheFirst(t *testing.T) {
 			etag := preview(t, owner, w).Etag
 			group.Go(func() {
 				// The second one may find that the set has changed: then it asks again.
-				_, err := srv.Store.PurgeWorkspace(t.Context(), id, etag)
+				_, err := srv.Store.PurgeWorkspace(ctx, id, etag)
 				for fault.Has(err, fault.ETagMismatch) {
 					var p *store.DeletionPreview
-					if p, err = srv.Store.PreviewDeleteWorkspace(t.Context(), id); err == nil {
-						_, err = srv.Store.PurgeWorkspace(t.Context(), id, p.ETag)
+					if p, err = srv.Store.PreviewDeleteWorkspace(ctx, id); err == nil {
+						_, err = srv.Store.PurgeWorkspace(ctx, id, p.ETag)
 					}
 				}
 				if err != nil {

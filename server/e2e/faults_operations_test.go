@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/uuid"
@@ -45,9 +46,12 @@ func accountIDs(a *authv1.Account) string {
 	return a.GetUser().GetId() + " " + a.GetWorkspace().GetId()
 }
 
-// operations are the transactions that make or remove accounts and workspaces, or
-// change who can enter them.
-var operations = []operation{
+// operations are what the fault tests disturb.
+var operations = slices.Concat(accountOperations, teamOperations)
+
+// accountOperations are the transactions that make or remove accounts and workspaces,
+// or change who can enter them.
+var accountOperations = []operation{
 	{name: "Register", repeatable: true, prepare: beginRegistration},
 	{name: "Register at once", settings: provenLater, repeatable: true, prepare: beginRegistration},
 	{name: "VerifyRegistration", repeatable: true, prepare: beginVerification},

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -285,4 +286,38 @@ func TestAnInvitationIsNobodysUntilTheAddressIsProven(t *testing.T) {
 		t.Errorf("after that it cannot be accepted: %s", got.body)
 	}
 	srv.CheckInvariants(t)
+}
+
+// TestWhoHasProvenNoAddressLetsNobodyIn has an owner call every method of a
+// workspace: only those that bring in others ask for a proven address.
+func TestWhoHasProvenNoAddressLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	srv := quick(t)
+	methods := methodsByName(t, srv)
+	callers, rows := readMatrix(t)
+	cell := func(r matrixRow, caller string) string { return r.cells[slices.Index(callers, caller)] }
+	asked := map[string]bool{
+		"InvitationService/CreateInvitation": true, "InvitationService/CreateInvitation(owner)": true,
+		"InvitationService/BatchCreateInvitations": true, "InvitationService/ResendInvitation": true,
+		"InvitationService/CreateInvitationLink": true, "DomainService/UpdateDomainEnrollment": true,
+	}
+	for _, row := range rows {
+		if cell(row, "stranger") != "hidden" || cell(row, "owner") != "ok" {
+			continue
+		}
+		w := newWorld(t, srv, "owner")
+		message := requests[row.name](w)
+		w.sql("UPDATE identity.emails SET verified_time = NULL WHERE user_id = $1", uuidOf(t, w.owner.User.Id))
+		want := "ok"
+		if asked[row.name] {
+			want = "failed_precondition EMAIL_UNVERIFIED"
+		}
+		if got := callJSON(t, srv, methods[row.method()], w.owner.Token, message); got.outcome() != want {
+			t.Errorf("%s: %s, want %s", row.name, got.outcome(), want)
+		}
+		delete(asked, row.name)
+	}
+	for name := range asked {
+		t.Errorf("the matrix has no line %s that an owner may call", name)
+	}
 }

@@ -114,6 +114,10 @@ var requests = map[string]func(w *world) proto.Message{
 		_, id := w.member(authz.Viewer)
 		return &teamv1.UpdateMembershipRequest{WorkspaceId: w.workspace, MembershipId: id, Role: "member"}
 	},
+	"MembershipService/UpdateMembership(to-owner)": func(w *world) proto.Message {
+		_, id := w.member(authz.Viewer)
+		return &teamv1.UpdateMembershipRequest{WorkspaceId: w.workspace, MembershipId: id, Role: "owner"}
+	},
 	"MembershipService/DeactivateMembership": func(w *world) proto.Message {
 		_, id := w.member(authz.Viewer)
 		return &teamv1.DeactivateMembershipRequest{WorkspaceId: w.workspace, MembershipId: id}
@@ -170,6 +174,9 @@ var requests = map[string]func(w *world) proto.Message{
 	},
 	"InvitationService/CreateInvitation": func(w *world) proto.Message {
 		return &teamv1.CreateInvitationRequest{WorkspaceId: w.workspace, Email: testkit.NewEmail()}
+	},
+	"InvitationService/CreateInvitation(owner)": func(w *world) proto.Message {
+		return &teamv1.CreateInvitationRequest{WorkspaceId: w.workspace, Email: testkit.NewEmail(), Role: "owner"}
 	},
 	"InvitationService/BatchCreateInvitations": func(w *world) proto.Message {
 		return &teamv1.BatchCreateInvitationsRequest{WorkspaceId: w.workspace, Emails: []string{testkit.NewEmail(), testkit.NewEmail()}, Role: "viewer"}
@@ -322,6 +329,7 @@ func (w *world) role(owner *testkit.Person, permissions ...string) (role authz.R
 // invitation invites an address to somebody's workspace.
 func (w *world) invitation(owner *testkit.Person, email string) (id string) {
 	w.t.Helper()
+	w.prove(owner)
 	w.undeleted(func() {
 		res, err := owner.Invitations.CreateInvitation(w.t.Context(), &teamv1.CreateInvitationRequest{
 			WorkspaceId: owner.Workspace.Id, Email: email, Role: "viewer",
@@ -343,6 +351,7 @@ func (w *world) mailedToken(email string) string {
 // link makes a link to somebody's workspace.
 func (w *world) link(owner *testkit.Person) (id string) {
 	w.t.Helper()
+	w.prove(owner)
 	w.undeleted(func() {
 		res, err := owner.Invitations.CreateInvitationLink(w.t.Context(), &teamv1.CreateInvitationLinkRequest{WorkspaceId: owner.Workspace.Id})
 		w.must(err)
@@ -367,11 +376,12 @@ func (w *world) domain(owner *testkit.Person, name string) (id string) {
 
 func (w *world) tryDomain(owner *testkit.Person, name string) (*tenant.Domain, error) {
 	w.t.Helper()
+	w.prove(owner)
 	workspace, err := ids.Parse[ids.Workspace](owner.Workspace.Id)
 	w.must(err)
 	user, err := ids.Parse[ids.User](owner.User.Id)
 	w.must(err)
-	ctx := authz.WithSession(w.t.Context(), &authz.Session{User: user})
+	ctx := authz.WithSession(w.t.Context(), &authz.Session{User: user, EmailVerified: true})
 	d, err := w.srv.Store.CreateDomain(ctx, workspace, name, "record")
 	if err != nil {
 		return nil, err

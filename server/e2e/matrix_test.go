@@ -51,83 +51,85 @@ import (
 //
 // The answers are those of outcomes, below.
 const matrix = `
-method                                     anon     stranger other    viewer   member   admin    owner    custom   inactive exowner  exmember expired  stale
+method                                       anon     stranger other    viewer   member   admin    owner    custom   inactive exowner  exmember expired  stale
 
-RegistrationService/Register               ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
-RegistrationService/VerifyRegistration     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
-RegistrationService/ResendRegistrationCode ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
-AuthenticationService/SignInWithPassword   ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
-PasswordService/RequestPasswordReset       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
-PasswordService/ResetPassword              ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
-InvitationService/GetInvitationByToken     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
-InvitationService/RegisterWithInvitation   ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
-InvitationService/DeclineInvitation        ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
-InvitationService/RequestInvitationRenewal ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+RegistrationService/Register                 ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+RegistrationService/VerifyRegistration       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+RegistrationService/ResendRegistrationCode   ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+AuthenticationService/SignInWithPassword     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PasswordService/RequestPasswordReset         ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PasswordService/ResetPassword                ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+InvitationService/GetInvitationByToken       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+InvitationService/RegisterWithInvitation     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+InvitationService/DeclineInvitation          ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+InvitationService/RequestInvitationRenewal   ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 
-AuthenticationService/Reauthenticate       session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-AuthenticationService/SignOut              session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-SessionService/GetSession                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-SessionService/ListSessions                session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-SessionService/RevokeSession               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-SessionService/RevokeOtherSessions         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-PasswordService/ChangePassword             session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
-UserService/GetMe                          session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-UserService/UpdateMe                       session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-UserService/RequestEmailChange             session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
-UserService/ConfirmEmailChange             session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-UserService/PreviewDeleteMe                session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-UserService/DeleteMe                       session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
-WorkspaceService/CreateWorkspace           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-WorkspaceService/ListWorkspaces            session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-WorkspaceService/CheckSlugAvailability     session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-EventService/ListEvents(own)               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-InvitationService/DeclineInvitation(by-id) session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-InvitationService/AcceptInvitation         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-InvitationService/ListReceivedInvitations  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-JoinRequestService/ListJoinableWorkspaces  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-JoinRequestService/CreateJoinRequest       session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-MembershipService/LeaveWorkspace           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-AuthorizationService/CheckPermission       session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-AuthorizationService/BatchCheckPermissions session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
-RoleService/ListPermissions                session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+AuthenticationService/Reauthenticate         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+AuthenticationService/SignOut                session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+SessionService/GetSession                    session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+SessionService/ListSessions                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+SessionService/RevokeSession                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+SessionService/RevokeOtherSessions           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+PasswordService/ChangePassword               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+UserService/GetMe                            session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+UserService/UpdateMe                         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+UserService/RequestEmailChange               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+UserService/ConfirmEmailChange               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+UserService/PreviewDeleteMe                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+UserService/DeleteMe                         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+WorkspaceService/CreateWorkspace             session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+WorkspaceService/ListWorkspaces              session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+WorkspaceService/CheckSlugAvailability       session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+EventService/ListEvents(own)                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+InvitationService/DeclineInvitation(by-id)   session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+InvitationService/AcceptInvitation           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+InvitationService/ListReceivedInvitations    session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+JoinRequestService/ListJoinableWorkspaces    session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+JoinRequestService/CreateJoinRequest         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+MembershipService/LeaveWorkspace             session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+AuthorizationService/CheckPermission         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+AuthorizationService/BatchCheckPermissions   session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+RoleService/ListPermissions                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 
-WorkspaceService/GetWorkspace              session  hidden   hidden   ok       ok       ok       ok       role     hidden   ok       hidden   session  ok
-WorkspaceService/UpdateWorkspace           session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
-WorkspaceService/PreviewDeleteWorkspace    session  hidden   hidden   role     role     role     ok       role     hidden   ok       hidden   session  ok
-WorkspaceService/DeleteWorkspace           session  hidden   hidden   role     role     role     ok       role     hidden   ok       hidden   session  reauth
-WorkspaceService/UndeleteWorkspace         session  hidden   hidden   role     role     role     live     role     hidden   ok       hidden   session  live
-WorkspaceService/PurgeWorkspace            session  hidden   hidden   role     role     role     live     role     hidden   ok       hidden   session  reauth
-MembershipService/ListMemberships          session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
-MembershipService/GetMembership            session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
-MembershipService/LeaveWorkspace(this)     session  hidden   hidden   ok       ok       ok       last     ok       ok       hidden   hidden   session  last
-MembershipService/UpdateMembership         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-MembershipService/DeactivateMembership     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-MembershipService/ReactivateMembership     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-MembershipService/RemoveMembership         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-MembershipService/TransferOwnership        session  hidden   hidden   role     role     role     ok       role     hidden   hidden   hidden   session  reauth
-AuthorizationService/ExplainAccess         session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
-RoleService/GetRole                        session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
-RoleService/ListRoles                      session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
-RoleService/CreateRole                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-RoleService/UpdateRole                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-RoleService/DeleteRole                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-InvitationService/CreateInvitation         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-InvitationService/BatchCreateInvitations   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-InvitationService/ListInvitations          session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
-InvitationService/ResendInvitation         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-InvitationService/RevokeInvitation         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-InvitationService/CreateInvitationLink     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-InvitationService/ListInvitationLinks      session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
-InvitationService/RevokeInvitationLink     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-JoinRequestService/ListJoinRequests        session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-JoinRequestService/ApproveJoinRequest      session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-JoinRequestService/RejectJoinRequest       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-DomainService/CreateDomain                 session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-DomainService/VerifyDomain                 session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-DomainService/ListDomains                  session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-DomainService/UpdateDomainEnrollment       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-DomainService/DeleteDomain                 session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
-EventService/ListEvents                    session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+WorkspaceService/GetWorkspace                session  hidden   hidden   ok       ok       ok       ok       role     hidden   ok       hidden   session  ok
+WorkspaceService/UpdateWorkspace             session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
+WorkspaceService/PreviewDeleteWorkspace      session  hidden   hidden   role     role     role     ok       role     hidden   ok       hidden   session  ok
+WorkspaceService/DeleteWorkspace             session  hidden   hidden   role     role     role     ok       role     hidden   ok       hidden   session  reauth
+WorkspaceService/UndeleteWorkspace           session  hidden   hidden   role     role     role     live     role     hidden   ok       hidden   session  live
+WorkspaceService/PurgeWorkspace              session  hidden   hidden   role     role     role     live     role     hidden   ok       hidden   session  reauth
+MembershipService/ListMemberships            session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
+MembershipService/GetMembership              session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
+MembershipService/LeaveWorkspace(this)       session  hidden   hidden   ok       ok       ok       last     ok       ok       hidden   hidden   session  last
+MembershipService/UpdateMembership           session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+MembershipService/UpdateMembership(to-owner) session  hidden   hidden   role     role     more     ok       role     hidden   hidden   hidden   session  reauth
+MembershipService/DeactivateMembership       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+MembershipService/ReactivateMembership       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+MembershipService/RemoveMembership           session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+MembershipService/TransferOwnership          session  hidden   hidden   role     role     role     ok       role     hidden   hidden   hidden   session  reauth
+AuthorizationService/ExplainAccess           session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
+RoleService/GetRole                          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
+RoleService/ListRoles                        session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
+RoleService/CreateRole                       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+RoleService/UpdateRole                       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+RoleService/DeleteRole                       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+InvitationService/CreateInvitation           session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+InvitationService/CreateInvitation(owner)    session  hidden   hidden   role     role     more     ok       role     hidden   hidden   hidden   session  reauth
+InvitationService/BatchCreateInvitations     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+InvitationService/ListInvitations            session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
+InvitationService/ResendInvitation           session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+InvitationService/RevokeInvitation           session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+InvitationService/CreateInvitationLink       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+InvitationService/ListInvitationLinks        session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
+InvitationService/RevokeInvitationLink       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+JoinRequestService/ListJoinRequests          session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+JoinRequestService/ApproveJoinRequest        session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+JoinRequestService/RejectJoinRequest         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+DomainService/CreateDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+DomainService/VerifyDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+DomainService/ListDomains                    session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+DomainService/UpdateDomainEnrollment         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+DomainService/DeleteDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+EventService/ListEvents                      session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 `
 
 // outcomes are the code and reason of each answer in the matrix.
@@ -139,6 +141,7 @@ var outcomes = map[string]string{
 	"reauth":  "failed_precondition REAUTHENTICATION_REQUIRED",
 	"live":    "failed_precondition WORKSPACE_NOT_DELETED",
 	"last":    "failed_precondition OWNER_REQUIRED",
+	"more":    "permission_denied ROLE_NOT_GRANTABLE",
 }
 
 // customPermissions are those of the caller `custom`: two that an admin holds, and
@@ -228,10 +231,11 @@ type world struct {
 	caller    *testkit.Person // nil for nobody
 }
 
-// newWorld makes a workspace and a caller.
+// newWorld makes a workspace and a caller, whose addresses are proven.
 func newWorld(t *testing.T, srv *testkit.Server, caller string) *world {
 	t.Helper()
 	w := &world{t: t, srv: srv, owner: newPerson(t, srv)}
+	w.prove(w.owner)
 	w.workspace = w.owner.Workspace.Id
 	join := func(role authz.Role) { w.caller, _ = w.member(role) }
 	switch caller {
@@ -263,6 +267,9 @@ func newWorld(t *testing.T, srv *testkit.Server, caller string) *world {
 		w.delete()
 	default:
 		t.Fatalf("there is no kind of caller %q", caller)
+	}
+	if w.caller != nil {
+		w.prove(w.caller)
 	}
 	return w
 }

@@ -99,8 +99,8 @@ func (m *model) resend(rt *rapid.T) {
 		want = unknownHere
 	case i.state != "pending":
 		want = whyEnded(i.state)
-	case !m.covers(w, w.member(s.user), i.role):
-		want = tooMuch
+	case m.mayGrant(s, w, "invitation.create", i.role) != "":
+		want = m.mayGrant(s, w, "invitation.create", i.role)
 	case u != nil && w.member(u) != nil:
 		want = notAMember
 	}

@@ -112,14 +112,16 @@ func (m *model) removeMember(rt *rapid.T) {
 	_, err := m.as(s).Memberships.RemoveMembership(m.t.Context(), &teamv1.RemoveMembershipRequest{WorkspaceId: w.id, MembershipId: target.id})
 	m.answered(rt, "RemoveMembership", err, want)
 	if want == "" {
-		if target.user != s.user {
-			w.team.removed = append(w.team.removed, target.user.email)
-		}
-		m.left(w, target)
+		m.left(w, target, target.user != s.user)
 	}
 }
 
-func (m *model) left(w *modelWorkspace, member *modelMember) {
+// left ends a membership. Who was removed, or left while deactivated, is not let in by
+// a link.
+func (m *model) left(w *modelWorkspace, member *modelMember, removed bool) {
+	if removed {
+		w.team.removed = append(w.team.removed, member.user.email)
+	}
 	w.members = slices.DeleteFunc(w.members, func(o *modelMember) bool { return o == member })
 	m.revokeGrants(w)
 }
@@ -138,7 +140,7 @@ func (m *model) leave(rt *rapid.T) {
 	_, err := m.as(s).Memberships.LeaveWorkspace(m.t.Context(), &teamv1.LeaveWorkspaceRequest{WorkspaceId: w.id})
 	m.answered(rt, "LeaveWorkspace", err, want)
 	if want == "" {
-		m.left(w, member)
+		m.left(w, member, member.deactivated)
 	}
 }
 

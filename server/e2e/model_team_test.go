@@ -256,6 +256,8 @@ func (m *model) mayGrant(s *modelSession, w *modelWorkspace, permission string, 
 		return badField
 	case !m.covers(w, w.member(s.user), role):
 		return tooMuch
+	case role == authz.Owner && m.now-s.auth > modelRecent:
+		return proveAgain
 	}
 	return reason
 }

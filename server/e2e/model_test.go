@@ -508,8 +508,9 @@ func (m *model) deleteMe(rt *rapid.T) {
 		r()
 	}
 	for _, w := range m.workspaces {
-		w.members = slices.DeleteFunc(w.members, func(o *modelMember) bool { return o.user == s.user })
-		m.revokeGrants(w)
+		if member := w.member(s.user); member != nil {
+			m.left(w, member, member.deactivated)
+		}
 	}
 	m.remove(s.user)
 }

@@ -237,8 +237,11 @@ func (s *stage) eventAfter(t testing.TB, owner *testkit.Person, call func() erro
 	var newest *auditv1.Event
 	testkit.Eventually(t, "the event", func() bool {
 		list := events()
+		if len(list) != before+1 {
+			return false
+		}
 		newest = list[0]
-		return len(list) == before+1
+		return true
 	})
 	return newest
 }

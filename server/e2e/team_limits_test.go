@@ -84,7 +84,7 @@ func TestMailsOfInvitationsAreLimitedByWorkspace(t *testing.T) {
 		return err
 	}
 	for i := range 5 {
-		because(t, "200 of 1000", batch(owner, 200*i, 190), "")
+		because(t, "190 of 1000", batch(owner, 200*i, 190), "")
 	}
 	s.refuses(t, "too many for the day", "RATE_LIMITED", func() error { return batch(owner, 2000, 60) })
 	because(t, "as many as are left", batch(owner, 2000, 50), "")

@@ -63,7 +63,7 @@ type race struct {
 // comes second is told why it did not work, and nothing is half done.
 func TestAnAcceptanceRacesWithWhatEndsTheInvitation(t *testing.T) {
 	t.Parallel()
-	const rounds = 12
+	const rounds = 8
 	deleteWorkspace := func(r race) error { return remove(t, r.owner, r.owner.Workspace.Id, r.etag) }
 	for what, c := range map[string]struct {
 		settings func(*config.Settings)
@@ -211,4 +211,55 @@ func TestAnAcceptanceRacesWithWhatEndsTheInvitation(t *testing.T) {
 			checkLog(t, s.Server, testkit.Password)
 		})
 	}
+}
+
+// TestATokenThatIsReplacedMeanwhileOpensNothing holds the workspace, so that each call
+// has seen the invitation and waits, and gives the invitation another token.
+func TestATokenThatIsReplacedMeanwhileOpensNothing(t *testing.T) {
+	t.Parallel()
+	s, owner := newTeam(t, testkit.Options{})
+	p := s.person(t)
+	for what, call := range map[string]func(invited) error{
+		"AcceptInvitation":       func(i invited) error { _, err := accept(t, p, i.token); return err },
+		"RegisterWithInvitation": func(i invited) error { _, err := s.enter(t, i.token); return err },
+		"RegisterWithInvitation by code": func(i invited) error {
+			_, err := s.Client("").Invitations.RegisterWithInvitation(t.Context(), &teamv1.RegisterWithInvitationRequest{
+				Email: i.Email, Code: i.code, Password: testkit.Password,
+			})
+			return err
+		},
+		"DeclineInvitation": func(i invited) error {
+			_, err := s.Client("").Invitations.DeclineInvitation(t.Context(), &teamv1.DeclineInvitationRequest{Token: i.token})
+			return err
+		},
+	} {
+		email := p.Email
+		if what != "AcceptInvitation" {
+			email = testkit.NewEmail()
+		}
+		inv := s.invite(t, owner, email, "")
+		hold, err := s.SQL.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := hold.Exec(t.Context(), "SELECT FROM tenant.workspaces WHERE id = $1 FOR UPDATE", uuidOf(t, owner.Workspace.Id)); err != nil {
+			t.Fatal(err)
+		}
+		result := make(chan error, 1)
+		go func() { result <- call(inv) }()
+		testkit.Eventually(t, what+" to wait", func() bool {
+			return count(t, s.Server, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
+		})
+		if _, err := hold.Exec(t.Context(), "UPDATE team.invitations SET token_hash = sha256(token_hash) WHERE id = $1", uuidOf(t, inv.Id)); err != nil {
+			t.Fatal(err)
+		}
+		if err := hold.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		because(t, what, <-result, "CODE_INVALID")
+		if state := s.stateOf(t, inv.Invitation); state != "pending" {
+			t.Errorf("%s: the invitation is %s", what, state)
+		}
+	}
+	s.CheckInvariants(t)
 }

@@ -13,6 +13,7 @@ import (
 // authorize decides by the method's rule whether the session may make the call,
 // and returns a context that carries what it found.
 func (s *Stack) authorize(ctx context.Context, m *method, session *authz.Session, request proto.Message) (context.Context, error) {
+	session.Recent = s.options.Clock.Now().Sub(session.AuthTime) <= s.options.ReauthenticationAge
 	ctx = authz.WithSession(ctx, session)
 	if m.caller == member {
 		var err error
@@ -21,7 +22,7 @@ func (s *Stack) authorize(ctx context.Context, m *method, session *authz.Session
 		}
 	}
 	// Last, so that an outsider learns nothing from it.
-	if m.recent && s.options.Clock.Now().Sub(session.AuthTime) > s.options.ReauthenticationAge {
+	if m.recent && !session.Recent {
 		return ctx, fault.New(fault.FailedPrecondition, fault.ReauthenticationRequired, "sign in again or call Reauthenticate, then repeat the call")
 	}
 	return ctx, nil

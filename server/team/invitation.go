@@ -21,9 +21,15 @@ func lifetime(d *durationpb.Duration) time.Duration {
 	return d.AsDuration()
 }
 
-// limitInvitations counts mails of a workspace's invitations.
+// limitInvitations counts mails of a workspace's invitations, and of the caller's.
+//
+// Errors: fault RATE_LIMITED.
 func (m *Module) limitInvitations(ctx context.Context, workspace ids.Workspace, count int) error {
-	return m.options.Store.Throttle.TakeMany(ctx, "invitations of "+workspace.String(), count, m.options.Invitations)
+	throttle := m.options.Store.Throttle
+	if err := throttle.TakeMany(ctx, "invitations of "+workspace.String(), count, m.options.Invitations); err != nil {
+		return err
+	}
+	return throttle.TakeMany(ctx, "invitations by "+authz.SessionFrom(ctx).User.String(), count, m.options.Inviter)
 }
 
 // CreateInvitation implements InvitationService.

@@ -127,12 +127,14 @@ func (m *Module) DeclineInvitation(ctx context.Context, req *teamv1.DeclineInvit
 
 // RequestInvitationRenewal implements InvitationService.
 func (m *Module) RequestInvitationRenewal(ctx context.Context, req *teamv1.RequestInvitationRenewalRequest) (*teamv1.RequestInvitationRenewalResponse, error) {
-	workspace, err := m.options.Store.RenewalWorkspace(ctx, req.Token)
+	workspace, err := m.options.Store.RenewalDue(ctx, req.Token)
 	if err != nil {
 		return nil, err
 	}
-	if err := m.options.Store.Throttle.Take(ctx, "renewals of "+workspace.String(), m.options.Requests); err != nil {
-		return nil, err
+	if !workspace.IsZero() {
+		if err := m.options.Store.Throttle.Take(ctx, "renewals of "+workspace.String(), m.options.Requests); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.options.Store.RequestRenewal(ctx, req.Token); err != nil {
 		return nil, err
@@ -189,6 +191,11 @@ func (m *Module) RegisterWithInvitation(ctx context.Context, req *teamv1.Registe
 // register makes the account of somebody who was invited, or begins to.
 func (m *Module) register(ctx context.Context, wish store.InvitedRegistration, given string) (*teamv1.RegisterWithInvitationResponse, error) {
 	var err error
+	if wish.Proof.Code != "" {
+		if err := m.options.Store.Throttle.Take(ctx, "invitation code "+wish.Given.Key, m.options.Codes); err != nil {
+			return nil, err
+		}
+	}
 	if wish.Welcome, err = m.options.Store.Welcome(ctx, wish.Proof, wish.Given); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,10 @@ type Options struct {
 	LimitMails func(context.Context, []email.Address) ([]error, error)
 	// Invitations limits the mails of one workspace's invitations.
 	Invitations store.Limit
+	// Inviter limits the mails of one user's invitations, to whatever workspaces.
+	Inviter store.Limit
+	// Codes limits the tries of codes for one address.
+	Codes store.Limit
 	// Requests limits the mails that others can cause to those who run a workspace.
 	Requests store.Limit
 }

@@ -26,8 +26,8 @@ func (r Repository) Deletion(ctx context.Context, workspace ids.Workspace) (Dele
 	var d Deletion
 	err := r.db.NewRaw(`
 		SELECT count(*), count(*) FILTER (WHERE sole), count(*) FILTER (WHERE NOT sole),
-		       encode(sha256(convert_to(coalesce(string_agg(id::text || role || sole::text, ',' ORDER BY id), ''), 'UTF8')), 'hex')
-		FROM (SELECT m.id, m.role, `+sole+` AS sole FROM team.memberships m WHERE m.workspace_id = ?) members`, workspace).
+		       encode(sha256(convert_to(coalesce(string_agg(id::text || role || active::text || sole::text, ',' ORDER BY id), ''), 'UTF8')), 'hex')
+		FROM (SELECT m.id, m.role, m.deactivate_time IS NULL AS active, `+sole+` AS sole FROM team.memberships m WHERE m.workspace_id = ?) members`, workspace).
 		Scan(ctx, &d.Memberships, &d.DeletedUsers, &d.RemainingUsers, &d.ETag)
 	return d, err
 }

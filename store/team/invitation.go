@@ -115,12 +115,12 @@ func (r Repository) invitation(ctx context.Context, lock, where string, args ...
 	return i, nil
 }
 
-// LockPendingAt returns the invitations of an address that can be accepted, locked
-// until the transaction ends.
-func (r Repository) LockPendingAt(ctx context.Context, addressKey string, now time.Time) ([]Invitation, error) {
+// LockPendingAt returns the newest invitations of an address that can be accepted,
+// locked until the transaction ends.
+func (r Repository) LockPendingAt(ctx context.Context, addressKey string, now time.Time, limit int) ([]Invitation, error) {
 	var rows []Invitation
 	err := r.db.NewSelect().Model(&rows).Where("i.address_key = ? AND i.state = 'pending' AND i.expire_time > ?", addressKey, now).
-		OrderExpr("i.id").For("UPDATE").Scan(ctx)
+		OrderExpr("i.id DESC").Limit(int64(limit)).For("UPDATE").Scan(ctx)
 	return rows, err
 }
 
@@ -159,17 +159,17 @@ func (r Repository) RevokePendingAt(ctx context.Context, workspace ids.Workspace
 }
 
 // AcceptPendingAt marks the invitation of an address that can be accepted as
-// accepted by a user, and reports whether there was one.
-func (r Repository) AcceptPendingAt(ctx context.Context, workspace ids.Workspace, addressKey string, user ids.User, now time.Time) (bool, error) {
-	result, err := r.db.NewRaw(`
+// accepted by a user, and returns it; zero when there is none.
+func (r Repository) AcceptPendingAt(ctx context.Context, workspace ids.Workspace, addressKey string, user ids.User, now time.Time) (ids.Invitation, error) {
+	var id ids.Invitation
+	err := r.db.NewRaw(`
 		UPDATE team.invitations SET state = 'accepted', end_time = ?0, user_id = ?1
-		WHERE workspace_id = ?2 AND state = 'pending' AND address_key = ?3 AND expire_time > ?0`,
-		now, user, workspace, addressKey).Exec(ctx)
-	if err != nil {
-		return false, err
+		WHERE workspace_id = ?2 AND state = 'pending' AND address_key = ?3 AND expire_time > ?0
+		RETURNING id`, now, user, workspace, addressKey).Scan(ctx, &id)
+	if postgres.NotFound(err) {
+		err = nil
 	}
-	n, err := result.RowsAffected()
-	return n > 0, err
+	return id, err
 }
 
 // Granted is an invitation or a link that somebody made and that can be used.
@@ -177,6 +177,14 @@ type Granted struct {
 	ID   uuid.UUID
 	Link bool
 	Role authz.Role
+}
+
+// String returns the id in the form of the API.
+func (g Granted) String() string {
+	if g.Link {
+		return ids.FromUUID[ids.InvitationLink](g.ID).String()
+	}
+	return ids.FromUUID[ids.Invitation](g.ID).String()
 }
 
 // GrantedBy returns the pending invitations and the links that a user made in a

@@ -100,12 +100,17 @@ func (r Repository) DecideJoinRequest(ctx context.Context, j *JoinRequest, state
 	return err
 }
 
-// ApproveJoinRequestOf marks a user's pending request as approved, if there is one.
-func (r Repository) ApproveJoinRequestOf(ctx context.Context, workspace ids.Workspace, user ids.User, now time.Time) error {
-	_, err := r.db.NewRaw(`
-		UPDATE team.join_requests SET state = 'approved', decide_time = ? WHERE workspace_id = ? AND user_id = ? AND state = 'pending'`,
-		now, workspace, user).Exec(ctx)
-	return err
+// ApproveJoinRequestOf marks a user's pending request as approved, and returns it; zero
+// when there is none.
+func (r Repository) ApproveJoinRequestOf(ctx context.Context, workspace ids.Workspace, user ids.User, now time.Time) (ids.JoinRequest, error) {
+	var id ids.JoinRequest
+	err := r.db.NewRaw(`
+		UPDATE team.join_requests SET state = 'approved', decide_time = ? WHERE workspace_id = ? AND user_id = ? AND state = 'pending'
+		RETURNING id`, now, workspace, user).Scan(ctx, &id)
+	if postgres.NotFound(err) {
+		err = nil
+	}
+	return id, err
 }
 
 // DeleteDecidedJoinRequests removes requests that were decided before a time.

@@ -97,6 +97,15 @@ func (r Repository) link(ctx context.Context, lock, where string, args ...any) (
 	return l, nil
 }
 
+// CountLinks returns how many links of a workspace can be used.
+func (r Repository) CountLinks(ctx context.Context, workspace ids.Workspace, now time.Time) (int, error) {
+	var n int
+	err := r.db.NewRaw(`
+		SELECT count(*) FROM team.invitation_links
+		WHERE workspace_id = ? AND revoke_time IS NULL AND expire_time > ? AND (max_uses = 0 OR use_count < max_uses)`, workspace, now).Scan(ctx, &n)
+	return n, err
+}
+
 // UpdateLink stores what changed of a locked link.
 func (r Repository) UpdateLink(ctx context.Context, l *Link) error {
 	_, err := r.db.NewUpdate().Model(l).Column("use_count", "revoke_time").WherePK().Exec(ctx)

@@ -47,8 +47,10 @@ type listed struct {
 }
 
 // List returns a page of a workspace's memberships and the next page's token. An
-// index has every order and every filter, and the page is cut before profiles are
-// looked up: what a page costs does not depend on how many members there are.
+// index has every order, alone and with either filter, and the page is cut before
+// profiles are looked up: what a page costs does not depend on how many members there
+// are. What a search costs depends on how many it finds, and where they stand in the
+// order.
 //
 // Errors: fault PAGE_TOKEN_INVALID.
 func (r Repository) List(ctx context.Context, workspace ids.Workspace, f Filter, page postgres.Page) ([]Membership, string, error) {

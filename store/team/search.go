@@ -1,6 +1,7 @@
 package team
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -66,10 +67,14 @@ func between(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
 // quote writes a lexeme in a tsquery.
 var quote = strings.NewReplacer(`'`, `''`, `\`, `\\`)
 
+// maxWords is how many different words of a search count.
+const maxWords = 8
+
 // query returns the tsquery for what is searched in a workspace, or "" for nothing.
 func query(workspace ids.Workspace, search string) string {
 	var words []string
-	for _, word := range strings.Fields(fold(search)) {
+	fields := slices.Compact(slices.Sorted(slices.Values(strings.Fields(fold(search)))))
+	for _, word := range fields[:min(len(fields), maxWords)] {
 		words = append(words, "'"+quote.Replace(lexemePrefix(workspace)+word)+"':*")
 	}
 	return strings.Join(words, " & ")

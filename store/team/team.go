@@ -235,12 +235,16 @@ func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspa
 // DeleteOfUsers removes all that this schema has of users, and their names from
 // what they made and is a workspace's.
 func (r Repository) DeleteOfUsers(ctx context.Context, users []ids.User) error {
-	for _, statement := range []string{
-		"DELETE FROM team.memberships WHERE user_id IN (SELECT unnest(?::uuid[]))",
-		"DELETE FROM team.join_requests WHERE user_id IN (SELECT unnest(?::uuid[]))",
-		"DELETE FROM team.invitations WHERE user_id IN (SELECT unnest(?::uuid[]))",
-		"UPDATE team.invitations SET inviter_id = NULL WHERE inviter_id IN (SELECT unnest(?::uuid[]))",
-		"UPDATE team.invitation_links SET creator_id = NULL WHERE creator_id IN (SELECT unnest(?::uuid[]))",
+	// Two statements and not five, since to read a hundred thousand ids takes longer than
+	// to find that next to nothing has them.
+	for _, statement := range []string{`
+		WITH gone AS MATERIALIZED (SELECT unnest(?::uuid[]) AS id),
+		     ended AS (DELETE FROM team.memberships WHERE user_id IN (SELECT id FROM gone)),
+		     asked AS (DELETE FROM team.join_requests WHERE user_id IN (SELECT id FROM gone))
+		DELETE FROM team.invitations WHERE user_id IN (SELECT id FROM gone)`, `
+		WITH gone AS MATERIALIZED (SELECT unnest(?::uuid[]) AS id),
+		     invited AS (UPDATE team.invitations SET inviter_id = NULL WHERE inviter_id IN (SELECT id FROM gone))
+		UPDATE team.invitation_links SET creator_id = NULL WHERE creator_id IN (SELECT id FROM gone)`,
 	} {
 		if _, err := r.db.NewRaw(statement, pgdialect.Array(ids.UUIDs(users))).Exec(ctx); err != nil {
 			return err

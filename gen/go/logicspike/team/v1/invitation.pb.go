@@ -625,7 +625,7 @@ type InvitationFailure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The reason, as in an error's `google.rpc.ErrorInfo`: FIELD_INVALID for what is
 	// not an address, DUPLICATE for one that came before in the request,
-	// ALREADY_MEMBER, SEATS_EXHAUSTED, RATE_LIMITED or INTERNAL.
+	// ALREADY_MEMBER, ROLE_NOT_GRANTABLE, SEATS_EXHAUSTED, RATE_LIMITED or INTERNAL.
 	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The reason, for people.
 	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`

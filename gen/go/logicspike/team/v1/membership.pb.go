@@ -288,7 +288,8 @@ type ListMembershipsRequest struct {
 	// Only members in this state. Default: any.
 	State MembershipState `protobuf:"varint,5,opt,name=state,proto3,enum=logicspike.team.v1.MembershipState" json:"state,omitempty"`
 	// Only members of whom each of these words begins a word of the name, the
-	// address, or a part of it. Without regard to case and accents. Default: all.
+	// address, or a part of it. Without regard to case and accents; of more than 8
+	// different words, 8 count. Default: all.
 	Search string `protobuf:"bytes,6,opt,name=search,proto3" json:"search,omitempty"`
 	// The order. Default: the longest-standing first.
 	Order         MembershipOrder `protobuf:"varint,7,opt,name=order,proto3,enum=logicspike.team.v1.MembershipOrder" json:"order,omitempty"`

@@ -309,7 +309,7 @@ export type InvitationFailure = Message<"logicspike.team.v1.InvitationFailure"> 
   /**
    * The reason, as in an error's `google.rpc.ErrorInfo`: FIELD_INVALID for what is
    * not an address, DUPLICATE for one that came before in the request,
-   * ALREADY_MEMBER, SEATS_EXHAUSTED, RATE_LIMITED or INTERNAL.
+   * ALREADY_MEMBER, ROLE_NOT_GRANTABLE, SEATS_EXHAUSTED, RATE_LIMITED or INTERNAL.
    *
    * @generated from field: string reason = 1;
    */
@@ -1324,8 +1324,11 @@ export const InvitationService: GenService<{
    * address that is still pending is revoked in favour of the new one.
    *
    * Errors: `already_exists` ALREADY_MEMBER, also for a deactivated member, who
-   * can be reactivated; `permission_denied` ROLE_NOT_GRANTABLE;
-   * `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED; `invalid_argument`.
+   * can be reactivated; `permission_denied` ROLE_NOT_GRANTABLE, also when the
+   * invitation to be replaced is one that the caller could not make;
+   * `failed_precondition` EMAIL_UNVERIFIED while the caller's own address is not
+   * proven, or REAUTHENTICATION_REQUIRED for the role owner; `resource_exhausted`
+   * SEATS_EXHAUSTED or RATE_LIMITED; `invalid_argument`.
    *
    * @generated from rpc logicspike.team.v1.InvitationService.CreateInvitation
    */
@@ -1340,8 +1343,11 @@ export const InvitationService: GenService<{
    * the request; what is wrong with one of them does not concern the others. A
    * spelling of an address that came before in the request is a duplicate.
    *
-   * Errors: `permission_denied` ROLE_NOT_GRANTABLE; `invalid_argument` for the
-   * role. Those of an address are in its result.
+   * Errors: `permission_denied` ROLE_NOT_GRANTABLE; `failed_precondition`
+   * EMAIL_UNVERIFIED or REAUTHENTICATION_REQUIRED as CreateInvitation;
+   * `resource_exhausted` RATE_LIMITED when the workspace has mailed too many
+   * invitations; `invalid_argument` for the role. Those of an address are in its
+   * result.
    *
    * @generated from rpc logicspike.team.v1.InvitationService.BatchCreateInvitations
    */
@@ -1380,7 +1386,8 @@ export const InvitationService: GenService<{
    * AcceptInvitation makes the caller a member. The caller's address must be
    * proven, and, unless the token is a link's, be the one that was invited.
    * Repeated by the same user it answers the same. Somebody who is a member
-   * already keeps their role; then a link is not used up.
+   * already keeps their role; then a link is not used up. Who joins by a link
+   * though an invitation waits for their address gets the invitation's role.
    *
    * Errors, none of which uses anything up: `failed_precondition` EMAIL_UNVERIFIED,
    * EMAIL_MISMATCH, INVITATION_EXPIRED, INVITATION_REVOKED, INVITATION_USED,
@@ -1406,7 +1413,7 @@ export const InvitationService: GenService<{
    * Errors: `already_exists` EMAIL_TAKEN when the invited address has an account:
    * sign in and accept; `failed_precondition` INVITATION_EXPIRED,
    * INVITATION_REVOKED, INVITATION_USED, EMAIL_MISMATCH for an address that a link
-   * is not for, CODE_INVALID (a code is good for 5 tries; the link stays), or
+   * is not for, CODE_INVALID (a code is good for a day and 5 tries; the link stays), or
    * REQUEST_ID_REUSED; `invalid_argument` also PASSWORD_LENGTH and
    * PASSWORD_COMMON; `resource_exhausted` SEATS_EXHAUSTED, RATE_LIMITED or
    * OVERLOADED.
@@ -1439,9 +1446,10 @@ export const InvitationService: GenService<{
    * and code, for as long as before; the token and code before are dead. The
    * caller is its inviter from then on.
    *
-   * Errors: `not_found`; `failed_precondition` INVITATION_REVOKED or
-   * INVITATION_USED; `already_exists` ALREADY_MEMBER; `permission_denied`
-   * ROLE_NOT_GRANTABLE; `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED.
+   * Errors: `not_found`; `failed_precondition` INVITATION_REVOKED, INVITATION_USED,
+   * EMAIL_UNVERIFIED, or REAUTHENTICATION_REQUIRED for the role owner;
+   * `already_exists` ALREADY_MEMBER; `permission_denied` ROLE_NOT_GRANTABLE;
+   * `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED.
    *
    * @generated from rpc logicspike.team.v1.InvitationService.ResendInvitation
    */
@@ -1493,10 +1501,11 @@ export const InvitationService: GenService<{
   },
   /**
    * CreateInvitationLink makes a link that can be used by several people. Its
-   * token is in this answer only.
+   * token is in this answer only. A workspace has 100 at a time that can be used.
    *
-   * Errors: `permission_denied` ROLE_NOT_GRANTABLE; `invalid_argument`, also for the
-   * role owner.
+   * Errors: `permission_denied` ROLE_NOT_GRANTABLE; `failed_precondition`
+   * EMAIL_UNVERIFIED; `resource_exhausted` RATE_LIMITED when there are too many;
+   * `invalid_argument`, also for the role owner.
    *
    * @generated from rpc logicspike.team.v1.InvitationService.CreateInvitationLink
    */

@@ -150,7 +150,8 @@ export type ListMembershipsRequest = Message<"logicspike.team.v1.ListMemberships
 
   /**
    * Only members of whom each of these words begins a word of the name, the
-   * address, or a part of it. Without regard to case and accents. Default: all.
+   * address, or a part of it. Without regard to case and accents; of more than 8
+   * different words, 8 count. Default: all.
    *
    * @generated from field: string search = 6;
    */
@@ -642,7 +643,9 @@ export const MembershipOrderSchema: GenEnum<MembershipOrder> = /*@__PURE__*/
  * permission they do not hold themselves, and nobody changes a member who holds
  * one: such a call fails with `permission_denied` ROLE_NOT_GRANTABLE. A workspace
  * always has an active owner: what would take the last one away fails with
- * `failed_precondition` OWNER_REQUIRED.
+ * `failed_precondition` OWNER_REQUIRED. Who makes an owner must have signed in
+ * recently: else the call fails with `failed_precondition`
+ * REAUTHENTICATION_REQUIRED.
  *
  * A change holds from the member's next call on, on every replica.
  *

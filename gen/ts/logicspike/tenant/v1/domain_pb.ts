@@ -446,7 +446,8 @@ export const DomainService: GenService<{
    * UpdateDomainEnrollment decides what people with an address of a verified domain
    * can do.
    *
-   * Errors: `not_found`; `failed_precondition` DOMAIN_NOT_VERIFIED;
+   * Errors: `not_found`; `failed_precondition` DOMAIN_NOT_VERIFIED, or
+   * EMAIL_UNVERIFIED while the caller's own address is not proven;
    * `permission_denied` ROLE_NOT_GRANTABLE for a role that holds a permission which
    * the caller does not hold, unless the call does no more than end the enrollment.
    *

@@ -83,16 +83,22 @@ type InvitationServiceClient interface {
 	// address that is still pending is revoked in favour of the new one.
 	//
 	// Errors: `already_exists` ALREADY_MEMBER, also for a deactivated member, who
-	// can be reactivated; `permission_denied` ROLE_NOT_GRANTABLE;
-	// `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED; `invalid_argument`.
+	// can be reactivated; `permission_denied` ROLE_NOT_GRANTABLE, also when the
+	// invitation to be replaced is one that the caller could not make;
+	// `failed_precondition` EMAIL_UNVERIFIED while the caller's own address is not
+	// proven, or REAUTHENTICATION_REQUIRED for the role owner; `resource_exhausted`
+	// SEATS_EXHAUSTED or RATE_LIMITED; `invalid_argument`.
 	CreateInvitation(context.Context, *v1.CreateInvitationRequest) (*v1.CreateInvitationResponse, error)
 	// BatchCreateInvitations invites up to 200 addresses with one role. Each address
 	// is invited wholly or not at all, and has a result of its own, in the order of
 	// the request; what is wrong with one of them does not concern the others. A
 	// spelling of an address that came before in the request is a duplicate.
 	//
-	// Errors: `permission_denied` ROLE_NOT_GRANTABLE; `invalid_argument` for the
-	// role. Those of an address are in its result.
+	// Errors: `permission_denied` ROLE_NOT_GRANTABLE; `failed_precondition`
+	// EMAIL_UNVERIFIED or REAUTHENTICATION_REQUIRED as CreateInvitation;
+	// `resource_exhausted` RATE_LIMITED when the workspace has mailed too many
+	// invitations; `invalid_argument` for the role. Those of an address are in its
+	// result.
 	BatchCreateInvitations(context.Context, *v1.BatchCreateInvitationsRequest) (*v1.BatchCreateInvitationsResponse, error)
 	// ListInvitations lists a workspace's invitations, the newest first. Those that
 	// ended are kept for 30 days.
@@ -107,7 +113,8 @@ type InvitationServiceClient interface {
 	// AcceptInvitation makes the caller a member. The caller's address must be
 	// proven, and, unless the token is a link's, be the one that was invited.
 	// Repeated by the same user it answers the same. Somebody who is a member
-	// already keeps their role; then a link is not used up.
+	// already keeps their role; then a link is not used up. Who joins by a link
+	// though an invitation waits for their address gets the invitation's role.
 	//
 	// Errors, none of which uses anything up: `failed_precondition` EMAIL_UNVERIFIED,
 	// EMAIL_MISMATCH, INVITATION_EXPIRED, INVITATION_REVOKED, INVITATION_USED,
@@ -125,7 +132,7 @@ type InvitationServiceClient interface {
 	// Errors: `already_exists` EMAIL_TAKEN when the invited address has an account:
 	// sign in and accept; `failed_precondition` INVITATION_EXPIRED,
 	// INVITATION_REVOKED, INVITATION_USED, EMAIL_MISMATCH for an address that a link
-	// is not for, CODE_INVALID (a code is good for 5 tries; the link stays), or
+	// is not for, CODE_INVALID (a code is good for a day and 5 tries; the link stays), or
 	// REQUEST_ID_REUSED; `invalid_argument` also PASSWORD_LENGTH and
 	// PASSWORD_COMMON; `resource_exhausted` SEATS_EXHAUSTED, RATE_LIMITED or
 	// OVERLOADED.
@@ -142,9 +149,10 @@ type InvitationServiceClient interface {
 	// and code, for as long as before; the token and code before are dead. The
 	// caller is its inviter from then on.
 	//
-	// Errors: `not_found`; `failed_precondition` INVITATION_REVOKED or
-	// INVITATION_USED; `already_exists` ALREADY_MEMBER; `permission_denied`
-	// ROLE_NOT_GRANTABLE; `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED.
+	// Errors: `not_found`; `failed_precondition` INVITATION_REVOKED, INVITATION_USED,
+	// EMAIL_UNVERIFIED, or REAUTHENTICATION_REQUIRED for the role owner;
+	// `already_exists` ALREADY_MEMBER; `permission_denied` ROLE_NOT_GRANTABLE;
+	// `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED.
 	ResendInvitation(context.Context, *v1.ResendInvitationRequest) (*v1.ResendInvitationResponse, error)
 	// RevokeInvitation ends a pending or expired invitation. Repeated, it changes
 	// nothing.
@@ -164,10 +172,11 @@ type InvitationServiceClient interface {
 	// the newest first; none while the address is not proven.
 	ListReceivedInvitations(context.Context, *v1.ListReceivedInvitationsRequest) (*v1.ListReceivedInvitationsResponse, error)
 	// CreateInvitationLink makes a link that can be used by several people. Its
-	// token is in this answer only.
+	// token is in this answer only. A workspace has 100 at a time that can be used.
 	//
-	// Errors: `permission_denied` ROLE_NOT_GRANTABLE; `invalid_argument`, also for the
-	// role owner.
+	// Errors: `permission_denied` ROLE_NOT_GRANTABLE; `failed_precondition`
+	// EMAIL_UNVERIFIED; `resource_exhausted` RATE_LIMITED when there are too many;
+	// `invalid_argument`, also for the role owner.
 	CreateInvitationLink(context.Context, *v1.CreateInvitationLinkRequest) (*v1.CreateInvitationLinkResponse, error)
 	// ListInvitationLinks lists a workspace's links, the newest first. Those that
 	// ended are kept for 30 days.
@@ -431,16 +440,22 @@ type InvitationServiceHandler interface {
 	// address that is still pending is revoked in favour of the new one.
 	//
 	// Errors: `already_exists` ALREADY_MEMBER, also for a deactivated member, who
-	// can be reactivated; `permission_denied` ROLE_NOT_GRANTABLE;
-	// `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED; `invalid_argument`.
+	// can be reactivated; `permission_denied` ROLE_NOT_GRANTABLE, also when the
+	// invitation to be replaced is one that the caller could not make;
+	// `failed_precondition` EMAIL_UNVERIFIED while the caller's own address is not
+	// proven, or REAUTHENTICATION_REQUIRED for the role owner; `resource_exhausted`
+	// SEATS_EXHAUSTED or RATE_LIMITED; `invalid_argument`.
 	CreateInvitation(context.Context, *v1.CreateInvitationRequest) (*v1.CreateInvitationResponse, error)
 	// BatchCreateInvitations invites up to 200 addresses with one role. Each address
 	// is invited wholly or not at all, and has a result of its own, in the order of
 	// the request; what is wrong with one of them does not concern the others. A
 	// spelling of an address that came before in the request is a duplicate.
 	//
-	// Errors: `permission_denied` ROLE_NOT_GRANTABLE; `invalid_argument` for the
-	// role. Those of an address are in its result.
+	// Errors: `permission_denied` ROLE_NOT_GRANTABLE; `failed_precondition`
+	// EMAIL_UNVERIFIED or REAUTHENTICATION_REQUIRED as CreateInvitation;
+	// `resource_exhausted` RATE_LIMITED when the workspace has mailed too many
+	// invitations; `invalid_argument` for the role. Those of an address are in its
+	// result.
 	BatchCreateInvitations(context.Context, *v1.BatchCreateInvitationsRequest) (*v1.BatchCreateInvitationsResponse, error)
 	// ListInvitations lists a workspace's invitations, the newest first. Those that
 	// ended are kept for 30 days.
@@ -455,7 +470,8 @@ type InvitationServiceHandler interface {
 	// AcceptInvitation makes the caller a member. The caller's address must be
 	// proven, and, unless the token is a link's, be the one that was invited.
 	// Repeated by the same user it answers the same. Somebody who is a member
-	// already keeps their role; then a link is not used up.
+	// already keeps their role; then a link is not used up. Who joins by a link
+	// though an invitation waits for their address gets the invitation's role.
 	//
 	// Errors, none of which uses anything up: `failed_precondition` EMAIL_UNVERIFIED,
 	// EMAIL_MISMATCH, INVITATION_EXPIRED, INVITATION_REVOKED, INVITATION_USED,
@@ -473,7 +489,7 @@ type InvitationServiceHandler interface {
 	// Errors: `already_exists` EMAIL_TAKEN when the invited address has an account:
 	// sign in and accept; `failed_precondition` INVITATION_EXPIRED,
 	// INVITATION_REVOKED, INVITATION_USED, EMAIL_MISMATCH for an address that a link
-	// is not for, CODE_INVALID (a code is good for 5 tries; the link stays), or
+	// is not for, CODE_INVALID (a code is good for a day and 5 tries; the link stays), or
 	// REQUEST_ID_REUSED; `invalid_argument` also PASSWORD_LENGTH and
 	// PASSWORD_COMMON; `resource_exhausted` SEATS_EXHAUSTED, RATE_LIMITED or
 	// OVERLOADED.
@@ -490,9 +506,10 @@ type InvitationServiceHandler interface {
 	// and code, for as long as before; the token and code before are dead. The
 	// caller is its inviter from then on.
 	//
-	// Errors: `not_found`; `failed_precondition` INVITATION_REVOKED or
-	// INVITATION_USED; `already_exists` ALREADY_MEMBER; `permission_denied`
-	// ROLE_NOT_GRANTABLE; `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED.
+	// Errors: `not_found`; `failed_precondition` INVITATION_REVOKED, INVITATION_USED,
+	// EMAIL_UNVERIFIED, or REAUTHENTICATION_REQUIRED for the role owner;
+	// `already_exists` ALREADY_MEMBER; `permission_denied` ROLE_NOT_GRANTABLE;
+	// `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED.
 	ResendInvitation(context.Context, *v1.ResendInvitationRequest) (*v1.ResendInvitationResponse, error)
 	// RevokeInvitation ends a pending or expired invitation. Repeated, it changes
 	// nothing.
@@ -512,10 +529,11 @@ type InvitationServiceHandler interface {
 	// the newest first; none while the address is not proven.
 	ListReceivedInvitations(context.Context, *v1.ListReceivedInvitationsRequest) (*v1.ListReceivedInvitationsResponse, error)
 	// CreateInvitationLink makes a link that can be used by several people. Its
-	// token is in this answer only.
+	// token is in this answer only. A workspace has 100 at a time that can be used.
 	//
-	// Errors: `permission_denied` ROLE_NOT_GRANTABLE; `invalid_argument`, also for the
-	// role owner.
+	// Errors: `permission_denied` ROLE_NOT_GRANTABLE; `failed_precondition`
+	// EMAIL_UNVERIFIED; `resource_exhausted` RATE_LIMITED when there are too many;
+	// `invalid_argument`, also for the role owner.
 	CreateInvitationLink(context.Context, *v1.CreateInvitationLinkRequest) (*v1.CreateInvitationLinkResponse, error)
 	// ListInvitationLinks lists a workspace's links, the newest first. Those that
 	// ended are kept for 30 days.

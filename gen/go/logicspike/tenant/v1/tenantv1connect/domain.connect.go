@@ -75,7 +75,8 @@ type DomainServiceClient interface {
 	// UpdateDomainEnrollment decides what people with an address of a verified domain
 	// can do.
 	//
-	// Errors: `not_found`; `failed_precondition` DOMAIN_NOT_VERIFIED;
+	// Errors: `not_found`; `failed_precondition` DOMAIN_NOT_VERIFIED, or
+	// EMAIL_UNVERIFIED while the caller's own address is not proven;
 	// `permission_denied` ROLE_NOT_GRANTABLE for a role that holds a permission which
 	// the caller does not hold, unless the call does no more than end the enrollment.
 	UpdateDomainEnrollment(context.Context, *v1.UpdateDomainEnrollmentRequest) (*v1.UpdateDomainEnrollmentResponse, error)
@@ -209,7 +210,8 @@ type DomainServiceHandler interface {
 	// UpdateDomainEnrollment decides what people with an address of a verified domain
 	// can do.
 	//
-	// Errors: `not_found`; `failed_precondition` DOMAIN_NOT_VERIFIED;
+	// Errors: `not_found`; `failed_precondition` DOMAIN_NOT_VERIFIED, or
+	// EMAIL_UNVERIFIED while the caller's own address is not proven;
 	// `permission_denied` ROLE_NOT_GRANTABLE for a role that holds a permission which
 	// the caller does not hold, unless the call does no more than end the enrollment.
 	UpdateDomainEnrollment(context.Context, *v1.UpdateDomainEnrollmentRequest) (*v1.UpdateDomainEnrollmentResponse, error)
