@@ -103,6 +103,13 @@ func (t *tx) makeOwner(ctx context.Context, w *tenant.Workspace, user *identity.
 	case err == nil: // just enrolled, or deactivated
 		e.Action = "membership.role_changed"
 		details["role"] = map[string]any{"before": m.Role, "after": authz.Owner}
+		if !m.Active() {
+			if err := t.record(ctx, audit.Event{
+				WorkspaceID: w.ID, ActorKind: audit.System, Action: "membership.reactivated", TargetID: m.ID.String(), Details: memberDetails(m),
+			}); err != nil {
+				return err
+			}
+		}
 		m.DeactivateTime = time.Time{}
 		err = t.team.SetRole(ctx, m, authz.Owner, t.now)
 	case fault.Has(err, fault.Missing):

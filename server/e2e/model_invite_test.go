@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"pgregory.net/rapid"
@@ -10,6 +11,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/store"
 )
 
 // The steps of the model that are about invitations and links.
@@ -37,7 +39,11 @@ func (m *model) invite(rt *rapid.T) {
 	role := m.anyRole(rt, w)
 	want := m.mayGrant(s, w, "invitation.create", role)
 	if u := m.userAt(email); want == "" && u != nil && w.member(u) != nil {
-		want = notAMember
+		want = isAMember
+	}
+	// To replace an invitation is to revoke it.
+	if earlier := w.pendingAt(email); want == "" && earlier != nil && earlier.stateAt(m.now) == "pending" && !m.covers(w, w.member(s.user), earlier.role) {
+		want = tooMuch
 	}
 	res, err := m.as(s).Invitations.CreateInvitation(m.t.Context(), &teamv1.CreateInvitationRequest{
 		WorkspaceId: w.id, Email: email, Role: string(role), Lifetime: durationpb.New(modelLifetime),
@@ -61,7 +67,7 @@ func (m *model) invitationMailed(rt *rapid.T, i *modelInvitation, by *modelUser)
 		rt.Fatalf("%s was mailed to %s, want an invitation to %s", letter.Template, letter.To, i.email)
 	}
 	i.token, i.code = letter.Data["token"], letter.Data["code"]
-	i.inviter, i.expire, i.attempts = by, m.now+modelLifetime, 0
+	i.inviter, i.sent, i.expire, i.attempts = by, m.now, m.now+modelLifetime, 0
 }
 
 // invitation picks one, most often one that is pending, and its workspace.
@@ -102,7 +108,7 @@ func (m *model) resend(rt *rapid.T) {
 	case m.mayGrant(s, w, "invitation.create", i.role) != "":
 		want = m.mayGrant(s, w, "invitation.create", i.role)
 	case u != nil && w.member(u) != nil:
-		want = notAMember
+		want = isAMember
 	}
 	_, err := m.as(s).Invitations.ResendInvitation(m.t.Context(), &teamv1.ResendInvitationRequest{WorkspaceId: w.id, InvitationId: i.id})
 	m.answered(rt, "ResendInvitation", err, want)
@@ -255,21 +261,25 @@ func (m *model) registerInvited(rt *rapid.T) {
 	}
 }
 
-// tryCode compares the code of an invitation with those of all invitations of its
-// address, and reports whether it is one.
+// tryCode compares the code of an invitation with those of the three newest that its
+// address can accept, and reports whether it is one of these.
 func (m *model) tryCode(i *modelInvitation) bool {
-	var tried []*modelInvitation
+	var pending []*modelInvitation
 	for _, w := range m.workspaces {
 		for _, other := range w.team.invitations {
-			if other.email == i.email && !other.gone && other.stateAt(m.now) == "pending" && other.attempts < 5 {
-				if other == i {
-					return true
-				}
-				tried = append(tried, other)
+			if other.email == i.email && !other.gone && other.stateAt(m.now) == "pending" {
+				pending = append(pending, other)
 			}
 		}
 	}
-	for _, other := range tried {
+	slices.SortFunc(pending, func(a, b *modelInvitation) int { return strings.Compare(b.id, a.id) })
+	pending = slices.DeleteFunc(pending[:min(len(pending), 3)], func(other *modelInvitation) bool {
+		return m.now-other.sent >= store.InvitationCodeLifetime || other.attempts == 5
+	})
+	if slices.Contains(pending, i) {
+		return true
+	}
+	for _, other := range pending {
 		other.attempts++
 	}
 	return false
@@ -333,7 +343,7 @@ func (m *model) acceptLink(rt *rapid.T) {
 	m.answered(rt, "AcceptInvitation by link", err, want)
 	if want == "" && member == nil {
 		l.uses++
-		m.joined(rt, w, s.user, l.role, res.Membership)
+		m.joined(rt, w, s.user, w.roleBy(l, s.user.email, m.now), res.Membership)
 	}
 }
 

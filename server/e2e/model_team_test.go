@@ -110,7 +110,7 @@ type modelInvitation struct {
 	role                   authz.Role
 	inviter, user          *modelUser // user accepted it
 	state                  string     // as in the database
-	expire, end            time.Duration
+	sent, expire, end      time.Duration
 	attempts               int
 	gone                   bool
 }
@@ -126,7 +126,7 @@ type modelLink struct {
 
 // The reasons that only the team has.
 const (
-	notAMember   = "ALREADY_MEMBER"
+	isAMember    = "ALREADY_MEMBER"
 	tooMuch      = "ROLE_NOT_GRANTABLE"
 	badField     = "FIELD_INVALID"
 	switchedOff  = "MEMBERSHIP_DEACTIVATED"
@@ -300,6 +300,15 @@ func (m *model) joined(rt *rapid.T, w *modelWorkspace, u *modelUser, role authz.
 	}
 	w.team.removed = slices.DeleteFunc(w.team.removed, func(email string) bool { return email == u.email })
 	w.members = append(w.members, newMember(got.Id, u, role))
+}
+
+// roleBy is the role that a link gives to an address: that of its own invitation, if
+// there is one.
+func (w *modelWorkspace) roleBy(l *modelLink, email string, now time.Duration) authz.Role {
+	if i := w.pendingAt(email); i != nil && i.stateAt(now) == "pending" {
+		return i.role
+	}
+	return l.role
 }
 
 // whyNot is the reason for which a link cannot be used by an address.

@@ -267,7 +267,7 @@ func (m *model) verifyBy(rt *rapid.T, r *modelRegistration, code string) {
 	u := m.addUser(r.email, res.Account.User.Id)
 	if r.link != nil {
 		r.link.uses++
-		m.joined(rt, r.workspace, u, r.link.role, res.Account.Membership)
+		m.joined(rt, r.workspace, u, r.workspace.roleBy(r.link, u.email, m.now), res.Account.Membership)
 	} else {
 		m.workspaces = append(m.workspaces, &modelWorkspace{
 			id: res.Account.Workspace.Id, members: []*modelMember{newMember(res.Account.Membership.Id, u, authz.Owner)},

@@ -281,3 +281,44 @@ func TestWhoHasNotProvenTheirAddressInvitesNobody(t *testing.T) {
 	s.invite(t, p, testkit.NewEmail(), "admin")
 	s.CheckInvariants(t)
 }
+
+func TestNobodyWhoWasRemovedComesBackByALink(t *testing.T) {
+	t.Parallel()
+	s, owner := newTeam(t, testkit.Options{})
+	link := linkTo(t, owner, &teamv1.CreateInvitationLinkRequest{})
+	p, gone := s.person(t), s.person(t)
+	if err := leave(t, p, mustAccept(t, p, link.Token).WorkspaceId); err != nil {
+		t.Fatal(err)
+	}
+	m := mustAccept(t, p, link.Token) // who left by themselves may come back
+	if err := removeMember(t, owner, m.Id); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeMember(t, owner, mustAccept(t, gone, link.Token).Id); err != nil {
+		t.Fatal(err)
+	}
+	s.refuses(t, "removed", "MEMBER_REMOVED", func() error { _, err := accept(t, p, link.Token); return err })
+	alias := testkit.NewEmail()
+	change, err := p.Users.RequestEmailChange(t.Context(), &identityv1.RequestEmailChangeRequest{NewEmail: alias})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Users.ConfirmEmailChange(t.Context(), &identityv1.ConfirmEmailChangeRequest{EmailChangeId: change.EmailChangeId, Code: s.code(t, alias)}); err != nil {
+		t.Fatal(err)
+	}
+	s.refuses(t, "removed, with another address since", "MEMBER_REMOVED", func() error { _, err := accept(t, p, link.Token); return err })
+	if err := deleteSelf(t, gone); err != nil {
+		t.Fatal(err)
+	}
+	req := s.byLink(t, link.Token, gone.Email)
+	s.refuses(t, "removed, with another account since", "MEMBER_REMOVED", func() error {
+		_, err := s.Client("").Registration.VerifyRegistration(t.Context(), req)
+		return err
+	})
+	mustAccept(t, p, s.invite(t, owner, alias, "").token)
+	if err := leave(t, p, owner.Workspace.Id); err != nil {
+		t.Fatal(err)
+	}
+	mustAccept(t, p, link.Token)
+	s.CheckInvariants(t)
+}
