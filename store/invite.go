@@ -97,14 +97,12 @@ func (s *Store) invite(ctx context.Context, n NewInvitation) (results []Invited,
 		for i := range pending {
 			inv := &pending[i]
 			replaced[inv.AddressKey] = inv
-			if reserved[inv.AddressKey] = inv.StateAt(t.now) == team.Pending; !reserved[inv.AddressKey] {
-				continue
-			}
-			custom, err := t.team.Permissions(ctx, n.Workspace, inv.Role)
-			if err != nil {
+			reserved[inv.AddressKey] = inv.StateAt(t.now) == team.Pending
+			if err := t.mayEnd(ctx, a, inv); fault.Has(err, fault.RoleNotGrantable) {
+				refused[inv.AddressKey] = err // to replace is to revoke
+			} else if err != nil {
 				return err
 			}
-			refused[inv.AddressKey] = t.covers(a, inv.Role, custom) // to replace is to revoke
 		}
 		seats, limited, err := t.freeSeats(ctx, n.Workspace, true)
 		if err != nil {
@@ -235,10 +233,11 @@ func (s *Store) ResendInvitation(ctx context.Context, workspace ids.Workspace, i
 
 // RevokeInvitation ends an invitation that nobody has accepted or declined.
 //
-// Errors: fault NOT_FOUND, INVITATION_USED.
+// Errors: fault NOT_FOUND, INVITATION_USED, ROLE_NOT_GRANTABLE.
 func (s *Store) RevokeInvitation(ctx context.Context, workspace ids.Workspace, id ids.Invitation) (inv *team.Invitation, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		if _, err := t.lockTeam(ctx, workspace); err != nil {
+		a, err := t.lockTeam(ctx, workspace)
+		if err != nil {
 			return err
 		}
 		if inv, err = t.team.LockInvitation(ctx, workspace, id); err != nil {
@@ -251,9 +250,27 @@ func (s *Store) RevokeInvitation(ctx context.Context, workspace ids.Workspace, i
 		default:
 			return errEnded(inv.State)
 		}
+		if err := t.mayEnd(ctx, a, inv); err != nil {
+			return err
+		}
 		return t.endInvitation(ctx, inv, team.Revoked)
 	})
 	return inv, err
+}
+
+// mayEnd reports whether who acts may end a pending invitation: one that could still be
+// accepted only if its role holds nothing that they don't hold.
+//
+// Errors: fault ROLE_NOT_GRANTABLE.
+func (t *tx) mayEnd(ctx context.Context, a *acting, inv *team.Invitation) error {
+	if inv.StateAt(t.now) != team.Pending {
+		return nil
+	}
+	custom, err := t.team.Permissions(ctx, inv.WorkspaceID, inv.Role)
+	if err != nil {
+		return err
+	}
+	return t.covers(a, inv.Role, custom)
 }
 
 // endInvitation ends a locked, pending invitation that is not accepted.

@@ -131,6 +131,8 @@ func (m *model) revokeInvitation(rt *rapid.T) {
 		want = unknownHere
 	case i.state == "accepted" || i.state == "declined":
 		want = whyEnded(i.state)
+	case i.stateAt(m.now) == "pending" && !m.covers(w, w.member(s.user), i.role):
+		want = tooMuch
 	}
 	_, err := m.as(s).Invitations.RevokeInvitation(m.t.Context(), &teamv1.RevokeInvitationRequest{WorkspaceId: w.id, InvitationId: i.id})
 	m.answered(rt, "RevokeInvitation", err, want)

@@ -55,8 +55,8 @@ func TestWhoMakesAnOwnerHasSignedInRecently(t *testing.T) {
 	s.CheckInvariants(t)
 }
 
-// TestNobodyReplacesAnInvitationThatTheyCouldNotMake: to replace is to revoke.
-func TestNobodyReplacesAnInvitationThatTheyCouldNotMake(t *testing.T) {
+// TestNobodyEndsAnInvitationThatTheyCouldNotMake: to replace is to revoke.
+func TestNobodyEndsAnInvitationThatTheyCouldNotMake(t *testing.T) {
 	t.Parallel()
 	s, owner := newTeam(t, testkit.Options{})
 	admin := s.member(t, owner, "admin")
@@ -73,6 +73,10 @@ func TestNobodyReplacesAnInvitationThatTheyCouldNotMake(t *testing.T) {
 	if err != nil || res.Results[0].GetFailure().GetReason() != "ROLE_NOT_GRANTABLE" || res.Results[1].GetInvitation() == nil {
 		t.Errorf("a batch: %v, %v", res, err)
 	}
+	s.refuses(t, "to revoke it", "ROLE_NOT_GRANTABLE", func() error {
+		_, err := admin.Invitations.RevokeInvitation(t.Context(), &teamv1.RevokeInvitationRequest{WorkspaceId: owner.Workspace.Id, InvitationId: inv.Id})
+		return err
+	})
 	if state := s.stateOf(t, inv.Invitation); state != "pending" {
 		t.Errorf("it is %s", state)
 	}

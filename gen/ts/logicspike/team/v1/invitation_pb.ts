@@ -1462,7 +1462,8 @@ export const InvitationService: GenService<{
    * RevokeInvitation ends a pending or expired invitation. Repeated, it changes
    * nothing.
    *
-   * Errors: `not_found`; `failed_precondition` INVITATION_USED.
+   * Errors: `not_found`; `failed_precondition` INVITATION_USED; `permission_denied`
+   * ROLE_NOT_GRANTABLE for a pending one that the caller could not make.
    *
    * @generated from rpc logicspike.team.v1.InvitationService.RevokeInvitation
    */

@@ -654,7 +654,7 @@ export const MembershipOrderSchema: GenEnum<MembershipOrder> = /*@__PURE__*/
 export const MembershipService: GenService<{
   /**
    * ListMemberships lists the members of a workspace. The time for a page does
-   * not grow with their number.
+   * not grow with their number; with `search` it grows with how many are found.
    *
    * Errors: `invalid_argument` PAGE_TOKEN_INVALID for a token of another
    * workspace, filter or order.

@@ -157,7 +157,8 @@ type InvitationServiceClient interface {
 	// RevokeInvitation ends a pending or expired invitation. Repeated, it changes
 	// nothing.
 	//
-	// Errors: `not_found`; `failed_precondition` INVITATION_USED.
+	// Errors: `not_found`; `failed_precondition` INVITATION_USED; `permission_denied`
+	// ROLE_NOT_GRANTABLE for a pending one that the caller could not make.
 	RevokeInvitation(context.Context, *v1.RevokeInvitationRequest) (*v1.RevokeInvitationResponse, error)
 	// RequestInvitationRenewal asks for a new invitation in place of one that
 	// expired or was revoked: the inviter gets a mail, or the owners when the inviter
@@ -514,7 +515,8 @@ type InvitationServiceHandler interface {
 	// RevokeInvitation ends a pending or expired invitation. Repeated, it changes
 	// nothing.
 	//
-	// Errors: `not_found`; `failed_precondition` INVITATION_USED.
+	// Errors: `not_found`; `failed_precondition` INVITATION_USED; `permission_denied`
+	// ROLE_NOT_GRANTABLE for a pending one that the caller could not make.
 	RevokeInvitation(context.Context, *v1.RevokeInvitationRequest) (*v1.RevokeInvitationResponse, error)
 	// RequestInvitationRenewal asks for a new invitation in place of one that
 	// expired or was revoked: the inviter gets a mail, or the owners when the inviter

@@ -62,7 +62,7 @@ const (
 // MembershipServiceClient is a client for the logicspike.team.v1.MembershipService service.
 type MembershipServiceClient interface {
 	// ListMemberships lists the members of a workspace. The time for a page does
-	// not grow with their number.
+	// not grow with their number; with `search` it grows with how many are found.
 	//
 	// Errors: `invalid_argument` PAGE_TOKEN_INVALID for a token of another
 	// workspace, filter or order.
@@ -265,7 +265,7 @@ func (c *membershipServiceClient) TransferOwnership(ctx context.Context, req *v1
 // service.
 type MembershipServiceHandler interface {
 	// ListMemberships lists the members of a workspace. The time for a page does
-	// not grow with their number.
+	// not grow with their number; with `search` it grows with how many are found.
 	//
 	// Errors: `invalid_argument` PAGE_TOKEN_INVALID for a token of another
 	// workspace, filter or order.
