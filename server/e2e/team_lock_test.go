@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"testing"
+
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/testkit"
+)
+
+// TestWhatACallerLosesWhileTheirCallWaitsCounts holds the workspace's row, so that a
+// call which the rule has let through waits for it, and takes away meanwhile what the
+// rule was about.
+func TestWhatACallerLosesWhileTheirCallWaitsCounts(t *testing.T) {
+	t.Parallel()
+	s, owner := newTeam(t, testkit.Options{})
+	etag := func() string { return preview(t, owner, owner.Workspace.Id).Etag }
+	for _, c := range []struct {
+		what, role string
+		call       func(*testkit.Person, string) error
+	}{
+		{"UpdateWorkspace", "admin", func(p *testkit.Person, _ string) error {
+			_, err := p.Workspaces.UpdateWorkspace(t.Context(), &tenantv1.UpdateWorkspaceRequest{WorkspaceId: owner.Workspace.Id, Name: "Theirs"})
+			return err
+		}},
+		{"DeleteWorkspace", "owner", func(p *testkit.Person, etag string) error {
+			_, err := p.Workspaces.DeleteWorkspace(t.Context(), &tenantv1.DeleteWorkspaceRequest{WorkspaceId: owner.Workspace.Id, Etag: etag})
+			return err
+		}},
+		{"CreateInvitation", "admin", func(p *testkit.Person, _ string) error {
+			_, err := p.Invitations.CreateInvitation(t.Context(), &teamv1.CreateInvitationRequest{WorkspaceId: owner.Workspace.Id, Email: testkit.NewEmail()})
+			return err
+		}},
+	} {
+		p := s.member(t, owner, c.role)
+		tag := etag()
+		hold, err := s.SQL.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := hold.Exec(t.Context(), "SELECT FROM tenant.workspaces WHERE id = $1 FOR UPDATE", uuidOf(t, owner.Workspace.Id)); err != nil {
+			t.Fatal(err)
+		}
+		result := make(chan error, 1)
+		go func() { result <- c.call(p, tag) }()
+		testkit.Eventually(t, c.what+" to wait", func() bool {
+			return count(t, s.Server, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
+		})
+		if _, err := hold.Exec(t.Context(), "UPDATE team.memberships SET deactivate_time = now() WHERE id = $1", uuidOf(t, p.Membership.Id)); err != nil {
+			t.Fatal(err)
+		}
+		if err := hold.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		because(t, c.what, <-result, "NOT_FOUND")
+	}
+	w, err := owner.Workspaces.GetWorkspace(t.Context(), &tenantv1.GetWorkspaceRequest{WorkspaceId: owner.Workspace.Id})
+	if err != nil || w.Workspace.State != tenantv1.WorkspaceState_WORKSPACE_STATE_ACTIVE || w.Workspace.Name == "Theirs" {
+		t.Errorf("the workspace: %v, %v", w, err)
+	}
+}
