@@ -73,7 +73,7 @@ func serveWrapped(b *testing.B, p *product) (address string) {
 			},
 		}},
 		RPC: rpc.Options{
-			Sessions: known{}, Members: known{}, Limiter: known{}, Clock: clock.System{}, Logger: p.log, Registerer: registry,
+			Sessions: known{}, Members: known{}, Operators: known{}, Limiter: known{}, Clock: clock.System{}, Logger: p.log, Registerer: registry,
 			TrustedProxies: p.settings.TrustedProxies,
 		},
 	})
@@ -99,6 +99,8 @@ var somebody = &authz.Session{ID: ids.New[ids.Session](), User: ids.New[ids.User
 func (known) Authenticate(context.Context, string, authz.Transport) (*authz.Session, error) {
 	return somebody, nil
 }
+
+func (known) Operator(context.Context, ids.User) (bool, error) { return false, nil }
 
 func (known) Membership(context.Context, ids.Workspace, ids.User) (authz.Membership, error) {
 	return authz.Membership{Role: authz.Owner}, nil

@@ -49,7 +49,7 @@ func start(t *testing.T, handle func(context.Context) error, change func(*server
 	o := server.Options{
 		Services: []server.Service{sessions(handle)},
 		RPC: rpc.Options{
-			Sessions: callers{}, Members: callers{}, Limiter: callers{}, Clock: clock.System{},
+			Sessions: callers{}, Members: callers{}, Operators: callers{}, Limiter: callers{}, Clock: clock.System{},
 			Logger: slog.New(slog.NewTextHandler(l, nil)), Registerer: registry,
 		},
 		Origins: []string{appOrigin}, Reflection: true, Gatherer: registry,
@@ -122,6 +122,8 @@ func (callers) Authenticate(_ context.Context, got string, _ authz.Transport) (*
 	}
 	return &authz.Session{ID: ids.New[ids.Session](), User: ids.New[ids.User](), AuthTime: time.Now()}, nil
 }
+
+func (callers) Operator(context.Context, ids.User) (bool, error) { return false, nil }
 
 func (callers) Membership(context.Context, ids.Workspace, ids.User) (authz.Membership, error) {
 	return authz.Membership{}, fault.NotFoundFault()
@@ -229,7 +231,7 @@ func TestOptionsThatCannotWork(t *testing.T) {
 	} {
 		o := server.Options{
 			Services: []server.Service{sessions(nil)},
-			RPC:      rpc.Options{Sessions: callers{}, Members: callers{}, Limiter: callers{}, Clock: clock.System{}, Logger: slog.New(slog.DiscardHandler)},
+			RPC:      rpc.Options{Sessions: callers{}, Members: callers{}, Operators: callers{}, Limiter: callers{}, Clock: clock.System{}, Logger: slog.New(slog.DiscardHandler)},
 		}
 		change(&o)
 		if _, err := server.New(o); err == nil || !strings.Contains(err.Error(), want) {

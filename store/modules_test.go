@@ -322,10 +322,11 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	s := &auth.Session{
 		ID: ids.New[ids.Session](), UserID: user, TokenHash: []byte{1}, Transport: authz.Bearer, CreateTime: now, AuthTime: now,
 		LastUseTime: now, IdleExpireTime: now.Add(time.Hour), ExpireTime: now.Add(time.Hour), ClientAddress: "::1", UserAgent: "test",
+		Methods: []authz.Method{authz.ByPassword},
 	}
 	e.call("InsertSession", s)
 	s.TokenHash = token[:]
-	e.want(s, "Renew", s.ID, token, now, now.Add(2*time.Hour))
+	e.want(s, "Renew", s.ID, auth.Renewal{Token: token, Method: authz.ByPassword, IdleExpire: now.Add(2 * time.Hour)}, now)
 	e.want([]auth.Session{*s}, "ListSessions", user, now, postgres.Page{})
 	e.want(1, "CountSessions", user, now)
 	e.want([]auth.Session{*s}, "SoleSessions", w, now, 10)

@@ -26,7 +26,7 @@ func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, 
 		if replaced, err := t.auth.ReplacePassword(ctx, caller.User, old, hash, t.now); err != nil || !replaced {
 			return orCredentials(err)
 		}
-		if session, token, err = t.renew(ctx, caller.ID); err != nil {
+		if session, token, err = t.renew(ctx, caller.ID, authz.ByPassword); err != nil {
 			return err
 		}
 		if revoked, err = t.auth.DeleteSessions(ctx, caller.User, caller.ID); err != nil {

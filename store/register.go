@@ -178,8 +178,8 @@ func (t *tx) createAccount(ctx context.Context, reg *auth.Registration, verified
 	if err := t.enroll(ctx, w.enrollment, user); err != nil {
 		return nil, err
 	}
-	session, token := t.newSession(user.ID, transport, client)
-	if err := t.auth.InsertSession(ctx, session); err != nil {
+	session, token, err := t.startSession(ctx, user.ID, authz.ByPassword, transport, client)
+	if err != nil {
 		return nil, err
 	}
 	reg.UserID, reg.WorkspaceID = user.ID, workspace.ID
@@ -258,8 +258,7 @@ func (t *tx) accountOf(ctx context.Context, reg *auth.Registration, transport au
 	if a.Membership, err = t.team.MembershipOf(ctx, reg.WorkspaceID, user.ID); err != nil && !fault.Has(err, fault.Missing) {
 		return nil, err
 	}
-	a.Session, a.Token = t.newSession(user.ID, transport, client)
-	if err := t.auth.InsertSession(ctx, a.Session); err != nil {
+	if a.Session, a.Token, err = t.startSession(ctx, user.ID, authz.ByPassword, transport, client); err != nil {
 		return nil, err
 	}
 	return a, t.record(ctx, audit.Event{

@@ -20,6 +20,40 @@ var tokenLength = len(secret.NewToken(prefixSession))
 // touchInterval is how exact the time of a session's last use is.
 const touchInterval = time.Minute
 
+// secondFactorTime is how long a session lives that owes its second factor.
+const secondFactorTime = 10 * time.Minute
+
+// startSession stores a session of a user, who has just proven who they are, and
+// returns its token. If one factor is all that they have proven, and the account has
+// a second one, the session owes it. The user is held or locked.
+//
+// Errors: fault ACCOUNT_DISABLED.
+func (t *tx) startSession(ctx context.Context, user ids.User, by authz.Method, transport authz.Transport, client authz.Client) (*auth.Session, string, error) {
+	if disabled, err := t.auth.Disabled(ctx, user); err != nil {
+		return nil, "", err
+	} else if disabled {
+		return nil, "", errDisabled()
+	}
+	session, token := t.newSession(user, transport, client)
+	session.Methods = []authz.Method{by}
+	if by != authz.ByPasskey {
+		factors, err := t.auth.SecondFactors(ctx, user)
+		if err != nil {
+			return nil, "", err
+		}
+		if factors.Required() {
+			session.SecondFactorPending = true
+			session.ExpireTime = t.now.Add(secondFactorTime)
+			session.IdleExpireTime = earlier(session.IdleExpireTime, session.ExpireTime)
+		}
+	}
+	return session, token, t.auth.InsertSession(ctx, session)
+}
+
+func errDisabled() error {
+	return fault.New(fault.PermissionDenied, fault.AccountDisabled, "the account is disabled; ask the operator of the server")
+}
+
 // newSession makes a session, to be stored, and its token.
 func (t *tx) newSession(user ids.User, transport authz.Transport, client authz.Client) (*auth.Session, string) {
 	token := secret.NewToken(prefixSession)
@@ -111,8 +145,7 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (session *auth.Session, t
 		if err != nil || !held {
 			return orCredentials(err)
 		}
-		session, token = t.newSession(in.User, in.Transport, in.Client)
-		if err := t.auth.InsertSession(ctx, session); err != nil {
+		if session, token, err = t.startSession(ctx, in.User, authz.ByPassword, in.Transport, in.Client); err != nil {
 			return err
 		}
 		if err := t.record(ctx, audit.Event{
@@ -153,7 +186,7 @@ func (s *Store) Reauthenticate(ctx context.Context, caller *authz.Session, passw
 		if held, err := t.auth.HoldPassword(ctx, caller.User, passwordHash); err != nil || !held {
 			return orCredentials(err)
 		}
-		session, token, err = t.renew(ctx, caller.ID)
+		session, token, err = t.renew(ctx, caller.ID, authz.ByPassword)
 		if err != nil {
 			return err
 		}
@@ -162,10 +195,28 @@ func (s *Store) Reauthenticate(ctx context.Context, caller *authz.Session, passw
 	return session, token, err
 }
 
-// renew gives a session a new token.
-func (t *tx) renew(ctx context.Context, id ids.Session) (*auth.Session, string, error) {
+// renew gives a session a new token, after its user has proven again who they are. A
+// second factor that it owes it owes still.
+//
+// Errors: fault SESSION_REQUIRED when it has ended.
+func (t *tx) renew(ctx context.Context, id ids.Session, by authz.Method) (*auth.Session, string, error) {
 	token := secret.NewToken(prefixSession)
-	session, err := t.auth.Renew(ctx, id, secret.HashOf(forSession, token), t.now, t.idleExpireTime())
+	session, err := t.auth.Renew(ctx, id, auth.Renewal{
+		Token: secret.HashOf(forSession, token), Method: by, IdleExpire: t.idleExpireTime(),
+	}, t.now)
+	return session, token, err
+}
+
+// complete gives a session that owes its second factor a new token and its full
+// time, after that was proven.
+//
+// Errors: fault SESSION_REQUIRED when it has ended.
+func (t *tx) complete(ctx context.Context, id ids.Session, by authz.Method) (*auth.Session, string, error) {
+	token := secret.NewToken(prefixSession)
+	session, err := t.auth.Renew(ctx, id, auth.Renewal{
+		Token: secret.HashOf(forSession, token), Method: by, IdleExpire: t.idleExpireTime(),
+		Completed: t.now.Add(t.store.options.SessionLifetime),
+	}, t.now)
 	return session, token, err
 }
 

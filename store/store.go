@@ -126,6 +126,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	for _, table := range []string{
 		"memberships", "credentials", "sessions", "registrations", "email_changes", "events",
 		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains",
+		"disablements", "operators", "totp_factors", "recovery_codes", "passkeys", "external_identities", "devices", "api_keys",
+		"service_accounts", "refresh_tokens",
 	} {
 		s.constraints[table+"_user_id_fkey"] = errGone()
 		s.constraints[table+"_workspace_id_fkey"] = fault.NotFoundFault()

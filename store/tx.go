@@ -84,11 +84,23 @@ func (t *tx) record(ctx context.Context, events ...audit.Event) error {
 		e.ID, e.CreateTime = ids.New[ids.Event](), t.now
 		if e.ActorKind == "" {
 			e.ActorKind = audit.System
-			if caller := authz.SessionFrom(ctx); e.ActorUserID.IsZero() && caller != nil {
-				e.ActorUserID = caller.User
+			if e.ActorUserID.IsZero() {
+				caller := authz.CallerFrom(ctx)
+				e.ActorUserID, e.ActorServiceAccountID = caller.User, caller.ServiceAccount
+				e.ActorAPIKeyID, e.ImpersonatorID = caller.Key, caller.Impersonator
 			}
-			if !e.ActorUserID.IsZero() {
+			switch {
+			case !e.ActorUserID.IsZero():
 				e.ActorKind = audit.User
+			case !e.ActorServiceAccountID.IsZero():
+				e.ActorKind = audit.ServiceAccount
+			}
+		}
+		if !e.UserID.IsZero() {
+			client := authz.ClientFrom(ctx)
+			e.UserAgent = client.UserAgent
+			if client.Address.IsValid() {
+				e.ClientAddress = client.Address.String()
 			}
 		}
 		rows[i] = &e

@@ -24,6 +24,19 @@ const (
 // host alone and the whole of it (RFC 6265bis, 4.1.3.2).
 const CookieName = "__Host-manager_session"
 
+// Method is by what a user proved who they are.
+type Method string
+
+// The methods.
+const (
+	ByPassword     Method = "password"
+	ByEmail        Method = "email"
+	ByTOTP         Method = "totp"
+	ByRecoveryCode Method = "recovery_code"
+	ByPasskey      Method = "passkey"
+	ByExternal     Method = "external"
+)
+
 // Session is a signed-in caller.
 type Session struct {
 	ID             ids.Session
@@ -39,6 +52,43 @@ type Session struct {
 	UserAgent      string
 	EmailVerified  bool // whether the user's address was proven
 	HasWorkspace   bool // whether the user belongs to a live workspace
+	Methods        []Method
+	// SecondFactorPending tells that the session can do nothing yet but prove a
+	// second factor.
+	SecondFactorPending bool
+	// Impersonator is the operator who acts in the user's name; zero for the user
+	// themselves.
+	Impersonator ids.User
+}
+
+// Key is an API key that calls. What it holds is its owner's at this moment.
+type Key struct {
+	ID        ids.APIKey
+	Workspace ids.Workspace
+	// User is whose key it is; zero for a service account's.
+	User ids.User
+	// ServiceAccount is whose key it is; zero for a user's.
+	ServiceAccount ids.ServiceAccount
+	Permissions    []string
+}
+
+// Caller is who makes a call, in short. It is zero for who is not known.
+type Caller struct {
+	User           ids.User
+	ServiceAccount ids.ServiceAccount
+	Key            ids.APIKey
+	Impersonator   ids.User
+}
+
+// CallerFrom returns who makes the call: the session's user, or the key's owner.
+func CallerFrom(ctx context.Context) Caller {
+	if s := SessionFrom(ctx); s != nil {
+		return Caller{User: s.User, Impersonator: s.Impersonator}
+	}
+	if k := KeyFrom(ctx); k != nil {
+		return Caller{User: k.User, ServiceAccount: k.ServiceAccount, Key: k.ID}
+	}
+	return Caller{}
 }
 
 // Membership is a user's active place in one workspace.
@@ -90,7 +140,19 @@ type (
 	sessionKey    struct{}
 	membershipKey struct{}
 	clientKey     struct{}
+	apiKeyKey     struct{}
 )
+
+// WithKey returns a context that carries the API key that calls.
+func WithKey(ctx context.Context, k *Key) context.Context {
+	return context.WithValue(ctx, apiKeyKey{}, k)
+}
+
+// KeyFrom returns the API key that calls; nil for none.
+func KeyFrom(ctx context.Context) *Key {
+	k, _ := ctx.Value(apiKeyKey{}).(*Key)
+	return k
+}
 
 // WithSession returns a context that carries the caller's session.
 func WithSession(ctx context.Context, s *Session) context.Context {

@@ -19,48 +19,81 @@ type ID[K Kind] struct{ uuid uuid.UUID }
 
 // The kinds of resources and their IDs.
 type (
-	user           struct{}
-	emailChange    struct{}
-	workspace      struct{}
-	membership     struct{}
-	session        struct{}
-	registration   struct{}
-	passwordReset  struct{}
-	event          struct{}
-	invitation     struct{}
-	invitationLink struct{}
-	role           struct{}
-	joinRequest    struct{}
-	domain         struct{}
+	user             struct{}
+	emailChange      struct{}
+	workspace        struct{}
+	membership       struct{}
+	session          struct{}
+	registration     struct{}
+	passwordReset    struct{}
+	event            struct{}
+	invitation       struct{}
+	invitationLink   struct{}
+	role             struct{}
+	joinRequest      struct{}
+	domain           struct{}
+	emailChallenge   struct{}
+	factor           struct{}
+	passkey          struct{}
+	challenge        struct{}
+	externalIdentity struct{}
+	externalSignIn   struct{}
+	refreshToken     struct{}
+	apiKey           struct{}
+	serviceAccount   struct{}
+	signingKey       struct{}
+	device           struct{}
 
-	User           = ID[user]
-	EmailChange    = ID[emailChange]
-	Workspace      = ID[workspace]
-	Membership     = ID[membership]
-	Session        = ID[session]
-	Registration   = ID[registration]
-	PasswordReset  = ID[passwordReset]
-	Event          = ID[event]
-	Invitation     = ID[invitation]
-	InvitationLink = ID[invitationLink]
-	Role           = ID[role]
-	JoinRequest    = ID[joinRequest]
-	Domain         = ID[domain]
+	User             = ID[user]
+	EmailChange      = ID[emailChange]
+	Workspace        = ID[workspace]
+	Membership       = ID[membership]
+	Session          = ID[session]
+	Registration     = ID[registration]
+	PasswordReset    = ID[passwordReset]
+	Event            = ID[event]
+	Invitation       = ID[invitation]
+	InvitationLink   = ID[invitationLink]
+	Role             = ID[role]
+	JoinRequest      = ID[joinRequest]
+	Domain           = ID[domain]
+	EmailChallenge   = ID[emailChallenge]
+	Factor           = ID[factor]
+	Passkey          = ID[passkey]
+	Challenge        = ID[challenge]
+	ExternalIdentity = ID[externalIdentity]
+	ExternalSignIn   = ID[externalSignIn]
+	RefreshToken     = ID[refreshToken]
+	APIKey           = ID[apiKey]
+	ServiceAccount   = ID[serviceAccount]
+	SigningKey       = ID[signingKey]
+	Device           = ID[device]
 )
 
-func (user) prefix() string           { return "usr" }
-func (emailChange) prefix() string    { return "emc" }
-func (workspace) prefix() string      { return "wsp" }
-func (membership) prefix() string     { return "mem" }
-func (session) prefix() string        { return "ses" }
-func (registration) prefix() string   { return "reg" }
-func (passwordReset) prefix() string  { return "pwr" }
-func (event) prefix() string          { return "evt" }
-func (invitation) prefix() string     { return "inv" }
-func (invitationLink) prefix() string { return "ivl" }
-func (role) prefix() string           { return "rol" }
-func (joinRequest) prefix() string    { return "jrq" }
-func (domain) prefix() string         { return "dom" }
+func (user) prefix() string             { return "usr" }
+func (emailChange) prefix() string      { return "emc" }
+func (workspace) prefix() string        { return "wsp" }
+func (membership) prefix() string       { return "mem" }
+func (session) prefix() string          { return "ses" }
+func (registration) prefix() string     { return "reg" }
+func (passwordReset) prefix() string    { return "pwr" }
+func (event) prefix() string            { return "evt" }
+func (invitation) prefix() string       { return "inv" }
+func (invitationLink) prefix() string   { return "ivl" }
+func (role) prefix() string             { return "rol" }
+func (joinRequest) prefix() string      { return "jrq" }
+func (domain) prefix() string           { return "dom" }
+func (emailChallenge) prefix() string   { return "ech" }
+func (factor) prefix() string           { return "fac" }
+func (passkey) prefix() string          { return "pky" }
+func (challenge) prefix() string        { return "chl" }
+func (externalIdentity) prefix() string { return "xid" }
+func (externalSignIn) prefix() string   { return "xsi" }
+func (refreshToken) prefix() string     { return "rft" }
+func (apiKey) prefix() string           { return "key" }
+func (serviceAccount) prefix() string   { return "sva" }
+func (signingKey) prefix() string       { return "sgk" }
+func (device) prefix() string           { return "dev" }
 
 // typed is implemented by every ID, and by nothing else.
 type typed[I any] interface {

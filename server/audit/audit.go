@@ -53,8 +53,13 @@ func event(e *audit.Event) (*auditv1.Event, error) {
 		return nil, err
 	}
 	kind := auditv1.ActorKind_ACTOR_KIND_SYSTEM
-	if e.ActorKind == audit.User {
+	switch e.ActorKind {
+	case audit.User:
 		kind = auditv1.ActorKind_ACTOR_KIND_USER
+	case audit.ServiceAccount:
+		kind = auditv1.ActorKind_ACTOR_KIND_SERVICE_ACCOUNT
+	case audit.Operator:
+		kind = auditv1.ActorKind_ACTOR_KIND_OPERATOR
 	}
 	return &auditv1.Event{
 		Id:          e.ID.String(),
@@ -66,5 +71,9 @@ func event(e *audit.Event) (*auditv1.Event, error) {
 		UserId:      e.UserID.String(),
 		CreateTime:  convert.Time(e.CreateTime),
 		Details:     details,
+
+		ActorServiceAccountId: e.ActorServiceAccountID.String(),
+		ActorApiKeyId:         e.ActorAPIKeyID.String(),
+		ImpersonatorUserId:    e.ImpersonatorID.String(),
 	}, nil
 }

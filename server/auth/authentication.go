@@ -60,6 +60,9 @@ func (m *Module) signIn(ctx context.Context, mail email.Address, req *authv1.Sig
 // requirements are what an account still needs.
 func requirements(s *authz.Session) []authv1.AccountRequirement {
 	var list []authv1.AccountRequirement
+	if s.SecondFactorPending {
+		list = append(list, authv1.AccountRequirement_ACCOUNT_REQUIREMENT_SECOND_FACTOR_REQUIRED)
+	}
 	if !s.EmailVerified {
 		list = append(list, authv1.AccountRequirement_ACCOUNT_REQUIREMENT_EMAIL_VERIFICATION_REQUIRED)
 	}
@@ -95,11 +98,18 @@ func (m *Module) Reauthenticate(ctx context.Context, req *authv1.ReauthenticateR
 
 func (m *Module) reauthenticate(ctx context.Context, req *authv1.ReauthenticateRequest) (*auth.Session, string, error) {
 	caller := authz.SessionFrom(ctx)
-	hash, err := m.verifyCaller(ctx, caller, req.Password)
+	if !caller.Impersonator.IsZero() {
+		return nil, "", errImpersonation()
+	}
+	hash, err := m.verifyCaller(ctx, caller, req.GetPassword())
 	if err != nil {
 		return nil, "", err
 	}
 	return m.options.Store.Reauthenticate(ctx, caller, hash)
+}
+
+func errImpersonation() error {
+	return fault.New(fault.PermissionDenied, fault.ImpersonationNotAllowed, "who acts in the name of a user cannot do this")
 }
 
 // SignOut implements AuthenticationService.

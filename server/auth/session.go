@@ -8,12 +8,13 @@ import (
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
+	"github.com/logicspike/manager/store/auth"
 )
 
 // GetSession implements SessionService.
 func (m *Module) GetSession(ctx context.Context, _ *authv1.GetSessionRequest) (*authv1.GetSessionResponse, error) {
 	s := authz.SessionFrom(ctx)
-	return &authv1.GetSessionResponse{
+	res := &authv1.GetSessionResponse{
 		Session: &authv1.Session{
 			Id:               s.ID.String(),
 			UserId:           s.User.String(),
@@ -26,9 +27,37 @@ func (m *Module) GetSession(ctx context.Context, _ *authv1.GetSessionRequest) (*
 			ClientAddress:    s.ClientAddress,
 			UserAgent:        s.UserAgent,
 			Current:          true,
+
+			Methods:             convert.Methods(s.Methods),
+			SecondFactorPending: s.SecondFactorPending,
+			ImpersonatorUserId:  s.Impersonator.String(),
 		},
 		Requirements: requirements(s),
-	}, nil
+	}
+	if !s.SecondFactorPending {
+		return res, nil
+	}
+	kinds, err := m.options.Store.Auth.SecondFactors(ctx, s.User)
+	if err != nil {
+		return nil, err
+	}
+	res.SecondFactors = secondFactors(kinds)
+	return res, nil
+}
+
+// secondFactors are the kinds of second factors that an account has.
+func secondFactors(f auth.SecondFactors) []authv1.SecondFactorKind {
+	var list []authv1.SecondFactorKind
+	if f.TOTP > 0 {
+		list = append(list, authv1.SecondFactorKind_SECOND_FACTOR_KIND_TOTP)
+	}
+	if f.Passkeys > 0 {
+		list = append(list, authv1.SecondFactorKind_SECOND_FACTOR_KIND_PASSKEY)
+	}
+	if f.RecoveryCodes > 0 {
+		list = append(list, authv1.SecondFactorKind_SECOND_FACTOR_KIND_RECOVERY_CODE)
+	}
+	return list
 }
 
 // ListSessions implements SessionService.

@@ -143,7 +143,29 @@ func Session(s *auth.Session, current bool) *authv1.Session {
 		ClientAddress:    s.ClientAddress,
 		UserAgent:        s.UserAgent,
 		Current:          current,
+
+		Methods:             Methods(s.Methods),
+		SecondFactorPending: s.SecondFactorPending,
+		ImpersonatorUserId:  s.ImpersonatorID.String(),
 	}
+}
+
+// Methods returns by what a user proved who they are.
+func Methods(list []authz.Method) []authv1.AuthenticationMethod {
+	out := make([]authv1.AuthenticationMethod, len(list))
+	for i, m := range list {
+		out[i] = methods[m]
+	}
+	return out
+}
+
+var methods = map[authz.Method]authv1.AuthenticationMethod{
+	authz.ByPassword:     authv1.AuthenticationMethod_AUTHENTICATION_METHOD_PASSWORD,
+	authz.ByEmail:        authv1.AuthenticationMethod_AUTHENTICATION_METHOD_EMAIL,
+	authz.ByTOTP:         authv1.AuthenticationMethod_AUTHENTICATION_METHOD_TOTP,
+	authz.ByRecoveryCode: authv1.AuthenticationMethod_AUTHENTICATION_METHOD_RECOVERY_CODE,
+	authz.ByPasskey:      authv1.AuthenticationMethod_AUTHENTICATION_METHOD_PASSKEY,
+	authz.ByExternal:     authv1.AuthenticationMethod_AUTHENTICATION_METHOD_EXTERNAL,
 }
 
 // Transport returns how a session's token travels.

@@ -366,7 +366,7 @@ func TestAPurgeOfAHundredThousandMembersEndsWithinSeconds(t *testing.T) {
 		`INSERT INTO identity.users SELECT id, 'member ' || n, 1, now(), now() FROM crowd`,
 		`INSERT INTO identity.emails SELECT id, 'm' || n || '@crowd.example', 'm' || n || '@crowd.example', now() FROM crowd`,
 		`INSERT INTO auth.credentials SELECT id, 'x', now(), now() FROM crowd`,
-		`INSERT INTO auth.sessions SELECT gen_random_uuid(), id, sha256(id::text::bytea), 'bearer', now(), now(), now(), now() + interval '1 day', now() + interval '1 day', '', '' FROM crowd`,
+		`INSERT INTO auth.sessions SELECT gen_random_uuid(), id, sha256(id::text::bytea), 'bearer', now(), now(), now(), now() + interval '1 day', now() + interval '1 day', '', '', '{password}' FROM crowd`,
 		`INSERT INTO team.memberships (id, workspace_id, user_id, role, create_time, update_time, name_key, address_key, terms)
 		 SELECT gen_random_uuid(), w::uuid, id, 'member', now(), now(), 'member ' || n, 'm' || n || '@crowd.example',
 		        array_to_tsvector(ARRAY[replace(w, '-', '') || '/member', replace(w, '-', '') || '/' || n])

@@ -13,11 +13,19 @@ import (
 // authorize decides by the method's rule whether the session may make the call,
 // and returns a context that carries what it found.
 func (s *Stack) authorize(ctx context.Context, m *method, session *authz.Session, request proto.Message) (context.Context, error) {
-	session.Recent = s.options.Clock.Now().Sub(session.AuthTime) <= s.options.ReauthenticationAge
+	s.judge(session)
 	ctx = authz.WithSession(ctx, session)
-	if m.caller == member {
+	if session.SecondFactorPending && !m.pending {
+		return ctx, fault.New(fault.FailedPrecondition, fault.SecondFactorRequired, "prove your second factor first: MfaService.VerifySecondFactor")
+	}
+	switch m.caller {
+	case member:
 		var err error
 		if ctx, err = s.authorizeMember(ctx, m, session, request); err != nil {
+			return ctx, err
+		}
+	case operator:
+		if err := s.authorizeOperator(ctx, session); err != nil {
 			return ctx, err
 		}
 	}
@@ -26,6 +34,28 @@ func (s *Stack) authorize(ctx context.Context, m *method, session *authz.Session
 		return ctx, fault.New(fault.FailedPrecondition, fault.ReauthenticationRequired, "sign in again or call Reauthenticate, then repeat the call")
 	}
 	return ctx, nil
+}
+
+// judge tells whether the session's user has proven who they are recently: never who
+// acts in the name of somebody else, nor who owes a second factor.
+func (s *Stack) judge(session *authz.Session) {
+	session.Recent = session.Impersonator.IsZero() && !session.SecondFactorPending &&
+		s.options.Clock.Now().Sub(session.AuthTime) <= s.options.ReauthenticationAge
+}
+
+// authorizeOperator decides whether the session is an operator's own.
+func (s *Stack) authorizeOperator(ctx context.Context, session *authz.Session) error {
+	is := false
+	if session.Impersonator.IsZero() {
+		var err error
+		if is, err = s.options.Operators.Operator(ctx, session.User); err != nil {
+			return err
+		}
+	}
+	if !is {
+		return fault.New(fault.PermissionDenied, fault.OperatorRequired, "only operators of the server can do this")
+	}
+	return nil
 }
 
 func (s *Stack) authorizeMember(ctx context.Context, m *method, session *authz.Session, request proto.Message) (context.Context, error) {

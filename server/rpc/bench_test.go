@@ -28,7 +28,7 @@ func BenchmarkGetSession(b *testing.B) {
 		b.Fatal(err)
 	}
 	stack, err := rpc.New(rules, rpc.Options{
-		Sessions: w, Members: w, Limiter: w, Clock: w.clock,
+		Sessions: w, Members: w, Operators: w, Limiter: w, Clock: w.clock,
 		Logger:     slog.New(slog.NewJSONHandler(io.Discard, nil)),
 		Registerer: prometheus.NewRegistry(),
 	})

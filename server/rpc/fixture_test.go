@@ -68,6 +68,8 @@ func (w *world) Authenticate(_ context.Context, got string, transport authz.Tran
 	return w.session, nil
 }
 
+func (w *world) Operator(context.Context, ids.User) (bool, error) { return false, nil }
+
 func (w *world) Membership(_ context.Context, workspace ids.Workspace, user ids.User) (authz.Membership, error) {
 	m, ok := w.members[workspace]
 	if !ok || user != w.session.User {
@@ -164,7 +166,7 @@ func newWorld(t *testing.T, change func(*rpc.Options)) *world {
 	}
 	w.session = &authz.Session{ID: ids.New[ids.Session](), User: ids.New[ids.User](), AuthTime: w.clock.Now()}
 	o := rpc.Options{
-		Sessions: w, Members: w, Limiter: w, Clock: w.clock,
+		Sessions: w, Members: w, Operators: w, Limiter: w, Clock: w.clock,
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
 	}
 	if change != nil {

@@ -98,7 +98,11 @@ func (i interceptor) recognise(ctx context.Context, c *call, header http.Header)
 	if err != nil {
 		return ctx, err
 	}
+	if session.SecondFactorPending && !c.method.pending {
+		return ctx, nil
+	}
 	c.user = session.User
+	i.judge(session)
 	return authz.WithSession(ctx, session), nil
 }
 

@@ -51,6 +51,12 @@ type Members interface {
 	Membership(ctx context.Context, workspace ids.Workspace, user ids.User) (authz.Membership, error)
 }
 
+// Operators finds the operators of the server.
+type Operators interface {
+	// Operator reports whether the user is one.
+	Operator(ctx context.Context, user ids.User) (bool, error)
+}
+
 // Limiter limits how often one network calls public methods.
 type Limiter interface {
 	// Take counts one call. It returns a fault of the kind ResourceExhausted, with
@@ -60,10 +66,11 @@ type Limiter interface {
 
 // Options configures a Stack.
 type Options struct {
-	// Sessions, Members and Limiter decide about callers. Required.
-	Sessions Sessions
-	Members  Members
-	Limiter  Limiter
+	// Sessions, Members, Operators and Limiter decide about callers. Required.
+	Sessions  Sessions
+	Members   Members
+	Operators Operators
+	Limiter   Limiter
 	// Fault turns an error that a handler returned into the fault that it means,
 	// such as a lost database; nil for none. It returns others as they are.
 	Fault func(error) error
@@ -103,8 +110,8 @@ type Stack struct {
 // option is missing, a metric is already registered, or a validation rule of a
 // request does not compile.
 func New(rules *Rules, o Options) (*Stack, error) {
-	if rules == nil || o.Sessions == nil || o.Members == nil || o.Limiter == nil || o.Clock == nil || o.Logger == nil {
-		return nil, errors.New("rpc: rules, sessions, members, limiter, clock and logger are required")
+	if rules == nil || o.Sessions == nil || o.Members == nil || o.Operators == nil || o.Limiter == nil || o.Clock == nil || o.Logger == nil {
+		return nil, errors.New("rpc: rules, sessions, members, operators, limiter, clock and logger are required")
 	}
 	if o.ReauthenticationAge <= 0 {
 		o.ReauthenticationAge = DefaultReauthenticationAge

@@ -28,6 +28,7 @@ const (
 	public caller = iota + 1
 	authenticated
 	member
+	operator
 )
 
 // method is one method's rule, and what is known of its request beforehand.
@@ -38,12 +39,15 @@ type method struct {
 	caller    caller
 	recent    bool // whether the caller must have authenticated recently
 	session   bool // of the caller `public`: whether a session is looked at if there is one
+	human     bool // of the caller `public`: whether a person must call, where the server asks for that
+	pending   bool // of the callers `public` and `authenticated`: whether the session may still owe its second factor
 
 	// Of the caller `member`:
 	permission   *authz.Permission
 	field        protoreflect.FieldDescriptor // holds the workspace's id
 	optional     bool                         // whether it may be empty
 	allowDeleted bool
+	usersOnly    bool // whether no API key may call
 }
 
 // Compile reads the rules of all methods of the services, which the program must
@@ -93,8 +97,8 @@ func compile(files files, services []string) (*Rules, error) {
 }
 
 func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*authz.Permission) (*method, error) {
-	if d.IsStreamingClient() || d.IsStreamingServer() {
-		return nil, errors.New("streaming methods are not supported")
+	if d.IsStreamingServer() {
+		return nil, errors.New("methods that stream answers are not supported")
 	}
 	if !proto.HasExtension(d.Options(), authzv1.E_Rule) {
 		return nil, errors.New("it has no rule")
@@ -107,15 +111,17 @@ func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*auth
 	}
 	switch c := rule.GetCaller().(type) {
 	case *authzv1.Rule_Public:
-		m.caller, m.session = public, c.Public.GetSession()
+		m.caller, m.session, m.human, m.pending = public, c.Public.GetSession(), c.Public.GetHuman(), c.Public.GetSecondFactorPending()
 		if m.recent {
 			return nil, errors.New("a public method cannot ask for recent authentication")
 		}
 	case *authzv1.Rule_Authenticated:
-		m.caller = authenticated
+		m.caller, m.pending = authenticated, c.Authenticated.GetSecondFactorPending()
 	case *authzv1.Rule_Workspace:
 		m.caller = member
 		return m, m.compileWorkspace(c.Workspace, permissions)
+	case *authzv1.Rule_Operator:
+		m.caller = operator
 	default:
 		return nil, errors.New("its rule names no caller")
 	}
@@ -145,7 +151,7 @@ func (m *method) compileWorkspace(w *authzv1.Workspace, permissions map[string]*
 		return fmt.Errorf("permission %s has another description or least role elsewhere", p.Name)
 	}
 	m.permission = permissions[p.Name]
-	m.optional, m.allowDeleted = w.GetOptional(), w.GetAllowDeleted()
+	m.optional, m.allowDeleted, m.usersOnly = w.GetOptional(), w.GetAllowDeleted(), w.GetUsersOnly()
 	return nil
 }
 

@@ -147,7 +147,7 @@ func TestCompileRefusesWhatIsNotSound(t *testing.T) {
 	for want, bad := range map[string]made{
 		"has no rule":              {},
 		"names no caller":          {rule: &authzv1.Rule{}},
-		"streaming":                {rule: openTo(&authzv1.Public{}, false), streaming: true},
+		"stream answers":           {rule: openTo(&authzv1.Public{}, false), streaming: true},
 		"recent authentication":    {rule: openTo(&authzv1.Public{}, true)},
 		"names no permission":      {rule: sound(func(w *authzv1.Workspace) { w.Permission = "" })},
 		"has no description":       {rule: sound(func(w *authzv1.Workspace) { w.Description = "" })},

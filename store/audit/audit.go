@@ -27,8 +27,10 @@ type ActorKind string
 
 // The kinds of actors.
 const (
-	User   ActorKind = "user"
-	System ActorKind = "system"
+	User           ActorKind = "user"
+	System         ActorKind = "system"
+	ServiceAccount ActorKind = "service_account"
+	Operator       ActorKind = "operator" // by the command line
 )
 
 // Event is one change that was made.
@@ -41,8 +43,16 @@ type Event struct {
 	UserID      ids.User      // of an account's log
 	ActorKind   ActorKind
 	ActorUserID ids.User
-	Action      string
-	TargetID    string
+	// ActorServiceAccountID and ActorAPIKeyID tell of an actor who is a program.
+	ActorServiceAccountID ids.ServiceAccount
+	ActorAPIKeyID         ids.APIKey
+	// ImpersonatorID is the operator who acted in the user's name.
+	ImpersonatorID ids.User
+	// ClientAddress and UserAgent tell from where an event of an account was caused.
+	ClientAddress string
+	UserAgent     string
+	Action        string
+	TargetID      string
 	// Details hold no secret, and no personal data but ids.
 	Details    map[string]any `bun:"type:jsonb"`
 	CreateTime time.Time

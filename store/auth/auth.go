@@ -100,7 +100,13 @@ func (r Repository) DeletePassword(ctx context.Context, user ids.User) error {
 // DeleteUsers removes all that this schema has of users.
 func (r Repository) DeleteUsers(ctx context.Context, users []ids.User) error {
 	set := pgdialect.Array(ids.UUIDs(users))
-	for _, table := range []string{"sessions", "credentials", "registrations"} {
+	if _, err := r.db.NewRaw("DELETE FROM auth.sessions WHERE impersonator_id IN (SELECT unnest(?::uuid[]))", set).Exec(ctx); err != nil {
+		return err
+	}
+	for _, table := range []string{
+		"sessions", "credentials", "registrations", "disablements", "operators", "totp_factors", "recovery_codes", "passkeys",
+		"external_identities", "devices",
+	} {
 		if _, err := r.db.NewRaw("DELETE FROM auth."+table+" WHERE user_id IN (SELECT unnest(?::uuid[]))", set).Exec(ctx); err != nil {
 			return err
 		}

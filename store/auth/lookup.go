@@ -107,7 +107,7 @@ const (
 	findSession    = "find_session"
 	findSessionSQL = `
 		SELECT s.id, s.user_id, s.transport, s.create_time, s.auth_time, s.last_use_time, s.idle_expire_time, s.expire_time,
-		       s.client_address, s.user_agent, p.email_verified,
+		       s.client_address, s.user_agent, s.methods, s.second_factor_pending, s.impersonator_id, p.email_verified,
 		       coalesce((SELECT true FROM team.roster r WHERE r.user_id = s.user_id AND r.live LIMIT 1), false)
 		FROM auth.sessions s
 		JOIN identity.profiles p ON p.user_id = s.user_id
@@ -152,14 +152,18 @@ func answer(ctx context.Context, conn *pgx.Conn, batch []*lookup) error {
 func scanSession(row pgx.Row) (*authz.Session, error) {
 	var s authz.Session
 	var id, user pgUUID
+	var impersonator *pgUUID
 	var via string
 	err := row.Scan(&id, &user, &via, &s.CreateTime, &s.AuthTime, &s.LastUseTime, &s.IdleExpireTime, &s.ExpireTime,
-		&s.ClientAddress, &s.UserAgent, &s.EmailVerified, &s.HasWorkspace)
+		&s.ClientAddress, &s.UserAgent, &s.Methods, &s.SecondFactorPending, &impersonator, &s.EmailVerified, &s.HasWorkspace)
 	if postgres.NotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	if impersonator != nil {
+		s.Impersonator = ids.FromUUID[ids.User](*impersonator)
 	}
 	s.ID, s.User, s.Transport = ids.FromUUID[ids.Session](id), ids.FromUUID[ids.User](user), authz.Transport(via)
 	return &s, nil

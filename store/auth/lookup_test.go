@@ -50,7 +50,7 @@ func newWorld(t *testing.T, sessions int) *world {
 	for i := range sessions {
 		id, hash := ids.New[ids.Session](), token(i)
 		w.ids = append(w.ids, id)
-		w.exec(t, "INSERT INTO auth.sessions VALUES ($1, $2, $3, 'bearer', $4, $4, $4, $5, $5, '', '')",
+		w.exec(t, "INSERT INTO auth.sessions VALUES ($1, $2, $3, 'bearer', $4, $4, $4, $5, $5, '', '', '{password}')",
 			id.UUID(), user.UUID(), hash[:], w.now, w.now.Add(time.Hour))
 	}
 	return w

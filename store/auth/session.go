@@ -30,6 +30,12 @@ type Session struct {
 	ExpireTime     time.Time
 	ClientAddress  string
 	UserAgent      string
+	Methods        []authz.Method `bun:",array"`
+	// SecondFactorPending is whether the session still owes its second factor.
+	SecondFactorPending bool
+	// ImpersonatorID is the operator who acts in the user's name; zero for none.
+	ImpersonatorID      ids.User
+	ImpersonationReason string
 }
 
 // InsertSession stores a new session.
@@ -38,14 +44,30 @@ func (r Repository) InsertSession(ctx context.Context, s *Session) error {
 	return err
 }
 
+// Renewal is how a session goes on once its user has proven again who they are.
+type Renewal struct {
+	Token      secret.Hash
+	Method     authz.Method
+	IdleExpire time.Time
+	// Completed is set where a session that owed its second factor owes it no more:
+	// it is then when the session ends.
+	Completed time.Time
+}
+
 // Renew gives a session a new token, by which its user is known to have proven
-// who they are just now. It reports whether the session is still there.
-func (r Repository) Renew(ctx context.Context, id ids.Session, token secret.Hash, now, idleExpire time.Time) (*Session, error) {
+// who they are just now.
+//
+// Errors: fault SESSION_REQUIRED when the session has ended.
+func (r Repository) Renew(ctx context.Context, id ids.Session, n Renewal, now time.Time) (*Session, error) {
 	s := new(Session)
 	err := r.db.NewRaw(`
 		UPDATE auth.sessions
-		SET token_hash = ?0, auth_time = ?1, last_use_time = ?1, idle_expire_time = least(?2, expire_time)
-		WHERE id = ?3 RETURNING *`, token[:], now, idleExpire, id).Scan(ctx, s)
+		SET token_hash = ?0, auth_time = ?1, last_use_time = ?1,
+		    expire_time = CASE WHEN second_factor_pending THEN coalesce(?4, expire_time) ELSE expire_time END,
+		    idle_expire_time = least(?2, CASE WHEN second_factor_pending THEN coalesce(?4, expire_time) ELSE expire_time END),
+		    second_factor_pending = second_factor_pending AND ?4::timestamptz IS NULL,
+		    methods = array_append(array_remove(methods, ?5), ?5)
+		WHERE id = ?3 RETURNING *`, n.Token[:], now, n.IdleExpire, id, bun.NullTime{Time: n.Completed}, n.Method).Scan(ctx, s)
 	if postgres.NotFound(err) {
 		return nil, fault.New(fault.Unauthenticated, fault.SessionRequired, "the session has ended")
 	}

@@ -85,10 +85,14 @@ type ActorKind int32
 const (
 	// Not a kind.
 	ActorKind_ACTOR_KIND_UNSPECIFIED ActorKind = 0
-	// A user, by a session.
+	// A user, by a session or an API key of theirs.
 	ActorKind_ACTOR_KIND_USER ActorKind = 1
 	// The server itself, at a time that was set before.
 	ActorKind_ACTOR_KIND_SYSTEM ActorKind = 2
+	// A service account, by an API key.
+	ActorKind_ACTOR_KIND_SERVICE_ACCOUNT ActorKind = 3
+	// An operator of the server, by the command line.
+	ActorKind_ACTOR_KIND_OPERATOR ActorKind = 4
 )
 
 // Enum value maps for ActorKind.
@@ -97,11 +101,15 @@ var (
 		0: "ACTOR_KIND_UNSPECIFIED",
 		1: "ACTOR_KIND_USER",
 		2: "ACTOR_KIND_SYSTEM",
+		3: "ACTOR_KIND_SERVICE_ACCOUNT",
+		4: "ACTOR_KIND_OPERATOR",
 	}
 	ActorKind_value = map[string]int32{
-		"ACTOR_KIND_UNSPECIFIED": 0,
-		"ACTOR_KIND_USER":        1,
-		"ACTOR_KIND_SYSTEM":      2,
+		"ACTOR_KIND_UNSPECIFIED":     0,
+		"ACTOR_KIND_USER":            1,
+		"ACTOR_KIND_SYSTEM":          2,
+		"ACTOR_KIND_SERVICE_ACCOUNT": 3,
+		"ACTOR_KIND_OPERATOR":        4,
 	}
 )
 
@@ -153,9 +161,15 @@ type Event struct {
 	// When it was done.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// What changed, by action. Holds no secret, and no personal data but ids.
-	Details       *structpb.Struct `protobuf:"bytes,9,opt,name=details,proto3" json:"details,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Details *structpb.Struct `protobuf:"bytes,9,opt,name=details,proto3" json:"details,omitempty"`
+	// The service account that did it; empty for other kinds.
+	ActorServiceAccountId string `protobuf:"bytes,10,opt,name=actor_service_account_id,json=actorServiceAccountId,proto3" json:"actor_service_account_id,omitempty"`
+	// The API key that it was done by; empty for a session.
+	ActorApiKeyId string `protobuf:"bytes,11,opt,name=actor_api_key_id,json=actorApiKeyId,proto3" json:"actor_api_key_id,omitempty"`
+	// The operator who acted in the user's name; empty for the user themselves.
+	ImpersonatorUserId string `protobuf:"bytes,12,opt,name=impersonator_user_id,json=impersonatorUserId,proto3" json:"impersonator_user_id,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -249,6 +263,27 @@ func (x *Event) GetDetails() *structpb.Struct {
 		return x.Details
 	}
 	return nil
+}
+
+func (x *Event) GetActorServiceAccountId() string {
+	if x != nil {
+		return x.ActorServiceAccountId
+	}
+	return ""
+}
+
+func (x *Event) GetActorApiKeyId() string {
+	if x != nil {
+		return x.ActorApiKeyId
+	}
+	return ""
+}
+
+func (x *Event) GetImpersonatorUserId() string {
+	if x != nil {
+		return x.ImpersonatorUserId
+	}
+	return ""
 }
 
 // Request of ListEvents.
@@ -393,7 +428,7 @@ var File_logicspike_audit_v1_event_proto protoreflect.FileDescriptor
 
 const file_logicspike_audit_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1flogicspike/audit/v1/event.proto\x12\x13logicspike.audit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\xdb\x02\n" +
+	"\x1flogicspike/audit/v1/event.proto\x12\x13logicspike.audit.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\xef\x03\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12=\n" +
@@ -405,7 +440,11 @@ const file_logicspike_audit_v1_event_proto_rawDesc = "" +
 	"\auser_id\x18\a \x01(\tR\x06userId\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x121\n" +
-	"\adetails\x18\t \x01(\v2\x17.google.protobuf.StructR\adetails\"\x97\x02\n" +
+	"\adetails\x18\t \x01(\v2\x17.google.protobuf.StructR\adetails\x127\n" +
+	"\x18actor_service_account_id\x18\n" +
+	" \x01(\tR\x15actorServiceAccountId\x12'\n" +
+	"\x10actor_api_key_id\x18\v \x01(\tR\ractorApiKeyId\x120\n" +
+	"\x14impersonator_user_id\x18\f \x01(\tR\x12impersonatorUserId\"\x97\x02\n" +
 	"\x11ListEventsRequest\x12N\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12\x1f\n" +
 	"\x06action\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x06action\x12?\n" +
@@ -421,11 +460,13 @@ const file_logicspike_audit_v1_event_proto_rawDesc = "" +
 	"EventOrder\x12\x1b\n" +
 	"\x17EVENT_ORDER_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18EVENT_ORDER_NEWEST_FIRST\x10\x01\x12\x1c\n" +
-	"\x18EVENT_ORDER_OLDEST_FIRST\x10\x02*S\n" +
+	"\x18EVENT_ORDER_OLDEST_FIRST\x10\x02*\x8c\x01\n" +
 	"\tActorKind\x12\x1a\n" +
 	"\x16ACTOR_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fACTOR_KIND_USER\x10\x01\x12\x15\n" +
-	"\x11ACTOR_KIND_SYSTEM\x10\x022\xb7\x01\n" +
+	"\x11ACTOR_KIND_SYSTEM\x10\x02\x12\x1e\n" +
+	"\x1aACTOR_KIND_SERVICE_ACCOUNT\x10\x03\x12\x17\n" +
+	"\x13ACTOR_KIND_OPERATOR\x10\x042\xb7\x01\n" +
 	"\fEventService\x12\xa6\x01\n" +
 	"\n" +
 	"ListEvents\x12&.logicspike.audit.v1.ListEventsRequest\x1a'.logicspike.audit.v1.ListEventsResponse\"G\xd2\xe7\x18@\x1a>\n" +

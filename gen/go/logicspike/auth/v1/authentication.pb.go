@@ -151,11 +151,17 @@ func (x *SignInWithPasswordResponse) GetRequirements() []AccountRequirement {
 	return nil
 }
 
-// Request of Reauthenticate.
+// Request of Reauthenticate: exactly one field is set.
 type ReauthenticateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user's password.
-	Password      string `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
+	Password string `protobuf:"bytes,1,opt,name=password,proto3" json:"password,omitempty"`
+	// The present code of the user's authenticator app.
+	TotpCode string `protobuf:"bytes,2,opt,name=totp_code,json=totpCode,proto3" json:"totp_code,omitempty"`
+	// The answer of one of the user's passkeys.
+	Passkey *PasskeyAssertion `protobuf:"bytes,3,opt,name=passkey,proto3" json:"passkey,omitempty"`
+	// The code that EmailChallengeService.StartEmailReauthentication mailed.
+	EmailCode     *EmailCode `protobuf:"bytes,4,opt,name=email_code,json=emailCode,proto3" json:"email_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,6 +203,138 @@ func (x *ReauthenticateRequest) GetPassword() string {
 	return ""
 }
 
+func (x *ReauthenticateRequest) GetTotpCode() string {
+	if x != nil {
+		return x.TotpCode
+	}
+	return ""
+}
+
+func (x *ReauthenticateRequest) GetPasskey() *PasskeyAssertion {
+	if x != nil {
+		return x.Passkey
+	}
+	return nil
+}
+
+func (x *ReauthenticateRequest) GetEmailCode() *EmailCode {
+	if x != nil {
+		return x.EmailCode
+	}
+	return nil
+}
+
+// A passkey's answer to a challenge.
+type PasskeyAssertion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The challenge, from PasskeyService.StartPasskeyAssertion.
+	ChallengeId string `protobuf:"bytes,1,opt,name=challenge_id,json=challengeId,proto3" json:"challenge_id,omitempty"`
+	// What `navigator.credentials.get` gave, as JSON: AuthenticationResponseJSON of
+	// WebAuthn Level 3, 5.1.8.
+	CredentialJson string `protobuf:"bytes,2,opt,name=credential_json,json=credentialJson,proto3" json:"credential_json,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PasskeyAssertion) Reset() {
+	*x = PasskeyAssertion{}
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PasskeyAssertion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PasskeyAssertion) ProtoMessage() {}
+
+func (x *PasskeyAssertion) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PasskeyAssertion.ProtoReflect.Descriptor instead.
+func (*PasskeyAssertion) Descriptor() ([]byte, []int) {
+	return file_logicspike_auth_v1_authentication_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PasskeyAssertion) GetChallengeId() string {
+	if x != nil {
+		return x.ChallengeId
+	}
+	return ""
+}
+
+func (x *PasskeyAssertion) GetCredentialJson() string {
+	if x != nil {
+		return x.CredentialJson
+	}
+	return ""
+}
+
+// A code that was mailed.
+type EmailCode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The challenge that it was mailed for.
+	EmailChallengeId string `protobuf:"bytes,1,opt,name=email_challenge_id,json=emailChallengeId,proto3" json:"email_challenge_id,omitempty"`
+	// The six digits.
+	Code          string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmailCode) Reset() {
+	*x = EmailCode{}
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmailCode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmailCode) ProtoMessage() {}
+
+func (x *EmailCode) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmailCode.ProtoReflect.Descriptor instead.
+func (*EmailCode) Descriptor() ([]byte, []int) {
+	return file_logicspike_auth_v1_authentication_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *EmailCode) GetEmailChallengeId() string {
+	if x != nil {
+		return x.EmailChallengeId
+	}
+	return ""
+}
+
+func (x *EmailCode) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
 // Response of Reauthenticate.
 type ReauthenticateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -210,7 +348,7 @@ type ReauthenticateResponse struct {
 
 func (x *ReauthenticateResponse) Reset() {
 	*x = ReauthenticateResponse{}
-	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[3]
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +360,7 @@ func (x *ReauthenticateResponse) String() string {
 func (*ReauthenticateResponse) ProtoMessage() {}
 
 func (x *ReauthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[3]
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +373,7 @@ func (x *ReauthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReauthenticateResponse.ProtoReflect.Descriptor instead.
 func (*ReauthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_logicspike_auth_v1_authentication_proto_rawDescGZIP(), []int{3}
+	return file_logicspike_auth_v1_authentication_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ReauthenticateResponse) GetSession() *Session {
@@ -261,7 +399,7 @@ type SignOutRequest struct {
 
 func (x *SignOutRequest) Reset() {
 	*x = SignOutRequest{}
-	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[4]
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -273,7 +411,7 @@ func (x *SignOutRequest) String() string {
 func (*SignOutRequest) ProtoMessage() {}
 
 func (x *SignOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[4]
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -286,7 +424,7 @@ func (x *SignOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignOutRequest.ProtoReflect.Descriptor instead.
 func (*SignOutRequest) Descriptor() ([]byte, []int) {
-	return file_logicspike_auth_v1_authentication_proto_rawDescGZIP(), []int{4}
+	return file_logicspike_auth_v1_authentication_proto_rawDescGZIP(), []int{6}
 }
 
 // Response of SignOut.
@@ -298,7 +436,7 @@ type SignOutResponse struct {
 
 func (x *SignOutResponse) Reset() {
 	*x = SignOutResponse{}
-	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[5]
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +448,7 @@ func (x *SignOutResponse) String() string {
 func (*SignOutResponse) ProtoMessage() {}
 
 func (x *SignOutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[5]
+	mi := &file_logicspike_auth_v1_authentication_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +461,7 @@ func (x *SignOutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignOutResponse.ProtoReflect.Descriptor instead.
 func (*SignOutResponse) Descriptor() ([]byte, []int) {
-	return file_logicspike_auth_v1_authentication_proto_rawDescGZIP(), []int{5}
+	return file_logicspike_auth_v1_authentication_proto_rawDescGZIP(), []int{7}
 }
 
 var File_logicspike_auth_v1_authentication_proto protoreflect.FileDescriptor
@@ -340,20 +478,32 @@ const file_logicspike_auth_v1_authentication_proto_rawDesc = "" +
 	"\x1aSignInWithPasswordResponse\x125\n" +
 	"\asession\x18\x01 \x01(\v2\x1b.logicspike.auth.v1.SessionR\asession\x12#\n" +
 	"\rsession_token\x18\x02 \x01(\tR\fsessionToken\x12J\n" +
-	"\frequirements\x18\x03 \x03(\x0e2&.logicspike.auth.v1.AccountRequirementR\frequirements\"?\n" +
-	"\x15ReauthenticateRequest\x12&\n" +
-	"\bpassword\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\bR\bpassword\"t\n" +
+	"\frequirements\x18\x03 \x03(\x0e2&.logicspike.auth.v1.AccountRequirementR\frequirements\"\xc4\x03\n" +
+	"\x15ReauthenticateRequest\x12$\n" +
+	"\bpassword\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\bpassword\x121\n" +
+	"\ttotp_code\x18\x02 \x01(\tB\x14\xbaH\x11\xd8\x01\x01r\f2\n" +
+	"^[0-9]{6}$R\btotpCode\x12>\n" +
+	"\apasskey\x18\x03 \x01(\v2$.logicspike.auth.v1.PasskeyAssertionR\apasskey\x12<\n" +
+	"\n" +
+	"email_code\x18\x04 \x01(\v2\x1d.logicspike.auth.v1.EmailCodeR\temailCode:\xd3\x01\xbaH\xcf\x01\x1a\xcc\x01\n" +
+	"\x05proof\x12>set exactly one of password, totp_code, passkey and email_code\x1a\x82\x01(this.password != '' ? 1 : 0) + (this.totp_code != '' ? 1 : 0) + (has(this.passkey) ? 1 : 0) + (has(this.email_code) ? 1 : 0) == 1\"\x95\x01\n" +
+	"\x10PasskeyAssertion\x12K\n" +
+	"\fchallenge_id\x18\x01 \x01(\tB(\xbaH%r#2!^chl_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vchallengeId\x124\n" +
+	"\x0fcredential_json\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x02\x18\x80\x80\x01R\x0ecredentialJson\"\x8a\x01\n" +
+	"\tEmailCode\x12V\n" +
+	"\x12email_challenge_id\x18\x01 \x01(\tB(\xbaH%r#2!^ech_[0-7][0-9a-hjkmnp-tv-z]{25}$R\x10emailChallengeId\x12%\n" +
+	"\x04code\x18\x02 \x01(\tB\x11\xbaH\x0er\f2\n" +
+	"^[0-9]{6}$R\x04code\"t\n" +
 	"\x16ReauthenticateResponse\x125\n" +
 	"\asession\x18\x01 \x01(\v2\x1b.logicspike.auth.v1.SessionR\asession\x12#\n" +
 	"\rsession_token\x18\x02 \x01(\tR\fsessionToken\"\x10\n" +
 	"\x0eSignOutRequest\"\x11\n" +
-	"\x0fSignOutResponse2\xe1\x02\n" +
-	"\x15AuthenticationService\x12{\n" +
-	"\x12SignInWithPassword\x12-.logicspike.auth.v1.SignInWithPasswordRequest\x1a..logicspike.auth.v1.SignInWithPasswordResponse\"\x06\xd2\xe7\x18\x02\n" +
-	"\x00\x12o\n" +
-	"\x0eReauthenticate\x12).logicspike.auth.v1.ReauthenticateRequest\x1a*.logicspike.auth.v1.ReauthenticateResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12Z\n" +
-	"\aSignOut\x12\".logicspike.auth.v1.SignOutRequest\x1a#.logicspike.auth.v1.SignOutResponse\"\x06\xd2\xe7\x18\x02\x12\x00B@Z>github.com/logicspike/manager/gen/go/logicspike/auth/v1;authv1b\x06proto3"
+	"\x0fSignOutResponse2\xe5\x02\n" +
+	"\x15AuthenticationService\x12}\n" +
+	"\x12SignInWithPassword\x12-.logicspike.auth.v1.SignInWithPasswordRequest\x1a..logicspike.auth.v1.SignInWithPasswordResponse\"\b\xd2\xe7\x18\x04\n" +
+	"\x02\x10\x01\x12o\n" +
+	"\x0eReauthenticate\x12).logicspike.auth.v1.ReauthenticateRequest\x1a*.logicspike.auth.v1.ReauthenticateResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12\\\n" +
+	"\aSignOut\x12\".logicspike.auth.v1.SignOutRequest\x1a#.logicspike.auth.v1.SignOutResponse\"\b\xd2\xe7\x18\x04\x12\x02\b\x01B@Z>github.com/logicspike/manager/gen/go/logicspike/auth/v1;authv1b\x06proto3"
 
 var (
 	file_logicspike_auth_v1_authentication_proto_rawDescOnce sync.Once
@@ -367,34 +517,38 @@ func file_logicspike_auth_v1_authentication_proto_rawDescGZIP() []byte {
 	return file_logicspike_auth_v1_authentication_proto_rawDescData
 }
 
-var file_logicspike_auth_v1_authentication_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_logicspike_auth_v1_authentication_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_logicspike_auth_v1_authentication_proto_goTypes = []any{
 	(*SignInWithPasswordRequest)(nil),  // 0: logicspike.auth.v1.SignInWithPasswordRequest
 	(*SignInWithPasswordResponse)(nil), // 1: logicspike.auth.v1.SignInWithPasswordResponse
 	(*ReauthenticateRequest)(nil),      // 2: logicspike.auth.v1.ReauthenticateRequest
-	(*ReauthenticateResponse)(nil),     // 3: logicspike.auth.v1.ReauthenticateResponse
-	(*SignOutRequest)(nil),             // 4: logicspike.auth.v1.SignOutRequest
-	(*SignOutResponse)(nil),            // 5: logicspike.auth.v1.SignOutResponse
-	(SessionTransport)(0),              // 6: logicspike.auth.v1.SessionTransport
-	(*Session)(nil),                    // 7: logicspike.auth.v1.Session
-	(AccountRequirement)(0),            // 8: logicspike.auth.v1.AccountRequirement
+	(*PasskeyAssertion)(nil),           // 3: logicspike.auth.v1.PasskeyAssertion
+	(*EmailCode)(nil),                  // 4: logicspike.auth.v1.EmailCode
+	(*ReauthenticateResponse)(nil),     // 5: logicspike.auth.v1.ReauthenticateResponse
+	(*SignOutRequest)(nil),             // 6: logicspike.auth.v1.SignOutRequest
+	(*SignOutResponse)(nil),            // 7: logicspike.auth.v1.SignOutResponse
+	(SessionTransport)(0),              // 8: logicspike.auth.v1.SessionTransport
+	(*Session)(nil),                    // 9: logicspike.auth.v1.Session
+	(AccountRequirement)(0),            // 10: logicspike.auth.v1.AccountRequirement
 }
 var file_logicspike_auth_v1_authentication_proto_depIdxs = []int32{
-	6, // 0: logicspike.auth.v1.SignInWithPasswordRequest.session_transport:type_name -> logicspike.auth.v1.SessionTransport
-	7, // 1: logicspike.auth.v1.SignInWithPasswordResponse.session:type_name -> logicspike.auth.v1.Session
-	8, // 2: logicspike.auth.v1.SignInWithPasswordResponse.requirements:type_name -> logicspike.auth.v1.AccountRequirement
-	7, // 3: logicspike.auth.v1.ReauthenticateResponse.session:type_name -> logicspike.auth.v1.Session
-	0, // 4: logicspike.auth.v1.AuthenticationService.SignInWithPassword:input_type -> logicspike.auth.v1.SignInWithPasswordRequest
-	2, // 5: logicspike.auth.v1.AuthenticationService.Reauthenticate:input_type -> logicspike.auth.v1.ReauthenticateRequest
-	4, // 6: logicspike.auth.v1.AuthenticationService.SignOut:input_type -> logicspike.auth.v1.SignOutRequest
-	1, // 7: logicspike.auth.v1.AuthenticationService.SignInWithPassword:output_type -> logicspike.auth.v1.SignInWithPasswordResponse
-	3, // 8: logicspike.auth.v1.AuthenticationService.Reauthenticate:output_type -> logicspike.auth.v1.ReauthenticateResponse
-	5, // 9: logicspike.auth.v1.AuthenticationService.SignOut:output_type -> logicspike.auth.v1.SignOutResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8,  // 0: logicspike.auth.v1.SignInWithPasswordRequest.session_transport:type_name -> logicspike.auth.v1.SessionTransport
+	9,  // 1: logicspike.auth.v1.SignInWithPasswordResponse.session:type_name -> logicspike.auth.v1.Session
+	10, // 2: logicspike.auth.v1.SignInWithPasswordResponse.requirements:type_name -> logicspike.auth.v1.AccountRequirement
+	3,  // 3: logicspike.auth.v1.ReauthenticateRequest.passkey:type_name -> logicspike.auth.v1.PasskeyAssertion
+	4,  // 4: logicspike.auth.v1.ReauthenticateRequest.email_code:type_name -> logicspike.auth.v1.EmailCode
+	9,  // 5: logicspike.auth.v1.ReauthenticateResponse.session:type_name -> logicspike.auth.v1.Session
+	0,  // 6: logicspike.auth.v1.AuthenticationService.SignInWithPassword:input_type -> logicspike.auth.v1.SignInWithPasswordRequest
+	2,  // 7: logicspike.auth.v1.AuthenticationService.Reauthenticate:input_type -> logicspike.auth.v1.ReauthenticateRequest
+	6,  // 8: logicspike.auth.v1.AuthenticationService.SignOut:input_type -> logicspike.auth.v1.SignOutRequest
+	1,  // 9: logicspike.auth.v1.AuthenticationService.SignInWithPassword:output_type -> logicspike.auth.v1.SignInWithPasswordResponse
+	5,  // 10: logicspike.auth.v1.AuthenticationService.Reauthenticate:output_type -> logicspike.auth.v1.ReauthenticateResponse
+	7,  // 11: logicspike.auth.v1.AuthenticationService.SignOut:output_type -> logicspike.auth.v1.SignOutResponse
+	9,  // [9:12] is the sub-list for method output_type
+	6,  // [6:9] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_auth_v1_authentication_proto_init() }
@@ -409,7 +563,7 @@ func file_logicspike_auth_v1_authentication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logicspike_auth_v1_authentication_proto_rawDesc), len(file_logicspike_auth_v1_authentication_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -383,11 +383,11 @@ const file_logicspike_auth_v1_password_proto_rawDesc = "" +
 	"\fnew_password\x18\x04 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\bR\vnewPassword:\xb5\x01\xbaH\xb1\x01\x1a\xae\x01\n" +
 	"\x05proof\x12/set either token, or password_reset_id and code\x1atthis.token != '' ? this.password_reset_id == '' && this.code == '' : this.password_reset_id != '' && this.code != ''\"\x17\n" +
-	"\x15ResetPasswordResponse2\xf6\x02\n" +
+	"\x15ResetPasswordResponse2\xf8\x02\n" +
 	"\x0fPasswordService\x12q\n" +
-	"\x0eChangePassword\x12).logicspike.auth.v1.ChangePasswordRequest\x1a*.logicspike.auth.v1.ChangePasswordResponse\"\b\xd2\xe7\x18\x04 \x01\x12\x00\x12\x81\x01\n" +
-	"\x14RequestPasswordReset\x12/.logicspike.auth.v1.RequestPasswordResetRequest\x1a0.logicspike.auth.v1.RequestPasswordResetResponse\"\x06\xd2\xe7\x18\x02\n" +
-	"\x00\x12l\n" +
+	"\x0eChangePassword\x12).logicspike.auth.v1.ChangePasswordRequest\x1a*.logicspike.auth.v1.ChangePasswordResponse\"\b\xd2\xe7\x18\x04 \x01\x12\x00\x12\x83\x01\n" +
+	"\x14RequestPasswordReset\x12/.logicspike.auth.v1.RequestPasswordResetRequest\x1a0.logicspike.auth.v1.RequestPasswordResetResponse\"\b\xd2\xe7\x18\x04\n" +
+	"\x02\x10\x01\x12l\n" +
 	"\rResetPassword\x12(.logicspike.auth.v1.ResetPasswordRequest\x1a).logicspike.auth.v1.ResetPasswordResponse\"\x06\xd2\xe7\x18\x02\n" +
 	"\x00B@Z>github.com/logicspike/manager/gen/go/logicspike/auth/v1;authv1b\x06proto3"
 

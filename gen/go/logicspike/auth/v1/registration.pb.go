@@ -605,10 +605,10 @@ const file_logicspike_auth_v1_registration_proto_rawDesc = "" +
 	"\x1dResendRegistrationCodeRequest\x12Q\n" +
 	"\x0fregistration_id\x18\x01 \x01(\tB(\xbaH%r#2!^reg_[0-7][0-9a-hjkmnp-tv-z]{25}$R\x0eregistrationId\"f\n" +
 	"\x1eResendRegistrationCodeResponse\x12D\n" +
-	"\fregistration\x18\x01 \x01(\v2 .logicspike.auth.v1.RegistrationR\fregistration2\xfb\x02\n" +
-	"\x13RegistrationService\x12]\n" +
-	"\bRegister\x12#.logicspike.auth.v1.RegisterRequest\x1a$.logicspike.auth.v1.RegisterResponse\"\x06\xd2\xe7\x18\x02\n" +
-	"\x00\x12{\n" +
+	"\fregistration\x18\x01 \x01(\v2 .logicspike.auth.v1.RegistrationR\fregistration2\xfd\x02\n" +
+	"\x13RegistrationService\x12_\n" +
+	"\bRegister\x12#.logicspike.auth.v1.RegisterRequest\x1a$.logicspike.auth.v1.RegisterResponse\"\b\xd2\xe7\x18\x04\n" +
+	"\x02\x10\x01\x12{\n" +
 	"\x12VerifyRegistration\x12-.logicspike.auth.v1.VerifyRegistrationRequest\x1a..logicspike.auth.v1.VerifyRegistrationResponse\"\x06\xd2\xe7\x18\x02\n" +
 	"\x00\x12\x87\x01\n" +
 	"\x16ResendRegistrationCode\x121.logicspike.auth.v1.ResendRegistrationCodeRequest\x1a2.logicspike.auth.v1.ResendRegistrationCodeResponse\"\x06\xd2\xe7\x18\x02\n" +

@@ -92,6 +92,9 @@ const (
 	// with the code mailed at registration ends this, or
 	// UserService.RequestEmailChange to the same address.
 	AccountRequirement_ACCOUNT_REQUIREMENT_EMAIL_VERIFICATION_REQUIRED AccountRequirement = 2
+	// The session still owes its second factor, and can do nothing else until
+	// MfaService.VerifySecondFactor ends this.
+	AccountRequirement_ACCOUNT_REQUIREMENT_SECOND_FACTOR_REQUIRED AccountRequirement = 3
 )
 
 // Enum value maps for AccountRequirement.
@@ -100,11 +103,13 @@ var (
 		0: "ACCOUNT_REQUIREMENT_UNSPECIFIED",
 		1: "ACCOUNT_REQUIREMENT_WORKSPACE_REQUIRED",
 		2: "ACCOUNT_REQUIREMENT_EMAIL_VERIFICATION_REQUIRED",
+		3: "ACCOUNT_REQUIREMENT_SECOND_FACTOR_REQUIRED",
 	}
 	AccountRequirement_value = map[string]int32{
 		"ACCOUNT_REQUIREMENT_UNSPECIFIED":                 0,
 		"ACCOUNT_REQUIREMENT_WORKSPACE_REQUIRED":          1,
 		"ACCOUNT_REQUIREMENT_EMAIL_VERIFICATION_REQUIRED": 2,
+		"ACCOUNT_REQUIREMENT_SECOND_FACTOR_REQUIRED":      3,
 	}
 )
 
@@ -135,6 +140,132 @@ func (AccountRequirement) EnumDescriptor() ([]byte, []int) {
 	return file_logicspike_auth_v1_session_proto_rawDescGZIP(), []int{1}
 }
 
+// By what a user proved who they are.
+type AuthenticationMethod int32
+
+const (
+	// Not a method.
+	AuthenticationMethod_AUTHENTICATION_METHOD_UNSPECIFIED AuthenticationMethod = 0
+	// A password.
+	AuthenticationMethod_AUTHENTICATION_METHOD_PASSWORD AuthenticationMethod = 1
+	// A code or link that was mailed.
+	AuthenticationMethod_AUTHENTICATION_METHOD_EMAIL AuthenticationMethod = 2
+	// A code of an authenticator app.
+	AuthenticationMethod_AUTHENTICATION_METHOD_TOTP AuthenticationMethod = 3
+	// A recovery code.
+	AuthenticationMethod_AUTHENTICATION_METHOD_RECOVERY_CODE AuthenticationMethod = 4
+	// A passkey, with its user verified.
+	AuthenticationMethod_AUTHENTICATION_METHOD_PASSKEY AuthenticationMethod = 5
+	// An identity provider.
+	AuthenticationMethod_AUTHENTICATION_METHOD_EXTERNAL AuthenticationMethod = 6
+)
+
+// Enum value maps for AuthenticationMethod.
+var (
+	AuthenticationMethod_name = map[int32]string{
+		0: "AUTHENTICATION_METHOD_UNSPECIFIED",
+		1: "AUTHENTICATION_METHOD_PASSWORD",
+		2: "AUTHENTICATION_METHOD_EMAIL",
+		3: "AUTHENTICATION_METHOD_TOTP",
+		4: "AUTHENTICATION_METHOD_RECOVERY_CODE",
+		5: "AUTHENTICATION_METHOD_PASSKEY",
+		6: "AUTHENTICATION_METHOD_EXTERNAL",
+	}
+	AuthenticationMethod_value = map[string]int32{
+		"AUTHENTICATION_METHOD_UNSPECIFIED":   0,
+		"AUTHENTICATION_METHOD_PASSWORD":      1,
+		"AUTHENTICATION_METHOD_EMAIL":         2,
+		"AUTHENTICATION_METHOD_TOTP":          3,
+		"AUTHENTICATION_METHOD_RECOVERY_CODE": 4,
+		"AUTHENTICATION_METHOD_PASSKEY":       5,
+		"AUTHENTICATION_METHOD_EXTERNAL":      6,
+	}
+)
+
+func (x AuthenticationMethod) Enum() *AuthenticationMethod {
+	p := new(AuthenticationMethod)
+	*p = x
+	return p
+}
+
+func (x AuthenticationMethod) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AuthenticationMethod) Descriptor() protoreflect.EnumDescriptor {
+	return file_logicspike_auth_v1_session_proto_enumTypes[2].Descriptor()
+}
+
+func (AuthenticationMethod) Type() protoreflect.EnumType {
+	return &file_logicspike_auth_v1_session_proto_enumTypes[2]
+}
+
+func (x AuthenticationMethod) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AuthenticationMethod.Descriptor instead.
+func (AuthenticationMethod) EnumDescriptor() ([]byte, []int) {
+	return file_logicspike_auth_v1_session_proto_rawDescGZIP(), []int{2}
+}
+
+// A kind of second factor.
+type SecondFactorKind int32
+
+const (
+	// Not a kind.
+	SecondFactorKind_SECOND_FACTOR_KIND_UNSPECIFIED SecondFactorKind = 0
+	// A code of an authenticator app.
+	SecondFactorKind_SECOND_FACTOR_KIND_TOTP SecondFactorKind = 1
+	// A passkey.
+	SecondFactorKind_SECOND_FACTOR_KIND_PASSKEY SecondFactorKind = 2
+	// A recovery code.
+	SecondFactorKind_SECOND_FACTOR_KIND_RECOVERY_CODE SecondFactorKind = 3
+)
+
+// Enum value maps for SecondFactorKind.
+var (
+	SecondFactorKind_name = map[int32]string{
+		0: "SECOND_FACTOR_KIND_UNSPECIFIED",
+		1: "SECOND_FACTOR_KIND_TOTP",
+		2: "SECOND_FACTOR_KIND_PASSKEY",
+		3: "SECOND_FACTOR_KIND_RECOVERY_CODE",
+	}
+	SecondFactorKind_value = map[string]int32{
+		"SECOND_FACTOR_KIND_UNSPECIFIED":   0,
+		"SECOND_FACTOR_KIND_TOTP":          1,
+		"SECOND_FACTOR_KIND_PASSKEY":       2,
+		"SECOND_FACTOR_KIND_RECOVERY_CODE": 3,
+	}
+)
+
+func (x SecondFactorKind) Enum() *SecondFactorKind {
+	p := new(SecondFactorKind)
+	*p = x
+	return p
+}
+
+func (x SecondFactorKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SecondFactorKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_logicspike_auth_v1_session_proto_enumTypes[3].Descriptor()
+}
+
+func (SecondFactorKind) Type() protoreflect.EnumType {
+	return &file_logicspike_auth_v1_session_proto_enumTypes[3]
+}
+
+func (x SecondFactorKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SecondFactorKind.Descriptor instead.
+func (SecondFactorKind) EnumDescriptor() ([]byte, []int) {
+	return file_logicspike_auth_v1_session_proto_rawDescGZIP(), []int{3}
+}
+
 // One signed-in browser or program of a user.
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -159,9 +290,17 @@ type Session struct {
 	// What the client called itself at sign-in, at most 256 characters.
 	UserAgent string `protobuf:"bytes,10,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
 	// Whether the call that returned this came with this session.
-	Current       bool `protobuf:"varint,11,opt,name=current,proto3" json:"current,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Current bool `protobuf:"varint,11,opt,name=current,proto3" json:"current,omitempty"`
+	// By what the user proved who they are, in the order of use.
+	Methods []AuthenticationMethod `protobuf:"varint,12,rep,packed,name=methods,proto3,enum=logicspike.auth.v1.AuthenticationMethod" json:"methods,omitempty"`
+	// Whether the session still owes its second factor; it then ends after 10
+	// minutes.
+	SecondFactorPending bool `protobuf:"varint,13,opt,name=second_factor_pending,json=secondFactorPending,proto3" json:"second_factor_pending,omitempty"`
+	// The operator who acts in the user's name by this session; empty for the user
+	// themselves.
+	ImpersonatorUserId string `protobuf:"bytes,14,opt,name=impersonator_user_id,json=impersonatorUserId,proto3" json:"impersonator_user_id,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
@@ -271,6 +410,27 @@ func (x *Session) GetCurrent() bool {
 	return false
 }
 
+func (x *Session) GetMethods() []AuthenticationMethod {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+func (x *Session) GetSecondFactorPending() bool {
+	if x != nil {
+		return x.SecondFactorPending
+	}
+	return false
+}
+
+func (x *Session) GetImpersonatorUserId() string {
+	if x != nil {
+		return x.ImpersonatorUserId
+	}
+	return ""
+}
+
 // Request of GetSession.
 type GetSessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -314,7 +474,9 @@ type GetSessionResponse struct {
 	// The session that the call came with.
 	Session *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
 	// What the account still needs; empty when it needs nothing.
-	Requirements  []AccountRequirement `protobuf:"varint,2,rep,packed,name=requirements,proto3,enum=logicspike.auth.v1.AccountRequirement" json:"requirements,omitempty"`
+	Requirements []AccountRequirement `protobuf:"varint,2,rep,packed,name=requirements,proto3,enum=logicspike.auth.v1.AccountRequirement" json:"requirements,omitempty"`
+	// While the session owes its second factor: the kinds that the account has.
+	SecondFactors []SecondFactorKind `protobuf:"varint,3,rep,packed,name=second_factors,json=secondFactors,proto3,enum=logicspike.auth.v1.SecondFactorKind" json:"second_factors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -359,6 +521,13 @@ func (x *GetSessionResponse) GetSession() *Session {
 func (x *GetSessionResponse) GetRequirements() []AccountRequirement {
 	if x != nil {
 		return x.Requirements
+	}
+	return nil
+}
+
+func (x *GetSessionResponse) GetSecondFactors() []SecondFactorKind {
+	if x != nil {
+		return x.SecondFactors
 	}
 	return nil
 }
@@ -643,7 +812,7 @@ var File_logicspike_auth_v1_session_proto protoreflect.FileDescriptor
 
 const file_logicspike_auth_v1_session_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/auth/v1/session.proto\x12\x12logicspike.auth.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\x9f\x04\n" +
+	" logicspike/auth/v1/session.proto\x12\x12logicspike.auth.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\xc9\x05\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12B\n" +
@@ -659,11 +828,15 @@ const file_logicspike_auth_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"user_agent\x18\n" +
 	" \x01(\tR\tuserAgent\x12\x18\n" +
-	"\acurrent\x18\v \x01(\bR\acurrent\"\x13\n" +
-	"\x11GetSessionRequest\"\x97\x01\n" +
+	"\acurrent\x18\v \x01(\bR\acurrent\x12B\n" +
+	"\amethods\x18\f \x03(\x0e2(.logicspike.auth.v1.AuthenticationMethodR\amethods\x122\n" +
+	"\x15second_factor_pending\x18\r \x01(\bR\x13secondFactorPending\x120\n" +
+	"\x14impersonator_user_id\x18\x0e \x01(\tR\x12impersonatorUserId\"\x13\n" +
+	"\x11GetSessionRequest\"\xe4\x01\n" +
 	"\x12GetSessionResponse\x125\n" +
 	"\asession\x18\x01 \x01(\v2\x1b.logicspike.auth.v1.SessionR\asession\x12J\n" +
-	"\frequirements\x18\x02 \x03(\x0e2&.logicspike.auth.v1.AccountRequirementR\frequirements\"g\n" +
+	"\frequirements\x18\x02 \x03(\x0e2&.logicspike.auth.v1.AccountRequirementR\frequirements\x12K\n" +
+	"\x0esecond_factors\x18\x03 \x03(\x0e2$.logicspike.auth.v1.SecondFactorKindR\rsecondFactors\"g\n" +
 	"\x13ListSessionsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
@@ -682,14 +855,28 @@ const file_logicspike_auth_v1_session_proto_rawDesc = "" +
 	"\x10SessionTransport\x12!\n" +
 	"\x1dSESSION_TRANSPORT_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18SESSION_TRANSPORT_BEARER\x10\x01\x12\x1c\n" +
-	"\x18SESSION_TRANSPORT_COOKIE\x10\x02*\x9a\x01\n" +
+	"\x18SESSION_TRANSPORT_COOKIE\x10\x02*\xca\x01\n" +
 	"\x12AccountRequirement\x12#\n" +
 	"\x1fACCOUNT_REQUIREMENT_UNSPECIFIED\x10\x00\x12*\n" +
 	"&ACCOUNT_REQUIREMENT_WORKSPACE_REQUIRED\x10\x01\x123\n" +
-	"/ACCOUNT_REQUIREMENT_EMAIL_VERIFICATION_REQUIRED\x10\x022\xd4\x03\n" +
-	"\x0eSessionService\x12f\n" +
+	"/ACCOUNT_REQUIREMENT_EMAIL_VERIFICATION_REQUIRED\x10\x02\x12.\n" +
+	"*ACCOUNT_REQUIREMENT_SECOND_FACTOR_REQUIRED\x10\x03*\x92\x02\n" +
+	"\x14AuthenticationMethod\x12%\n" +
+	"!AUTHENTICATION_METHOD_UNSPECIFIED\x10\x00\x12\"\n" +
+	"\x1eAUTHENTICATION_METHOD_PASSWORD\x10\x01\x12\x1f\n" +
+	"\x1bAUTHENTICATION_METHOD_EMAIL\x10\x02\x12\x1e\n" +
+	"\x1aAUTHENTICATION_METHOD_TOTP\x10\x03\x12'\n" +
+	"#AUTHENTICATION_METHOD_RECOVERY_CODE\x10\x04\x12!\n" +
+	"\x1dAUTHENTICATION_METHOD_PASSKEY\x10\x05\x12\"\n" +
+	"\x1eAUTHENTICATION_METHOD_EXTERNAL\x10\x06*\x99\x01\n" +
+	"\x10SecondFactorKind\x12\"\n" +
+	"\x1eSECOND_FACTOR_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17SECOND_FACTOR_KIND_TOTP\x10\x01\x12\x1e\n" +
+	"\x1aSECOND_FACTOR_KIND_PASSKEY\x10\x02\x12$\n" +
+	" SECOND_FACTOR_KIND_RECOVERY_CODE\x10\x032\xd6\x03\n" +
+	"\x0eSessionService\x12h\n" +
 	"\n" +
-	"GetSession\x12%.logicspike.auth.v1.GetSessionRequest\x1a&.logicspike.auth.v1.GetSessionResponse\"\t\xd2\xe7\x18\x02\x12\x00\x90\x02\x01\x12l\n" +
+	"GetSession\x12%.logicspike.auth.v1.GetSessionRequest\x1a&.logicspike.auth.v1.GetSessionResponse\"\v\xd2\xe7\x18\x04\x12\x02\b\x01\x90\x02\x01\x12l\n" +
 	"\fListSessions\x12'.logicspike.auth.v1.ListSessionsRequest\x1a(.logicspike.auth.v1.ListSessionsResponse\"\t\xd2\xe7\x18\x02\x12\x00\x90\x02\x01\x12l\n" +
 	"\rRevokeSession\x12(.logicspike.auth.v1.RevokeSessionRequest\x1a).logicspike.auth.v1.RevokeSessionResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12~\n" +
 	"\x13RevokeOtherSessions\x12..logicspike.auth.v1.RevokeOtherSessionsRequest\x1a/.logicspike.auth.v1.RevokeOtherSessionsResponse\"\x06\xd2\xe7\x18\x02\x12\x00B@Z>github.com/logicspike/manager/gen/go/logicspike/auth/v1;authv1b\x06proto3"
@@ -706,45 +893,49 @@ func file_logicspike_auth_v1_session_proto_rawDescGZIP() []byte {
 	return file_logicspike_auth_v1_session_proto_rawDescData
 }
 
-var file_logicspike_auth_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_logicspike_auth_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_logicspike_auth_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_logicspike_auth_v1_session_proto_goTypes = []any{
 	(SessionTransport)(0),               // 0: logicspike.auth.v1.SessionTransport
 	(AccountRequirement)(0),             // 1: logicspike.auth.v1.AccountRequirement
-	(*Session)(nil),                     // 2: logicspike.auth.v1.Session
-	(*GetSessionRequest)(nil),           // 3: logicspike.auth.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),          // 4: logicspike.auth.v1.GetSessionResponse
-	(*ListSessionsRequest)(nil),         // 5: logicspike.auth.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),        // 6: logicspike.auth.v1.ListSessionsResponse
-	(*RevokeSessionRequest)(nil),        // 7: logicspike.auth.v1.RevokeSessionRequest
-	(*RevokeSessionResponse)(nil),       // 8: logicspike.auth.v1.RevokeSessionResponse
-	(*RevokeOtherSessionsRequest)(nil),  // 9: logicspike.auth.v1.RevokeOtherSessionsRequest
-	(*RevokeOtherSessionsResponse)(nil), // 10: logicspike.auth.v1.RevokeOtherSessionsResponse
-	(*timestamppb.Timestamp)(nil),       // 11: google.protobuf.Timestamp
+	(AuthenticationMethod)(0),           // 2: logicspike.auth.v1.AuthenticationMethod
+	(SecondFactorKind)(0),               // 3: logicspike.auth.v1.SecondFactorKind
+	(*Session)(nil),                     // 4: logicspike.auth.v1.Session
+	(*GetSessionRequest)(nil),           // 5: logicspike.auth.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),          // 6: logicspike.auth.v1.GetSessionResponse
+	(*ListSessionsRequest)(nil),         // 7: logicspike.auth.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),        // 8: logicspike.auth.v1.ListSessionsResponse
+	(*RevokeSessionRequest)(nil),        // 9: logicspike.auth.v1.RevokeSessionRequest
+	(*RevokeSessionResponse)(nil),       // 10: logicspike.auth.v1.RevokeSessionResponse
+	(*RevokeOtherSessionsRequest)(nil),  // 11: logicspike.auth.v1.RevokeOtherSessionsRequest
+	(*RevokeOtherSessionsResponse)(nil), // 12: logicspike.auth.v1.RevokeOtherSessionsResponse
+	(*timestamppb.Timestamp)(nil),       // 13: google.protobuf.Timestamp
 }
 var file_logicspike_auth_v1_session_proto_depIdxs = []int32{
 	0,  // 0: logicspike.auth.v1.Session.transport:type_name -> logicspike.auth.v1.SessionTransport
-	11, // 1: logicspike.auth.v1.Session.create_time:type_name -> google.protobuf.Timestamp
-	11, // 2: logicspike.auth.v1.Session.authenticate_time:type_name -> google.protobuf.Timestamp
-	11, // 3: logicspike.auth.v1.Session.last_use_time:type_name -> google.protobuf.Timestamp
-	11, // 4: logicspike.auth.v1.Session.idle_expire_time:type_name -> google.protobuf.Timestamp
-	11, // 5: logicspike.auth.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 6: logicspike.auth.v1.GetSessionResponse.session:type_name -> logicspike.auth.v1.Session
-	1,  // 7: logicspike.auth.v1.GetSessionResponse.requirements:type_name -> logicspike.auth.v1.AccountRequirement
-	2,  // 8: logicspike.auth.v1.ListSessionsResponse.sessions:type_name -> logicspike.auth.v1.Session
-	3,  // 9: logicspike.auth.v1.SessionService.GetSession:input_type -> logicspike.auth.v1.GetSessionRequest
-	5,  // 10: logicspike.auth.v1.SessionService.ListSessions:input_type -> logicspike.auth.v1.ListSessionsRequest
-	7,  // 11: logicspike.auth.v1.SessionService.RevokeSession:input_type -> logicspike.auth.v1.RevokeSessionRequest
-	9,  // 12: logicspike.auth.v1.SessionService.RevokeOtherSessions:input_type -> logicspike.auth.v1.RevokeOtherSessionsRequest
-	4,  // 13: logicspike.auth.v1.SessionService.GetSession:output_type -> logicspike.auth.v1.GetSessionResponse
-	6,  // 14: logicspike.auth.v1.SessionService.ListSessions:output_type -> logicspike.auth.v1.ListSessionsResponse
-	8,  // 15: logicspike.auth.v1.SessionService.RevokeSession:output_type -> logicspike.auth.v1.RevokeSessionResponse
-	10, // 16: logicspike.auth.v1.SessionService.RevokeOtherSessions:output_type -> logicspike.auth.v1.RevokeOtherSessionsResponse
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	13, // 1: logicspike.auth.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	13, // 2: logicspike.auth.v1.Session.authenticate_time:type_name -> google.protobuf.Timestamp
+	13, // 3: logicspike.auth.v1.Session.last_use_time:type_name -> google.protobuf.Timestamp
+	13, // 4: logicspike.auth.v1.Session.idle_expire_time:type_name -> google.protobuf.Timestamp
+	13, // 5: logicspike.auth.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	2,  // 6: logicspike.auth.v1.Session.methods:type_name -> logicspike.auth.v1.AuthenticationMethod
+	4,  // 7: logicspike.auth.v1.GetSessionResponse.session:type_name -> logicspike.auth.v1.Session
+	1,  // 8: logicspike.auth.v1.GetSessionResponse.requirements:type_name -> logicspike.auth.v1.AccountRequirement
+	3,  // 9: logicspike.auth.v1.GetSessionResponse.second_factors:type_name -> logicspike.auth.v1.SecondFactorKind
+	4,  // 10: logicspike.auth.v1.ListSessionsResponse.sessions:type_name -> logicspike.auth.v1.Session
+	5,  // 11: logicspike.auth.v1.SessionService.GetSession:input_type -> logicspike.auth.v1.GetSessionRequest
+	7,  // 12: logicspike.auth.v1.SessionService.ListSessions:input_type -> logicspike.auth.v1.ListSessionsRequest
+	9,  // 13: logicspike.auth.v1.SessionService.RevokeSession:input_type -> logicspike.auth.v1.RevokeSessionRequest
+	11, // 14: logicspike.auth.v1.SessionService.RevokeOtherSessions:input_type -> logicspike.auth.v1.RevokeOtherSessionsRequest
+	6,  // 15: logicspike.auth.v1.SessionService.GetSession:output_type -> logicspike.auth.v1.GetSessionResponse
+	8,  // 16: logicspike.auth.v1.SessionService.ListSessions:output_type -> logicspike.auth.v1.ListSessionsResponse
+	10, // 17: logicspike.auth.v1.SessionService.RevokeSession:output_type -> logicspike.auth.v1.RevokeSessionResponse
+	12, // 18: logicspike.auth.v1.SessionService.RevokeOtherSessions:output_type -> logicspike.auth.v1.RevokeOtherSessionsResponse
+	15, // [15:19] is the sub-list for method output_type
+	11, // [11:15] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_auth_v1_session_proto_init() }
@@ -757,7 +948,7 @@ func file_logicspike_auth_v1_session_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logicspike_auth_v1_session_proto_rawDesc), len(file_logicspike_auth_v1_session_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      4,
 			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -99,6 +99,7 @@ type Rule struct {
 	//	*Rule_Public
 	//	*Rule_Authenticated
 	//	*Rule_Workspace
+	//	*Rule_Operator
 	Caller isRule_Caller `protobuf_oneof:"caller"`
 	// Whether the caller's session must have signed in or reauthenticated within
 	// the server's setting `reauthentication-age` (default 10 minutes). Otherwise
@@ -172,6 +173,15 @@ func (x *Rule) GetWorkspace() *Workspace {
 	return nil
 }
 
+func (x *Rule) GetOperator() *Operator {
+	if x != nil {
+		if x, ok := x.Caller.(*Rule_Operator); ok {
+			return x.Operator
+		}
+	}
+	return nil
+}
+
 func (x *Rule) GetRecentAuthentication() bool {
 	if x != nil {
 		return x.RecentAuthentication
@@ -198,20 +208,35 @@ type Rule_Workspace struct {
 	Workspace *Workspace `protobuf:"bytes,3,opt,name=workspace,proto3,oneof"`
 }
 
+type Rule_Operator struct {
+	// An operator of the server.
+	Operator *Operator `protobuf:"bytes,5,opt,name=operator,proto3,oneof"`
+}
+
 func (*Rule_Public) isRule_Caller() {}
 
 func (*Rule_Authenticated) isRule_Caller() {}
 
 func (*Rule_Workspace) isRule_Caller() {}
 
+func (*Rule_Operator) isRule_Caller() {}
+
 // Anybody may call; limits per client network apply.
 type Public struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the method looks at the session that a call comes with, if it is
 	// live. Default: no.
-	Session       bool `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Session bool `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
+	// Whether the call must come from a person, where the server asks for that
+	// (setting `captcha-provider`): it then carries the answer of the CAPTCHA in
+	// the header `Captcha-Response`. Otherwise it fails with
+	// `failed_precondition`, reason CAPTCHA_REQUIRED.
+	Human bool `protobuf:"varint,2,opt,name=human,proto3" json:"human,omitempty"`
+	// With `session`, whether a session that still owes its second factor is looked
+	// at, too. Default: no.
+	SecondFactorPending bool `protobuf:"varint,3,opt,name=second_factor_pending,json=secondFactorPending,proto3" json:"second_factor_pending,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Public) Reset() {
@@ -251,11 +276,29 @@ func (x *Public) GetSession() bool {
 	return false
 }
 
-// A signed-in user may call. Otherwise the call fails with `unauthenticated`.
+func (x *Public) GetHuman() bool {
+	if x != nil {
+		return x.Human
+	}
+	return false
+}
+
+func (x *Public) GetSecondFactorPending() bool {
+	if x != nil {
+		return x.SecondFactorPending
+	}
+	return false
+}
+
+// A signed-in user may call. Otherwise the call fails with `unauthenticated`;
+// a session that still owes its second factor with `failed_precondition`,
+// reason SECOND_FACTOR_REQUIRED.
 type Authenticated struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether a session that still owes its second factor may call. Default: no.
+	SecondFactorPending bool `protobuf:"varint,1,opt,name=second_factor_pending,json=secondFactorPending,proto3" json:"second_factor_pending,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Authenticated) Reset() {
@@ -288,7 +331,56 @@ func (*Authenticated) Descriptor() ([]byte, []int) {
 	return file_logicspike_authz_v1_rule_proto_rawDescGZIP(), []int{2}
 }
 
-// A member of the named workspace whose role holds the permission may call.
+func (x *Authenticated) GetSecondFactorPending() bool {
+	if x != nil {
+		return x.SecondFactorPending
+	}
+	return false
+}
+
+// An operator of the server may call, in a session of their own: `manager
+// operator add` makes one. Others get `permission_denied`, reason
+// OPERATOR_REQUIRED.
+type Operator struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Operator) Reset() {
+	*x = Operator{}
+	mi := &file_logicspike_authz_v1_rule_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Operator) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Operator) ProtoMessage() {}
+
+func (x *Operator) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_authz_v1_rule_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Operator.ProtoReflect.Descriptor instead.
+func (*Operator) Descriptor() ([]byte, []int) {
+	return file_logicspike_authz_v1_rule_proto_rawDescGZIP(), []int{3}
+}
+
+// A member of the named workspace whose role holds the permission may call, and
+// so may an API key of the workspace that holds it, unless the method is for
+// users only or asks for recent authentication: a key then gets
+// `permission_denied`, reason API_KEY_NOT_ALLOWED.
 // Somebody who is not a member gets `not_found`, the same as for a workspace
 // that never existed; a member without the permission `permission_denied`.
 type Workspace struct {
@@ -308,14 +400,16 @@ type Workspace struct {
 	// Whether owners may call the method on a deleted workspace that is not yet
 	// purged. To all others, and by default to everybody, such a workspace is
 	// `not_found`.
-	AllowDeleted  bool `protobuf:"varint,6,opt,name=allow_deleted,json=allowDeleted,proto3" json:"allow_deleted,omitempty"`
+	AllowDeleted bool `protobuf:"varint,6,opt,name=allow_deleted,json=allowDeleted,proto3" json:"allow_deleted,omitempty"`
+	// Whether only users may call, and no API key. Default: keys may.
+	UsersOnly     bool `protobuf:"varint,7,opt,name=users_only,json=usersOnly,proto3" json:"users_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Workspace) Reset() {
 	*x = Workspace{}
-	mi := &file_logicspike_authz_v1_rule_proto_msgTypes[3]
+	mi := &file_logicspike_authz_v1_rule_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +421,7 @@ func (x *Workspace) String() string {
 func (*Workspace) ProtoMessage() {}
 
 func (x *Workspace) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_authz_v1_rule_proto_msgTypes[3]
+	mi := &file_logicspike_authz_v1_rule_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +434,7 @@ func (x *Workspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workspace.ProtoReflect.Descriptor instead.
 func (*Workspace) Descriptor() ([]byte, []int) {
-	return file_logicspike_authz_v1_rule_proto_rawDescGZIP(), []int{3}
+	return file_logicspike_authz_v1_rule_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Workspace) GetPermission() string {
@@ -385,6 +479,13 @@ func (x *Workspace) GetAllowDeleted() bool {
 	return false
 }
 
+func (x *Workspace) GetUsersOnly() bool {
+	if x != nil {
+		return x.UsersOnly
+	}
+	return false
+}
+
 var file_logicspike_authz_v1_rule_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -408,16 +509,22 @@ var File_logicspike_authz_v1_rule_proto protoreflect.FileDescriptor
 
 const file_logicspike_authz_v1_rule_proto_rawDesc = "" +
 	"\n" +
-	"\x1elogicspike/authz/v1/rule.proto\x12\x13logicspike.authz.v1\x1a google/protobuf/descriptor.proto\"\x88\x02\n" +
+	"\x1elogicspike/authz/v1/rule.proto\x12\x13logicspike.authz.v1\x1a google/protobuf/descriptor.proto\"\xc5\x02\n" +
 	"\x04Rule\x125\n" +
 	"\x06public\x18\x01 \x01(\v2\x1b.logicspike.authz.v1.PublicH\x00R\x06public\x12J\n" +
 	"\rauthenticated\x18\x02 \x01(\v2\".logicspike.authz.v1.AuthenticatedH\x00R\rauthenticated\x12>\n" +
-	"\tworkspace\x18\x03 \x01(\v2\x1e.logicspike.authz.v1.WorkspaceH\x00R\tworkspace\x123\n" +
+	"\tworkspace\x18\x03 \x01(\v2\x1e.logicspike.authz.v1.WorkspaceH\x00R\tworkspace\x12;\n" +
+	"\boperator\x18\x05 \x01(\v2\x1d.logicspike.authz.v1.OperatorH\x00R\boperator\x123\n" +
 	"\x15recent_authentication\x18\x04 \x01(\bR\x14recentAuthenticationB\b\n" +
-	"\x06caller\"\"\n" +
+	"\x06caller\"l\n" +
 	"\x06Public\x12\x18\n" +
-	"\asession\x18\x01 \x01(\bR\asession\"\x0f\n" +
-	"\rAuthenticated\"\xde\x01\n" +
+	"\asession\x18\x01 \x01(\bR\asession\x12\x14\n" +
+	"\x05human\x18\x02 \x01(\bR\x05human\x122\n" +
+	"\x15second_factor_pending\x18\x03 \x01(\bR\x13secondFactorPending\"C\n" +
+	"\rAuthenticated\x122\n" +
+	"\x15second_factor_pending\x18\x01 \x01(\bR\x13secondFactorPending\"\n" +
+	"\n" +
+	"\bOperator\"\xfd\x01\n" +
 	"\tWorkspace\x12\x1e\n" +
 	"\n" +
 	"permission\x18\x01 \x01(\tR\n" +
@@ -427,7 +534,9 @@ const file_logicspike_authz_v1_rule_proto_rawDesc = "" +
 	"\n" +
 	"least_role\x18\x04 \x01(\x0e2\x19.logicspike.authz.v1.RoleR\tleastRole\x12\x1a\n" +
 	"\boptional\x18\x05 \x01(\bR\boptional\x12#\n" +
-	"\rallow_deleted\x18\x06 \x01(\bR\fallowDeleted*^\n" +
+	"\rallow_deleted\x18\x06 \x01(\bR\fallowDeleted\x12\x1d\n" +
+	"\n" +
+	"users_only\x18\a \x01(\bR\tusersOnly*^\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_VIEWER\x10\x01\x12\x0f\n" +
@@ -451,27 +560,29 @@ func file_logicspike_authz_v1_rule_proto_rawDescGZIP() []byte {
 }
 
 var file_logicspike_authz_v1_rule_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_logicspike_authz_v1_rule_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_logicspike_authz_v1_rule_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_logicspike_authz_v1_rule_proto_goTypes = []any{
 	(Role)(0),                          // 0: logicspike.authz.v1.Role
 	(*Rule)(nil),                       // 1: logicspike.authz.v1.Rule
 	(*Public)(nil),                     // 2: logicspike.authz.v1.Public
 	(*Authenticated)(nil),              // 3: logicspike.authz.v1.Authenticated
-	(*Workspace)(nil),                  // 4: logicspike.authz.v1.Workspace
-	(*descriptorpb.MethodOptions)(nil), // 5: google.protobuf.MethodOptions
+	(*Operator)(nil),                   // 4: logicspike.authz.v1.Operator
+	(*Workspace)(nil),                  // 5: logicspike.authz.v1.Workspace
+	(*descriptorpb.MethodOptions)(nil), // 6: google.protobuf.MethodOptions
 }
 var file_logicspike_authz_v1_rule_proto_depIdxs = []int32{
 	2, // 0: logicspike.authz.v1.Rule.public:type_name -> logicspike.authz.v1.Public
 	3, // 1: logicspike.authz.v1.Rule.authenticated:type_name -> logicspike.authz.v1.Authenticated
-	4, // 2: logicspike.authz.v1.Rule.workspace:type_name -> logicspike.authz.v1.Workspace
-	0, // 3: logicspike.authz.v1.Workspace.least_role:type_name -> logicspike.authz.v1.Role
-	5, // 4: logicspike.authz.v1.rule:extendee -> google.protobuf.MethodOptions
-	1, // 5: logicspike.authz.v1.rule:type_name -> logicspike.authz.v1.Rule
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	5, // [5:6] is the sub-list for extension type_name
-	4, // [4:5] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	5, // 2: logicspike.authz.v1.Rule.workspace:type_name -> logicspike.authz.v1.Workspace
+	4, // 3: logicspike.authz.v1.Rule.operator:type_name -> logicspike.authz.v1.Operator
+	0, // 4: logicspike.authz.v1.Workspace.least_role:type_name -> logicspike.authz.v1.Role
+	6, // 5: logicspike.authz.v1.rule:extendee -> google.protobuf.MethodOptions
+	1, // 6: logicspike.authz.v1.rule:type_name -> logicspike.authz.v1.Rule
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	6, // [6:7] is the sub-list for extension type_name
+	5, // [5:6] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_authz_v1_rule_proto_init() }
@@ -483,6 +594,7 @@ func file_logicspike_authz_v1_rule_proto_init() {
 		(*Rule_Public)(nil),
 		(*Rule_Authenticated)(nil),
 		(*Rule_Workspace)(nil),
+		(*Rule_Operator)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -490,7 +602,7 @@ func file_logicspike_authz_v1_rule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logicspike_authz_v1_rule_proto_rawDesc), len(file_logicspike_authz_v1_rule_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 1,
 			NumServices:   0,
 		},

@@ -123,6 +123,53 @@ const (
 	// The user was removed from the workspace: a link does not bring them back, but an
 	// invitation does.
 	Reason_REASON_MEMBER_REMOVED Reason = 45
+	// The session still owes its second factor: MfaService.VerifySecondFactor.
+	Reason_REASON_SECOND_FACTOR_REQUIRED Reason = 46
+	// The code of a second factor, a recovery code or a passkey's answer is wrong, or
+	// was used before.
+	Reason_REASON_SECOND_FACTOR_INVALID Reason = 47
+	// The account has no such factor.
+	Reason_REASON_FACTOR_MISSING Reason = 48
+	// It is the last way to sign in; add another one first.
+	Reason_REASON_LAST_SIGN_IN_METHOD Reason = 49
+	// The challenge is unknown, expired, used, or of another browser or client.
+	Reason_REASON_CHALLENGE_INVALID Reason = 50
+	// The passkey is registered already.
+	Reason_REASON_PASSKEY_TAKEN Reason = 51
+	// The account has as many as it may have.
+	Reason_REASON_TOO_MANY Reason = 52
+	// The server has no identity provider of that name.
+	Reason_REASON_PROVIDER_UNKNOWN Reason = 53
+	// The identity provider does not answer, or refused.
+	Reason_REASON_PROVIDER_FAILED Reason = 54
+	// The identity belongs to another account.
+	Reason_REASON_IDENTITY_TAKEN Reason = 55
+	// An account has the address of the identity: sign in to it, then link.
+	Reason_REASON_IDENTITY_NOT_LINKED Reason = 56
+	// The return URL is not one that the server allows.
+	Reason_REASON_RETURN_URL_NOT_ALLOWED Reason = 57
+	// The audience is not one that the server issues tokens for.
+	Reason_REASON_AUDIENCE_NOT_ALLOWED Reason = 58
+	// The token is unknown, expired, revoked or was used before.
+	Reason_REASON_TOKEN_INVALID Reason = 59
+	// An API key cannot do this.
+	Reason_REASON_API_KEY_NOT_ALLOWED Reason = 60
+	// The permission is unknown, or the caller does not hold it.
+	Reason_REASON_PERMISSION_NOT_GRANTABLE Reason = 61
+	// Only an operator of the server can do this.
+	Reason_REASON_OPERATOR_REQUIRED Reason = 62
+	// The account is disabled; ask the operator of the server.
+	Reason_REASON_ACCOUNT_DISABLED Reason = 63
+	// Who acts in the name of a user cannot do this.
+	Reason_REASON_IMPERSONATION_NOT_ALLOWED Reason = 64
+	// The call must come with the answer of a CAPTCHA.
+	Reason_REASON_CAPTCHA_REQUIRED Reason = 65
+	// The password is known from a leak; choose another one.
+	Reason_REASON_PASSWORD_LEAKED Reason = 66
+	// The password hash is of no form that is supported, or costs too much to check.
+	Reason_REASON_PASSWORD_HASH_UNSUPPORTED Reason = 67
+	// Another service account of the workspace has the name.
+	Reason_REASON_SERVICE_ACCOUNT_NAME_TAKEN Reason = 68
 )
 
 // Enum value maps for Reason.
@@ -174,54 +221,100 @@ var (
 		43: "REASON_JOIN_REQUEST_DECIDED",
 		44: "REASON_DUPLICATE",
 		45: "REASON_MEMBER_REMOVED",
+		46: "REASON_SECOND_FACTOR_REQUIRED",
+		47: "REASON_SECOND_FACTOR_INVALID",
+		48: "REASON_FACTOR_MISSING",
+		49: "REASON_LAST_SIGN_IN_METHOD",
+		50: "REASON_CHALLENGE_INVALID",
+		51: "REASON_PASSKEY_TAKEN",
+		52: "REASON_TOO_MANY",
+		53: "REASON_PROVIDER_UNKNOWN",
+		54: "REASON_PROVIDER_FAILED",
+		55: "REASON_IDENTITY_TAKEN",
+		56: "REASON_IDENTITY_NOT_LINKED",
+		57: "REASON_RETURN_URL_NOT_ALLOWED",
+		58: "REASON_AUDIENCE_NOT_ALLOWED",
+		59: "REASON_TOKEN_INVALID",
+		60: "REASON_API_KEY_NOT_ALLOWED",
+		61: "REASON_PERMISSION_NOT_GRANTABLE",
+		62: "REASON_OPERATOR_REQUIRED",
+		63: "REASON_ACCOUNT_DISABLED",
+		64: "REASON_IMPERSONATION_NOT_ALLOWED",
+		65: "REASON_CAPTCHA_REQUIRED",
+		66: "REASON_PASSWORD_LEAKED",
+		67: "REASON_PASSWORD_HASH_UNSUPPORTED",
+		68: "REASON_SERVICE_ACCOUNT_NAME_TAKEN",
 	}
 	Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":               0,
-		"REASON_FIELD_INVALID":             1,
-		"REASON_PAGE_TOKEN_INVALID":        2,
-		"REASON_REQUEST_ID_REUSED":         3,
-		"REASON_NOT_FOUND":                 4,
-		"REASON_SESSION_REQUIRED":          5,
-		"REASON_CREDENTIALS_INVALID":       6,
-		"REASON_REAUTHENTICATION_REQUIRED": 7,
-		"REASON_PERMISSION_MISSING":        8,
-		"REASON_CODE_INVALID":              9,
-		"REASON_REGISTRATION_EXPIRED":      10,
-		"REASON_PASSWORD_LENGTH":           11,
-		"REASON_PASSWORD_COMMON":           12,
-		"REASON_RATE_LIMITED":              13,
-		"REASON_OVERLOADED":                14,
-		"REASON_SLUG_TAKEN":                15,
-		"REASON_ETAG_MISMATCH":             16,
-		"REASON_WORKSPACE_DELETED":         17,
-		"REASON_WORKSPACE_NOT_DELETED":     18,
-		"REASON_OWNER_REQUIRED":            19,
-		"REASON_EMAIL_TAKEN":               20,
-		"REASON_INTERNAL":                  21,
-		"REASON_UNAVAILABLE":               22,
-		"REASON_ORIGIN_FORBIDDEN":          23,
-		"REASON_REQUEST_TOO_LARGE":         24,
-		"REASON_CONFLICT":                  25,
-		"REASON_INVITATION_EXPIRED":        26,
-		"REASON_INVITATION_REVOKED":        27,
-		"REASON_INVITATION_USED":           28,
-		"REASON_INVITATION_PENDING":        29,
-		"REASON_EMAIL_UNVERIFIED":          30,
-		"REASON_EMAIL_MISMATCH":            31,
-		"REASON_ALREADY_MEMBER":            32,
-		"REASON_MEMBERSHIP_DEACTIVATED":    33,
-		"REASON_SEATS_EXHAUSTED":           34,
-		"REASON_ROLE_NOT_GRANTABLE":        35,
-		"REASON_ROLE_NAME_TAKEN":           36,
-		"REASON_ROLE_IN_USE":               37,
-		"REASON_DOMAIN_TAKEN":              38,
-		"REASON_DOMAIN_NOT_ALLOWED":        39,
-		"REASON_DOMAIN_NOT_VERIFIED":       40,
-		"REASON_DOMAIN_RECORD_MISSING":     41,
-		"REASON_DNS_UNAVAILABLE":           42,
-		"REASON_JOIN_REQUEST_DECIDED":      43,
-		"REASON_DUPLICATE":                 44,
-		"REASON_MEMBER_REMOVED":            45,
+		"REASON_UNSPECIFIED":                0,
+		"REASON_FIELD_INVALID":              1,
+		"REASON_PAGE_TOKEN_INVALID":         2,
+		"REASON_REQUEST_ID_REUSED":          3,
+		"REASON_NOT_FOUND":                  4,
+		"REASON_SESSION_REQUIRED":           5,
+		"REASON_CREDENTIALS_INVALID":        6,
+		"REASON_REAUTHENTICATION_REQUIRED":  7,
+		"REASON_PERMISSION_MISSING":         8,
+		"REASON_CODE_INVALID":               9,
+		"REASON_REGISTRATION_EXPIRED":       10,
+		"REASON_PASSWORD_LENGTH":            11,
+		"REASON_PASSWORD_COMMON":            12,
+		"REASON_RATE_LIMITED":               13,
+		"REASON_OVERLOADED":                 14,
+		"REASON_SLUG_TAKEN":                 15,
+		"REASON_ETAG_MISMATCH":              16,
+		"REASON_WORKSPACE_DELETED":          17,
+		"REASON_WORKSPACE_NOT_DELETED":      18,
+		"REASON_OWNER_REQUIRED":             19,
+		"REASON_EMAIL_TAKEN":                20,
+		"REASON_INTERNAL":                   21,
+		"REASON_UNAVAILABLE":                22,
+		"REASON_ORIGIN_FORBIDDEN":           23,
+		"REASON_REQUEST_TOO_LARGE":          24,
+		"REASON_CONFLICT":                   25,
+		"REASON_INVITATION_EXPIRED":         26,
+		"REASON_INVITATION_REVOKED":         27,
+		"REASON_INVITATION_USED":            28,
+		"REASON_INVITATION_PENDING":         29,
+		"REASON_EMAIL_UNVERIFIED":           30,
+		"REASON_EMAIL_MISMATCH":             31,
+		"REASON_ALREADY_MEMBER":             32,
+		"REASON_MEMBERSHIP_DEACTIVATED":     33,
+		"REASON_SEATS_EXHAUSTED":            34,
+		"REASON_ROLE_NOT_GRANTABLE":         35,
+		"REASON_ROLE_NAME_TAKEN":            36,
+		"REASON_ROLE_IN_USE":                37,
+		"REASON_DOMAIN_TAKEN":               38,
+		"REASON_DOMAIN_NOT_ALLOWED":         39,
+		"REASON_DOMAIN_NOT_VERIFIED":        40,
+		"REASON_DOMAIN_RECORD_MISSING":      41,
+		"REASON_DNS_UNAVAILABLE":            42,
+		"REASON_JOIN_REQUEST_DECIDED":       43,
+		"REASON_DUPLICATE":                  44,
+		"REASON_MEMBER_REMOVED":             45,
+		"REASON_SECOND_FACTOR_REQUIRED":     46,
+		"REASON_SECOND_FACTOR_INVALID":      47,
+		"REASON_FACTOR_MISSING":             48,
+		"REASON_LAST_SIGN_IN_METHOD":        49,
+		"REASON_CHALLENGE_INVALID":          50,
+		"REASON_PASSKEY_TAKEN":              51,
+		"REASON_TOO_MANY":                   52,
+		"REASON_PROVIDER_UNKNOWN":           53,
+		"REASON_PROVIDER_FAILED":            54,
+		"REASON_IDENTITY_TAKEN":             55,
+		"REASON_IDENTITY_NOT_LINKED":        56,
+		"REASON_RETURN_URL_NOT_ALLOWED":     57,
+		"REASON_AUDIENCE_NOT_ALLOWED":       58,
+		"REASON_TOKEN_INVALID":              59,
+		"REASON_API_KEY_NOT_ALLOWED":        60,
+		"REASON_PERMISSION_NOT_GRANTABLE":   61,
+		"REASON_OPERATOR_REQUIRED":          62,
+		"REASON_ACCOUNT_DISABLED":           63,
+		"REASON_IMPERSONATION_NOT_ALLOWED":  64,
+		"REASON_CAPTCHA_REQUIRED":           65,
+		"REASON_PASSWORD_LEAKED":            66,
+		"REASON_PASSWORD_HASH_UNSUPPORTED":  67,
+		"REASON_SERVICE_ACCOUNT_NAME_TAKEN": 68,
 	}
 )
 
@@ -256,8 +349,7 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\x98\n" +
-	"\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xe3\x0f\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -305,7 +397,30 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\x16REASON_DNS_UNAVAILABLE\x10*\x12\x1f\n" +
 	"\x1bREASON_JOIN_REQUEST_DECIDED\x10+\x12\x14\n" +
 	"\x10REASON_DUPLICATE\x10,\x12\x19\n" +
-	"\x15REASON_MEMBER_REMOVED\x10-BBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"\x15REASON_MEMBER_REMOVED\x10-\x12!\n" +
+	"\x1dREASON_SECOND_FACTOR_REQUIRED\x10.\x12 \n" +
+	"\x1cREASON_SECOND_FACTOR_INVALID\x10/\x12\x19\n" +
+	"\x15REASON_FACTOR_MISSING\x100\x12\x1e\n" +
+	"\x1aREASON_LAST_SIGN_IN_METHOD\x101\x12\x1c\n" +
+	"\x18REASON_CHALLENGE_INVALID\x102\x12\x18\n" +
+	"\x14REASON_PASSKEY_TAKEN\x103\x12\x13\n" +
+	"\x0fREASON_TOO_MANY\x104\x12\x1b\n" +
+	"\x17REASON_PROVIDER_UNKNOWN\x105\x12\x1a\n" +
+	"\x16REASON_PROVIDER_FAILED\x106\x12\x19\n" +
+	"\x15REASON_IDENTITY_TAKEN\x107\x12\x1e\n" +
+	"\x1aREASON_IDENTITY_NOT_LINKED\x108\x12!\n" +
+	"\x1dREASON_RETURN_URL_NOT_ALLOWED\x109\x12\x1f\n" +
+	"\x1bREASON_AUDIENCE_NOT_ALLOWED\x10:\x12\x18\n" +
+	"\x14REASON_TOKEN_INVALID\x10;\x12\x1e\n" +
+	"\x1aREASON_API_KEY_NOT_ALLOWED\x10<\x12#\n" +
+	"\x1fREASON_PERMISSION_NOT_GRANTABLE\x10=\x12\x1c\n" +
+	"\x18REASON_OPERATOR_REQUIRED\x10>\x12\x1b\n" +
+	"\x17REASON_ACCOUNT_DISABLED\x10?\x12$\n" +
+	" REASON_IMPERSONATION_NOT_ALLOWED\x10@\x12\x1b\n" +
+	"\x17REASON_CAPTCHA_REQUIRED\x10A\x12\x1a\n" +
+	"\x16REASON_PASSWORD_LEAKED\x10B\x12$\n" +
+	" REASON_PASSWORD_HASH_UNSUPPORTED\x10C\x12%\n" +
+	"!REASON_SERVICE_ACCOUNT_NAME_TAKEN\x10DBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once

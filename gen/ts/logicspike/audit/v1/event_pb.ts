@@ -14,7 +14,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/audit/v1/event.proto.
  */
 export const file_logicspike_audit_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("Ch9sb2dpY3NwaWtlL2F1ZGl0L3YxL2V2ZW50LnByb3RvEhNsb2dpY3NwaWtlLmF1ZGl0LnYxIoMCCgVFdmVudBIKCgJpZBgBIAEoCRIOCgZhY3Rpb24YAiABKAkSMgoKYWN0b3Jfa2luZBgDIAEoDjIeLmxvZ2ljc3Bpa2UuYXVkaXQudjEuQWN0b3JLaW5kEhUKDWFjdG9yX3VzZXJfaWQYBCABKAkSEQoJdGFyZ2V0X2lkGAUgASgJEhQKDHdvcmtzcGFjZV9pZBgGIAEoCRIPCgd1c2VyX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgdkZXRhaWxzGAkgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCLmAQoRTGlzdEV2ZW50c1JlcXVlc3QSQQoMd29ya3NwYWNlX2lkGAEgASgJQiu6SCjYAQFyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEhcKBmFjdGlvbhgCIAEoCUIHukgEcgIYZBI4CgVvcmRlchgDIAEoDjIfLmxvZ2ljc3Bpa2UuYXVkaXQudjEuRXZlbnRPcmRlckIIukgFggECEAESHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjIASgAEhwKCnBhZ2VfdG9rZW4YBSABKAlCCLpIBXIDGIAIIlkKEkxpc3RFdmVudHNSZXNwb25zZRIqCgZldmVudHMYASADKAsyGi5sb2dpY3NwaWtlLmF1ZGl0LnYxLkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSplCgpFdmVudE9yZGVyEhsKF0VWRU5UX09SREVSX1VOU1BFQ0lGSUVEEAASHAoYRVZFTlRfT1JERVJfTkVXRVNUX0ZJUlNUEAESHAoYRVZFTlRfT1JERVJfT0xERVNUX0ZJUlNUEAIqUwoJQWN0b3JLaW5kEhoKFkFDVE9SX0tJTkRfVU5TUEVDSUZJRUQQABITCg9BQ1RPUl9LSU5EX1VTRVIQARIVChFBQ1RPUl9LSU5EX1NZU1RFTRACMrcBCgxFdmVudFNlcnZpY2USpgEKCkxpc3RFdmVudHMSJi5sb2dpY3NwaWtlLmF1ZGl0LnYxLkxpc3RFdmVudHNSZXF1ZXN0GicubG9naWNzcGlrZS5hdWRpdC52MS5MaXN0RXZlbnRzUmVzcG9uc2UiR5ACAdLnGEAaPgoKZXZlbnQubGlzdBIeUmVhZCB0aGUgd29ya3NwYWNlJ3MgZXZlbnQgbG9nGgx3b3Jrc3BhY2VfaWQgAygBQkJaQGdpdGh1Yi5jb20vbG9naWNzcGlrZS9tYW5hZ2VyL2dlbi9nby9sb2dpY3NwaWtlL2F1ZGl0L3YxO2F1ZGl0djFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule]);
+  fileDesc("Ch9sb2dpY3NwaWtlL2F1ZGl0L3YxL2V2ZW50LnByb3RvEhNsb2dpY3NwaWtlLmF1ZGl0LnYxIt0CCgVFdmVudBIKCgJpZBgBIAEoCRIOCgZhY3Rpb24YAiABKAkSMgoKYWN0b3Jfa2luZBgDIAEoDjIeLmxvZ2ljc3Bpa2UuYXVkaXQudjEuQWN0b3JLaW5kEhUKDWFjdG9yX3VzZXJfaWQYBCABKAkSEQoJdGFyZ2V0X2lkGAUgASgJEhQKDHdvcmtzcGFjZV9pZBgGIAEoCRIPCgd1c2VyX2lkGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgdkZXRhaWxzGAkgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIgChhhY3Rvcl9zZXJ2aWNlX2FjY291bnRfaWQYCiABKAkSGAoQYWN0b3JfYXBpX2tleV9pZBgLIAEoCRIcChRpbXBlcnNvbmF0b3JfdXNlcl9pZBgMIAEoCSLmAQoRTGlzdEV2ZW50c1JlcXVlc3QSQQoMd29ya3NwYWNlX2lkGAEgASgJQiu6SCjYAQFyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEhcKBmFjdGlvbhgCIAEoCUIHukgEcgIYZBI4CgVvcmRlchgDIAEoDjIfLmxvZ2ljc3Bpa2UuYXVkaXQudjEuRXZlbnRPcmRlckIIukgFggECEAESHQoJcGFnZV9zaXplGAQgASgFQgq6SAcaBRjIASgAEhwKCnBhZ2VfdG9rZW4YBSABKAlCCLpIBXIDGIAIIlkKEkxpc3RFdmVudHNSZXNwb25zZRIqCgZldmVudHMYASADKAsyGi5sb2dpY3NwaWtlLmF1ZGl0LnYxLkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSplCgpFdmVudE9yZGVyEhsKF0VWRU5UX09SREVSX1VOU1BFQ0lGSUVEEAASHAoYRVZFTlRfT1JERVJfTkVXRVNUX0ZJUlNUEAESHAoYRVZFTlRfT1JERVJfT0xERVNUX0ZJUlNUEAIqjAEKCUFjdG9yS2luZBIaChZBQ1RPUl9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPQUNUT1JfS0lORF9VU0VSEAESFQoRQUNUT1JfS0lORF9TWVNURU0QAhIeChpBQ1RPUl9LSU5EX1NFUlZJQ0VfQUNDT1VOVBADEhcKE0FDVE9SX0tJTkRfT1BFUkFUT1IQBDK3AQoMRXZlbnRTZXJ2aWNlEqYBCgpMaXN0RXZlbnRzEiYubG9naWNzcGlrZS5hdWRpdC52MS5MaXN0RXZlbnRzUmVxdWVzdBonLmxvZ2ljc3Bpa2UuYXVkaXQudjEuTGlzdEV2ZW50c1Jlc3BvbnNlIkeQAgHS5xhAGj4KCmV2ZW50Lmxpc3QSHlJlYWQgdGhlIHdvcmtzcGFjZSdzIGV2ZW50IGxvZxoMd29ya3NwYWNlX2lkIAMoAUJCWkBnaXRodWIuY29tL2xvZ2ljc3Bpa2UvbWFuYWdlci9nZW4vZ28vbG9naWNzcGlrZS9hdWRpdC92MTthdWRpdHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule]);
 
 /**
  * One change that was made.
@@ -85,6 +85,27 @@ export type Event = Message<"logicspike.audit.v1.Event"> & {
    * @generated from field: google.protobuf.Struct details = 9;
    */
   details?: JsonObject | undefined;
+
+  /**
+   * The service account that did it; empty for other kinds.
+   *
+   * @generated from field: string actor_service_account_id = 10;
+   */
+  actorServiceAccountId: string;
+
+  /**
+   * The API key that it was done by; empty for a session.
+   *
+   * @generated from field: string actor_api_key_id = 11;
+   */
+  actorApiKeyId: string;
+
+  /**
+   * The operator who acted in the user's name; empty for the user themselves.
+   *
+   * @generated from field: string impersonator_user_id = 12;
+   */
+  impersonatorUserId: string;
 };
 
 /**
@@ -221,7 +242,7 @@ export enum ActorKind {
   UNSPECIFIED = 0,
 
   /**
-   * A user, by a session.
+   * A user, by a session or an API key of theirs.
    *
    * @generated from enum value: ACTOR_KIND_USER = 1;
    */
@@ -233,6 +254,20 @@ export enum ActorKind {
    * @generated from enum value: ACTOR_KIND_SYSTEM = 2;
    */
   SYSTEM = 2,
+
+  /**
+   * A service account, by an API key.
+   *
+   * @generated from enum value: ACTOR_KIND_SERVICE_ACCOUNT = 3;
+   */
+  SERVICE_ACCOUNT = 3,
+
+  /**
+   * An operator of the server, by the command line.
+   *
+   * @generated from enum value: ACTOR_KIND_OPERATOR = 4;
+   */
+  OPERATOR = 4,
 }
 
 /**

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/auth/v1/authentication.proto.
  */
 export const file_logicspike_auth_v1_authentication: GenFile = /*@__PURE__*/
-  fileDesc("Cidsb2dpY3NwaWtlL2F1dGgvdjEvYXV0aGVudGljYXRpb24ucHJvdG8SEmxvZ2ljc3Bpa2UuYXV0aC52MSKfAQoZU2lnbkluV2l0aFBhc3N3b3JkUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQAxj+ARIcCghwYXNzd29yZBgCIAEoCUIKukgHcgUQARiACBJJChFzZXNzaW9uX3RyYW5zcG9ydBgDIAEoDjIkLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uVHJhbnNwb3J0Qgi6SAWCAQIQASKfAQoaU2lnbkluV2l0aFBhc3N3b3JkUmVzcG9uc2USLAoHc2Vzc2lvbhgBIAEoCzIbLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uEhUKDXNlc3Npb25fdG9rZW4YAiABKAkSPAoMcmVxdWlyZW1lbnRzGAMgAygOMiYubG9naWNzcGlrZS5hdXRoLnYxLkFjY291bnRSZXF1aXJlbWVudCI1ChVSZWF1dGhlbnRpY2F0ZVJlcXVlc3QSHAoIcGFzc3dvcmQYASABKAlCCrpIB3IFEAEYgAgiXQoWUmVhdXRoZW50aWNhdGVSZXNwb25zZRIsCgdzZXNzaW9uGAEgASgLMhsubG9naWNzcGlrZS5hdXRoLnYxLlNlc3Npb24SFQoNc2Vzc2lvbl90b2tlbhgCIAEoCSIQCg5TaWduT3V0UmVxdWVzdCIRCg9TaWduT3V0UmVzcG9uc2Uy4QIKFUF1dGhlbnRpY2F0aW9uU2VydmljZRJ7ChJTaWduSW5XaXRoUGFzc3dvcmQSLS5sb2dpY3NwaWtlLmF1dGgudjEuU2lnbkluV2l0aFBhc3N3b3JkUmVxdWVzdBouLmxvZ2ljc3Bpa2UuYXV0aC52MS5TaWduSW5XaXRoUGFzc3dvcmRSZXNwb25zZSIG0ucYAgoAEm8KDlJlYXV0aGVudGljYXRlEikubG9naWNzcGlrZS5hdXRoLnYxLlJlYXV0aGVudGljYXRlUmVxdWVzdBoqLmxvZ2ljc3Bpa2UuYXV0aC52MS5SZWF1dGhlbnRpY2F0ZVJlc3BvbnNlIgbS5xgCEgASWgoHU2lnbk91dBIiLmxvZ2ljc3Bpa2UuYXV0aC52MS5TaWduT3V0UmVxdWVzdBojLmxvZ2ljc3Bpa2UuYXV0aC52MS5TaWduT3V0UmVzcG9uc2UiBtLnGAISAEJAWj5naXRodWIuY29tL2xvZ2ljc3Bpa2UvbWFuYWdlci9nZW4vZ28vbG9naWNzcGlrZS9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_buf_validate_validate, file_logicspike_auth_v1_session, file_logicspike_authz_v1_rule]);
+  fileDesc("Cidsb2dpY3NwaWtlL2F1dGgvdjEvYXV0aGVudGljYXRpb24ucHJvdG8SEmxvZ2ljc3Bpa2UuYXV0aC52MSKfAQoZU2lnbkluV2l0aFBhc3N3b3JkUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQAxj+ARIcCghwYXNzd29yZBgCIAEoCUIKukgHcgUQARiACBJJChFzZXNzaW9uX3RyYW5zcG9ydBgDIAEoDjIkLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uVHJhbnNwb3J0Qgi6SAWCAQIQASKfAQoaU2lnbkluV2l0aFBhc3N3b3JkUmVzcG9uc2USLAoHc2Vzc2lvbhgBIAEoCzIbLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uEhUKDXNlc3Npb25fdG9rZW4YAiABKAkSPAoMcmVxdWlyZW1lbnRzGAMgAygOMiYubG9naWNzcGlrZS5hdXRoLnYxLkFjY291bnRSZXF1aXJlbWVudCKcAwoVUmVhdXRoZW50aWNhdGVSZXF1ZXN0EhoKCHBhc3N3b3JkGAEgASgJQgi6SAVyAxiACBInCgl0b3RwX2NvZGUYAiABKAlCFLpIEdgBAXIMMgpeWzAtOV17Nn0kEjUKB3Bhc3NrZXkYAyABKAsyJC5sb2dpY3NwaWtlLmF1dGgudjEuUGFzc2tleUFzc2VydGlvbhIxCgplbWFpbF9jb2RlGAQgASgLMh0ubG9naWNzcGlrZS5hdXRoLnYxLkVtYWlsQ29kZTrTAbpIzwEazAEKBXByb29mEj5zZXQgZXhhY3RseSBvbmUgb2YgcGFzc3dvcmQsIHRvdHBfY29kZSwgcGFzc2tleSBhbmQgZW1haWxfY29kZRqCASh0aGlzLnBhc3N3b3JkICE9ICcnID8gMSA6IDApICsgKHRoaXMudG90cF9jb2RlICE9ICcnID8gMSA6IDApICsgKGhhcyh0aGlzLnBhc3NrZXkpID8gMSA6IDApICsgKGhhcyh0aGlzLmVtYWlsX2NvZGUpID8gMSA6IDApID09IDEieAoQUGFzc2tleUFzc2VydGlvbhI+CgxjaGFsbGVuZ2VfaWQYASABKAlCKLpIJXIjMiFeY2hsX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSJAoPY3JlZGVudGlhbF9qc29uGAIgASgJQgu6SAhyBhACGICAASJyCglFbWFpbENvZGUSRAoSZW1haWxfY2hhbGxlbmdlX2lkGAEgASgJQii6SCVyIzIhXmVjaF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEh8KBGNvZGUYAiABKAlCEbpIDnIMMgpeWzAtOV17Nn0kIl0KFlJlYXV0aGVudGljYXRlUmVzcG9uc2USLAoHc2Vzc2lvbhgBIAEoCzIbLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uEhUKDXNlc3Npb25fdG9rZW4YAiABKAkiEAoOU2lnbk91dFJlcXVlc3QiEQoPU2lnbk91dFJlc3BvbnNlMuUCChVBdXRoZW50aWNhdGlvblNlcnZpY2USfQoSU2lnbkluV2l0aFBhc3N3b3JkEi0ubG9naWNzcGlrZS5hdXRoLnYxLlNpZ25JbldpdGhQYXNzd29yZFJlcXVlc3QaLi5sb2dpY3NwaWtlLmF1dGgudjEuU2lnbkluV2l0aFBhc3N3b3JkUmVzcG9uc2UiCNLnGAQKAhABEm8KDlJlYXV0aGVudGljYXRlEikubG9naWNzcGlrZS5hdXRoLnYxLlJlYXV0aGVudGljYXRlUmVxdWVzdBoqLmxvZ2ljc3Bpa2UuYXV0aC52MS5SZWF1dGhlbnRpY2F0ZVJlc3BvbnNlIgbS5xgCEgASXAoHU2lnbk91dBIiLmxvZ2ljc3Bpa2UuYXV0aC52MS5TaWduT3V0UmVxdWVzdBojLmxvZ2ljc3Bpa2UuYXV0aC52MS5TaWduT3V0UmVzcG9uc2UiCNLnGAQSAggBQkBaPmdpdGh1Yi5jb20vbG9naWNzcGlrZS9tYW5hZ2VyL2dlbi9nby9sb2dpY3NwaWtlL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_logicspike_auth_v1_session, file_logicspike_authz_v1_rule]);
 
 /**
  * Request of SignInWithPassword.
@@ -87,7 +87,7 @@ export const SignInWithPasswordResponseSchema: GenMessage<SignInWithPasswordResp
   messageDesc(file_logicspike_auth_v1_authentication, 1);
 
 /**
- * Request of Reauthenticate.
+ * Request of Reauthenticate: exactly one field is set.
  *
  * @generated from message logicspike.auth.v1.ReauthenticateRequest
  */
@@ -98,6 +98,27 @@ export type ReauthenticateRequest = Message<"logicspike.auth.v1.ReauthenticateRe
    * @generated from field: string password = 1;
    */
   password: string;
+
+  /**
+   * The present code of the user's authenticator app.
+   *
+   * @generated from field: string totp_code = 2;
+   */
+  totpCode: string;
+
+  /**
+   * The answer of one of the user's passkeys.
+   *
+   * @generated from field: logicspike.auth.v1.PasskeyAssertion passkey = 3;
+   */
+  passkey?: PasskeyAssertion | undefined;
+
+  /**
+   * The code that EmailChallengeService.StartEmailReauthentication mailed.
+   *
+   * @generated from field: logicspike.auth.v1.EmailCode email_code = 4;
+   */
+  emailCode?: EmailCode | undefined;
 };
 
 /**
@@ -106,6 +127,63 @@ export type ReauthenticateRequest = Message<"logicspike.auth.v1.ReauthenticateRe
  */
 export const ReauthenticateRequestSchema: GenMessage<ReauthenticateRequest> = /*@__PURE__*/
   messageDesc(file_logicspike_auth_v1_authentication, 2);
+
+/**
+ * A passkey's answer to a challenge.
+ *
+ * @generated from message logicspike.auth.v1.PasskeyAssertion
+ */
+export type PasskeyAssertion = Message<"logicspike.auth.v1.PasskeyAssertion"> & {
+  /**
+   * The challenge, from PasskeyService.StartPasskeyAssertion.
+   *
+   * @generated from field: string challenge_id = 1;
+   */
+  challengeId: string;
+
+  /**
+   * What `navigator.credentials.get` gave, as JSON: AuthenticationResponseJSON of
+   * WebAuthn Level 3, 5.1.8.
+   *
+   * @generated from field: string credential_json = 2;
+   */
+  credentialJson: string;
+};
+
+/**
+ * Describes the message logicspike.auth.v1.PasskeyAssertion.
+ * Use `create(PasskeyAssertionSchema)` to create a new message.
+ */
+export const PasskeyAssertionSchema: GenMessage<PasskeyAssertion> = /*@__PURE__*/
+  messageDesc(file_logicspike_auth_v1_authentication, 3);
+
+/**
+ * A code that was mailed.
+ *
+ * @generated from message logicspike.auth.v1.EmailCode
+ */
+export type EmailCode = Message<"logicspike.auth.v1.EmailCode"> & {
+  /**
+   * The challenge that it was mailed for.
+   *
+   * @generated from field: string email_challenge_id = 1;
+   */
+  emailChallengeId: string;
+
+  /**
+   * The six digits.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message logicspike.auth.v1.EmailCode.
+ * Use `create(EmailCodeSchema)` to create a new message.
+ */
+export const EmailCodeSchema: GenMessage<EmailCode> = /*@__PURE__*/
+  messageDesc(file_logicspike_auth_v1_authentication, 4);
 
 /**
  * Response of Reauthenticate.
@@ -133,7 +211,7 @@ export type ReauthenticateResponse = Message<"logicspike.auth.v1.ReauthenticateR
  * Use `create(ReauthenticateResponseSchema)` to create a new message.
  */
 export const ReauthenticateResponseSchema: GenMessage<ReauthenticateResponse> = /*@__PURE__*/
-  messageDesc(file_logicspike_auth_v1_authentication, 3);
+  messageDesc(file_logicspike_auth_v1_authentication, 5);
 
 /**
  * Request of SignOut.
@@ -148,7 +226,7 @@ export type SignOutRequest = Message<"logicspike.auth.v1.SignOutRequest"> & {
  * Use `create(SignOutRequestSchema)` to create a new message.
  */
 export const SignOutRequestSchema: GenMessage<SignOutRequest> = /*@__PURE__*/
-  messageDesc(file_logicspike_auth_v1_authentication, 4);
+  messageDesc(file_logicspike_auth_v1_authentication, 6);
 
 /**
  * Response of SignOut.
@@ -163,7 +241,7 @@ export type SignOutResponse = Message<"logicspike.auth.v1.SignOutResponse"> & {
  * Use `create(SignOutResponseSchema)` to create a new message.
  */
 export const SignOutResponseSchema: GenMessage<SignOutResponse> = /*@__PURE__*/
-  messageDesc(file_logicspike_auth_v1_authentication, 5);
+  messageDesc(file_logicspike_auth_v1_authentication, 7);
 
 /**
  * AuthenticationService starts, refreshes and ends the caller's session.
@@ -173,11 +251,12 @@ export const SignOutResponseSchema: GenMessage<SignOutResponse> = /*@__PURE__*/
 export const AuthenticationService: GenService<{
   /**
    * SignInWithPassword starts a session. It takes the same time, and fails in
-   * the same way, whether the address is unknown or the password wrong.
+   * the same way, whether the address is unknown or the password wrong. The
+   * session of an account with a second factor owes it: see the requirements.
    *
-   * Errors: `unauthenticated` CREDENTIALS_INVALID; `resource_exhausted`
-   * RATE_LIMITED after too many failures of this address from this network, or
-   * OVERLOADED.
+   * Errors: `unauthenticated` CREDENTIALS_INVALID; `permission_denied`
+   * ACCOUNT_DISABLED (only with the right password); `resource_exhausted`
+   * RATE_LIMITED after too many failures, or OVERLOADED.
    *
    * @generated from rpc logicspike.auth.v1.AuthenticationService.SignInWithPassword
    */
@@ -188,11 +267,15 @@ export const AuthenticationService: GenService<{
   },
   /**
    * Reauthenticate proves again that the caller is the session's user, which
-   * sensitive methods ask for. The session goes on under a new token; the old
-   * one is void.
+   * sensitive methods ask for, by any one factor that the account has. The session
+   * goes on under a new token; the old one is void. An identity provider proves
+   * it by ExternalIdentityService.
    *
-   * Errors: `unauthenticated` CREDENTIALS_INVALID (the session stays);
-   * `resource_exhausted` as SignInWithPassword.
+   * Errors, after each of which the session stays: `unauthenticated`
+   * CREDENTIALS_INVALID, SECOND_FACTOR_INVALID; `failed_precondition`
+   * CHALLENGE_INVALID, FACTOR_MISSING; CODE_INVALID for a mailed code, which an
+   * account with a second factor cannot use; `permission_denied`
+   * IMPERSONATION_NOT_ALLOWED; `resource_exhausted` as SignInWithPassword.
    *
    * @generated from rpc logicspike.auth.v1.AuthenticationService.Reauthenticate
    */

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/auth/v1/session.proto.
  */
 export const file_logicspike_auth_v1_session: GenFile = /*@__PURE__*/
-  fileDesc("CiBsb2dpY3NwaWtlL2F1dGgvdjEvc2Vzc2lvbi5wcm90bxISbG9naWNzcGlrZS5hdXRoLnYxIp4DCgdTZXNzaW9uEgoKAmlkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSNwoJdHJhbnNwb3J0GAMgASgOMiQubG9naWNzcGlrZS5hdXRoLnYxLlNlc3Npb25UcmFuc3BvcnQSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEWF1dGhlbnRpY2F0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1sYXN0X3VzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBpZGxlX2V4cGlyZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOY2xpZW50X2FkZHJlc3MYCSABKAkSEgoKdXNlcl9hZ2VudBgKIAEoCRIPCgdjdXJyZW50GAsgASgIIhMKEUdldFNlc3Npb25SZXF1ZXN0IoABChJHZXRTZXNzaW9uUmVzcG9uc2USLAoHc2Vzc2lvbhgBIAEoCzIbLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uEjwKDHJlcXVpcmVtZW50cxgCIAMoDjImLmxvZ2ljc3Bpa2UuYXV0aC52MS5BY2NvdW50UmVxdWlyZW1lbnQiUgoTTGlzdFNlc3Npb25zUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGMgBKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAgiXgoUTGlzdFNlc3Npb25zUmVzcG9uc2USLQoIc2Vzc2lvbnMYASADKAsyGy5sb2dpY3NwaWtlLmF1dGgudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiVAoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSPAoKc2Vzc2lvbl9pZBgBIAEoCUIoukglciMyIV5zZXNfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JCIXChVSZXZva2VTZXNzaW9uUmVzcG9uc2UiHAoaUmV2b2tlT3RoZXJTZXNzaW9uc1JlcXVlc3QiNAobUmV2b2tlT3RoZXJTZXNzaW9uc1Jlc3BvbnNlEhUKDXJldm9rZWRfY291bnQYASABKAUqcQoQU2Vzc2lvblRyYW5zcG9ydBIhCh1TRVNTSU9OX1RSQU5TUE9SVF9VTlNQRUNJRklFRBAAEhwKGFNFU1NJT05fVFJBTlNQT1JUX0JFQVJFUhABEhwKGFNFU1NJT05fVFJBTlNQT1JUX0NPT0tJRRACKpoBChJBY2NvdW50UmVxdWlyZW1lbnQSIwofQUNDT1VOVF9SRVFVSVJFTUVOVF9VTlNQRUNJRklFRBAAEioKJkFDQ09VTlRfUkVRVUlSRU1FTlRfV09SS1NQQUNFX1JFUVVJUkVEEAESMwovQUNDT1VOVF9SRVFVSVJFTUVOVF9FTUFJTF9WRVJJRklDQVRJT05fUkVRVUlSRUQQAjLUAwoOU2Vzc2lvblNlcnZpY2USZgoKR2V0U2Vzc2lvbhIlLmxvZ2ljc3Bpa2UuYXV0aC52MS5HZXRTZXNzaW9uUmVxdWVzdBomLmxvZ2ljc3Bpa2UuYXV0aC52MS5HZXRTZXNzaW9uUmVzcG9uc2UiCZACAdLnGAISABJsCgxMaXN0U2Vzc2lvbnMSJy5sb2dpY3NwaWtlLmF1dGgudjEuTGlzdFNlc3Npb25zUmVxdWVzdBooLmxvZ2ljc3Bpa2UuYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIJkAIB0ucYAhIAEmwKDVJldm9rZVNlc3Npb24SKC5sb2dpY3NwaWtlLmF1dGgudjEuUmV2b2tlU2Vzc2lvblJlcXVlc3QaKS5sb2dpY3NwaWtlLmF1dGgudjEuUmV2b2tlU2Vzc2lvblJlc3BvbnNlIgbS5xgCEgASfgoTUmV2b2tlT3RoZXJTZXNzaW9ucxIuLmxvZ2ljc3Bpa2UuYXV0aC52MS5SZXZva2VPdGhlclNlc3Npb25zUmVxdWVzdBovLmxvZ2ljc3Bpa2UuYXV0aC52MS5SZXZva2VPdGhlclNlc3Npb25zUmVzcG9uc2UiBtLnGAISAEJAWj5naXRodWIuY29tL2xvZ2ljc3Bpa2UvbWFuYWdlci9nZW4vZ28vbG9naWNzcGlrZS9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule]);
+  fileDesc("CiBsb2dpY3NwaWtlL2F1dGgvdjEvc2Vzc2lvbi5wcm90bxISbG9naWNzcGlrZS5hdXRoLnYxIpYECgdTZXNzaW9uEgoKAmlkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSNwoJdHJhbnNwb3J0GAMgASgOMiQubG9naWNzcGlrZS5hdXRoLnYxLlNlc3Npb25UcmFuc3BvcnQSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEWF1dGhlbnRpY2F0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1sYXN0X3VzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBpZGxlX2V4cGlyZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOY2xpZW50X2FkZHJlc3MYCSABKAkSEgoKdXNlcl9hZ2VudBgKIAEoCRIPCgdjdXJyZW50GAsgASgIEjkKB21ldGhvZHMYDCADKA4yKC5sb2dpY3NwaWtlLmF1dGgudjEuQXV0aGVudGljYXRpb25NZXRob2QSHQoVc2Vjb25kX2ZhY3Rvcl9wZW5kaW5nGA0gASgIEhwKFGltcGVyc29uYXRvcl91c2VyX2lkGA4gASgJIhMKEUdldFNlc3Npb25SZXF1ZXN0Ir4BChJHZXRTZXNzaW9uUmVzcG9uc2USLAoHc2Vzc2lvbhgBIAEoCzIbLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uEjwKDHJlcXVpcmVtZW50cxgCIAMoDjImLmxvZ2ljc3Bpa2UuYXV0aC52MS5BY2NvdW50UmVxdWlyZW1lbnQSPAoOc2Vjb25kX2ZhY3RvcnMYAyADKA4yJC5sb2dpY3NwaWtlLmF1dGgudjEuU2Vjb25kRmFjdG9yS2luZCJSChNMaXN0U2Vzc2lvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiACCJeChRMaXN0U2Vzc2lvbnNSZXNwb25zZRItCghzZXNzaW9ucxgBIAMoCzIbLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJUChRSZXZva2VTZXNzaW9uUmVxdWVzdBI8CgpzZXNzaW9uX2lkGAEgASgJQii6SCVyIzIhXnNlc19bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kIhcKFVJldm9rZVNlc3Npb25SZXNwb25zZSIcChpSZXZva2VPdGhlclNlc3Npb25zUmVxdWVzdCI0ChtSZXZva2VPdGhlclNlc3Npb25zUmVzcG9uc2USFQoNcmV2b2tlZF9jb3VudBgBIAEoBSpxChBTZXNzaW9uVHJhbnNwb3J0EiEKHVNFU1NJT05fVFJBTlNQT1JUX1VOU1BFQ0lGSUVEEAASHAoYU0VTU0lPTl9UUkFOU1BPUlRfQkVBUkVSEAESHAoYU0VTU0lPTl9UUkFOU1BPUlRfQ09PS0lFEAIqygEKEkFjY291bnRSZXF1aXJlbWVudBIjCh9BQ0NPVU5UX1JFUVVJUkVNRU5UX1VOU1BFQ0lGSUVEEAASKgomQUNDT1VOVF9SRVFVSVJFTUVOVF9XT1JLU1BBQ0VfUkVRVUlSRUQQARIzCi9BQ0NPVU5UX1JFUVVJUkVNRU5UX0VNQUlMX1ZFUklGSUNBVElPTl9SRVFVSVJFRBACEi4KKkFDQ09VTlRfUkVRVUlSRU1FTlRfU0VDT05EX0ZBQ1RPUl9SRVFVSVJFRBADKpICChRBdXRoZW50aWNhdGlvbk1ldGhvZBIlCiFBVVRIRU5USUNBVElPTl9NRVRIT0RfVU5TUEVDSUZJRUQQABIiCh5BVVRIRU5USUNBVElPTl9NRVRIT0RfUEFTU1dPUkQQARIfChtBVVRIRU5USUNBVElPTl9NRVRIT0RfRU1BSUwQAhIeChpBVVRIRU5USUNBVElPTl9NRVRIT0RfVE9UUBADEicKI0FVVEhFTlRJQ0FUSU9OX01FVEhPRF9SRUNPVkVSWV9DT0RFEAQSIQodQVVUSEVOVElDQVRJT05fTUVUSE9EX1BBU1NLRVkQBRIiCh5BVVRIRU5USUNBVElPTl9NRVRIT0RfRVhURVJOQUwQBiqZAQoQU2Vjb25kRmFjdG9yS2luZBIiCh5TRUNPTkRfRkFDVE9SX0tJTkRfVU5TUEVDSUZJRUQQABIbChdTRUNPTkRfRkFDVE9SX0tJTkRfVE9UUBABEh4KGlNFQ09ORF9GQUNUT1JfS0lORF9QQVNTS0VZEAISJAogU0VDT05EX0ZBQ1RPUl9LSU5EX1JFQ09WRVJZX0NPREUQAzLWAwoOU2Vzc2lvblNlcnZpY2USaAoKR2V0U2Vzc2lvbhIlLmxvZ2ljc3Bpa2UuYXV0aC52MS5HZXRTZXNzaW9uUmVxdWVzdBomLmxvZ2ljc3Bpa2UuYXV0aC52MS5HZXRTZXNzaW9uUmVzcG9uc2UiC5ACAdLnGAQSAggBEmwKDExpc3RTZXNzaW9ucxInLmxvZ2ljc3Bpa2UuYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GigubG9naWNzcGlrZS5hdXRoLnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlIgmQAgHS5xgCEgASbAoNUmV2b2tlU2Vzc2lvbhIoLmxvZ2ljc3Bpa2UuYXV0aC52MS5SZXZva2VTZXNzaW9uUmVxdWVzdBopLmxvZ2ljc3Bpa2UuYXV0aC52MS5SZXZva2VTZXNzaW9uUmVzcG9uc2UiBtLnGAISABJ+ChNSZXZva2VPdGhlclNlc3Npb25zEi4ubG9naWNzcGlrZS5hdXRoLnYxLlJldm9rZU90aGVyU2Vzc2lvbnNSZXF1ZXN0Gi8ubG9naWNzcGlrZS5hdXRoLnYxLlJldm9rZU90aGVyU2Vzc2lvbnNSZXNwb25zZSIG0ucYAhIAQkBaPmdpdGh1Yi5jb20vbG9naWNzcGlrZS9tYW5hZ2VyL2dlbi9nby9sb2dpY3NwaWtlL2F1dGgvdjE7YXV0aHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule]);
 
 /**
  * One signed-in browser or program of a user.
@@ -98,6 +98,29 @@ export type Session = Message<"logicspike.auth.v1.Session"> & {
    * @generated from field: bool current = 11;
    */
   current: boolean;
+
+  /**
+   * By what the user proved who they are, in the order of use.
+   *
+   * @generated from field: repeated logicspike.auth.v1.AuthenticationMethod methods = 12;
+   */
+  methods: AuthenticationMethod[];
+
+  /**
+   * Whether the session still owes its second factor; it then ends after 10
+   * minutes.
+   *
+   * @generated from field: bool second_factor_pending = 13;
+   */
+  secondFactorPending: boolean;
+
+  /**
+   * The operator who acts in the user's name by this session; empty for the user
+   * themselves.
+   *
+   * @generated from field: string impersonator_user_id = 14;
+   */
+  impersonatorUserId: string;
 };
 
 /**
@@ -141,6 +164,13 @@ export type GetSessionResponse = Message<"logicspike.auth.v1.GetSessionResponse"
    * @generated from field: repeated logicspike.auth.v1.AccountRequirement requirements = 2;
    */
   requirements: AccountRequirement[];
+
+  /**
+   * While the session owes its second factor: the kinds that the account has.
+   *
+   * @generated from field: repeated logicspike.auth.v1.SecondFactorKind second_factors = 3;
+   */
+  secondFactors: SecondFactorKind[];
 };
 
 /**
@@ -343,6 +373,14 @@ export enum AccountRequirement {
    * @generated from enum value: ACCOUNT_REQUIREMENT_EMAIL_VERIFICATION_REQUIRED = 2;
    */
   EMAIL_VERIFICATION_REQUIRED = 2,
+
+  /**
+   * The session still owes its second factor, and can do nothing else until
+   * MfaService.VerifySecondFactor ends this.
+   *
+   * @generated from enum value: ACCOUNT_REQUIREMENT_SECOND_FACTOR_REQUIRED = 3;
+   */
+  SECOND_FACTOR_REQUIRED = 3,
 }
 
 /**
@@ -350,6 +388,109 @@ export enum AccountRequirement {
  */
 export const AccountRequirementSchema: GenEnum<AccountRequirement> = /*@__PURE__*/
   enumDesc(file_logicspike_auth_v1_session, 1);
+
+/**
+ * By what a user proved who they are.
+ *
+ * @generated from enum logicspike.auth.v1.AuthenticationMethod
+ */
+export enum AuthenticationMethod {
+  /**
+   * Not a method.
+   *
+   * @generated from enum value: AUTHENTICATION_METHOD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A password.
+   *
+   * @generated from enum value: AUTHENTICATION_METHOD_PASSWORD = 1;
+   */
+  PASSWORD = 1,
+
+  /**
+   * A code or link that was mailed.
+   *
+   * @generated from enum value: AUTHENTICATION_METHOD_EMAIL = 2;
+   */
+  EMAIL = 2,
+
+  /**
+   * A code of an authenticator app.
+   *
+   * @generated from enum value: AUTHENTICATION_METHOD_TOTP = 3;
+   */
+  TOTP = 3,
+
+  /**
+   * A recovery code.
+   *
+   * @generated from enum value: AUTHENTICATION_METHOD_RECOVERY_CODE = 4;
+   */
+  RECOVERY_CODE = 4,
+
+  /**
+   * A passkey, with its user verified.
+   *
+   * @generated from enum value: AUTHENTICATION_METHOD_PASSKEY = 5;
+   */
+  PASSKEY = 5,
+
+  /**
+   * An identity provider.
+   *
+   * @generated from enum value: AUTHENTICATION_METHOD_EXTERNAL = 6;
+   */
+  EXTERNAL = 6,
+}
+
+/**
+ * Describes the enum logicspike.auth.v1.AuthenticationMethod.
+ */
+export const AuthenticationMethodSchema: GenEnum<AuthenticationMethod> = /*@__PURE__*/
+  enumDesc(file_logicspike_auth_v1_session, 2);
+
+/**
+ * A kind of second factor.
+ *
+ * @generated from enum logicspike.auth.v1.SecondFactorKind
+ */
+export enum SecondFactorKind {
+  /**
+   * Not a kind.
+   *
+   * @generated from enum value: SECOND_FACTOR_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A code of an authenticator app.
+   *
+   * @generated from enum value: SECOND_FACTOR_KIND_TOTP = 1;
+   */
+  TOTP = 1,
+
+  /**
+   * A passkey.
+   *
+   * @generated from enum value: SECOND_FACTOR_KIND_PASSKEY = 2;
+   */
+  PASSKEY = 2,
+
+  /**
+   * A recovery code.
+   *
+   * @generated from enum value: SECOND_FACTOR_KIND_RECOVERY_CODE = 3;
+   */
+  RECOVERY_CODE = 3,
+}
+
+/**
+ * Describes the enum logicspike.auth.v1.SecondFactorKind.
+ */
+export const SecondFactorKindSchema: GenEnum<SecondFactorKind> = /*@__PURE__*/
+  enumDesc(file_logicspike_auth_v1_session, 3);
 
 /**
  * SessionService shows a user their sessions and ends them. Ending a session

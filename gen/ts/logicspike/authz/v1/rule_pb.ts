@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/authz/v1/rule.proto.
  */
 export const file_logicspike_authz_v1_rule: GenFile = /*@__PURE__*/
-  fileDesc("Ch5sb2dpY3NwaWtlL2F1dGh6L3YxL3J1bGUucHJvdG8SE2xvZ2ljc3Bpa2UuYXV0aHoudjEi0AEKBFJ1bGUSLQoGcHVibGljGAEgASgLMhsubG9naWNzcGlrZS5hdXRoei52MS5QdWJsaWNIABI7Cg1hdXRoZW50aWNhdGVkGAIgASgLMiIubG9naWNzcGlrZS5hdXRoei52MS5BdXRoZW50aWNhdGVkSAASMwoJd29ya3NwYWNlGAMgASgLMh4ubG9naWNzcGlrZS5hdXRoei52MS5Xb3Jrc3BhY2VIABIdChVyZWNlbnRfYXV0aGVudGljYXRpb24YBCABKAhCCAoGY2FsbGVyIhkKBlB1YmxpYxIPCgdzZXNzaW9uGAEgASgIIg8KDUF1dGhlbnRpY2F0ZWQimwEKCVdvcmtzcGFjZRISCgpwZXJtaXNzaW9uGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEg0KBWZpZWxkGAMgASgJEi0KCmxlYXN0X3JvbGUYBCABKA4yGS5sb2dpY3NwaWtlLmF1dGh6LnYxLlJvbGUSEAoIb3B0aW9uYWwYBSABKAgSFQoNYWxsb3dfZGVsZXRlZBgGIAEoCCpeCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1ZJRVdFUhABEg8KC1JPTEVfTUVNQkVSEAISDgoKUk9MRV9BRE1JThADEg4KClJPTEVfT1dORVIQBDpPCgRydWxlEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY+owDIAEoCzIZLmxvZ2ljc3Bpa2UuYXV0aHoudjEuUnVsZVIEcnVsZUJCWkBnaXRodWIuY29tL2xvZ2ljc3Bpa2UvbWFuYWdlci9nZW4vZ28vbG9naWNzcGlrZS9hdXRoei92MTthdXRoenYxYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("Ch5sb2dpY3NwaWtlL2F1dGh6L3YxL3J1bGUucHJvdG8SE2xvZ2ljc3Bpa2UuYXV0aHoudjEigwIKBFJ1bGUSLQoGcHVibGljGAEgASgLMhsubG9naWNzcGlrZS5hdXRoei52MS5QdWJsaWNIABI7Cg1hdXRoZW50aWNhdGVkGAIgASgLMiIubG9naWNzcGlrZS5hdXRoei52MS5BdXRoZW50aWNhdGVkSAASMwoJd29ya3NwYWNlGAMgASgLMh4ubG9naWNzcGlrZS5hdXRoei52MS5Xb3Jrc3BhY2VIABIxCghvcGVyYXRvchgFIAEoCzIdLmxvZ2ljc3Bpa2UuYXV0aHoudjEuT3BlcmF0b3JIABIdChVyZWNlbnRfYXV0aGVudGljYXRpb24YBCABKAhCCAoGY2FsbGVyIkcKBlB1YmxpYxIPCgdzZXNzaW9uGAEgASgIEg0KBWh1bWFuGAIgASgIEh0KFXNlY29uZF9mYWN0b3JfcGVuZGluZxgDIAEoCCIuCg1BdXRoZW50aWNhdGVkEh0KFXNlY29uZF9mYWN0b3JfcGVuZGluZxgBIAEoCCIKCghPcGVyYXRvciKvAQoJV29ya3NwYWNlEhIKCnBlcm1pc3Npb24YASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSDQoFZmllbGQYAyABKAkSLQoKbGVhc3Rfcm9sZRgEIAEoDjIZLmxvZ2ljc3Bpa2UuYXV0aHoudjEuUm9sZRIQCghvcHRpb25hbBgFIAEoCBIVCg1hbGxvd19kZWxldGVkGAYgASgIEhIKCnVzZXJzX29ubHkYByABKAgqXgoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9WSUVXRVIQARIPCgtST0xFX01FTUJFUhACEg4KClJPTEVfQURNSU4QAxIOCgpST0xFX09XTkVSEAQ6TwoEcnVsZRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGPqMAyABKAsyGS5sb2dpY3NwaWtlLmF1dGh6LnYxLlJ1bGVSBHJ1bGVCQlpAZ2l0aHViLmNvbS9sb2dpY3NwaWtlL21hbmFnZXIvZ2VuL2dvL2xvZ2ljc3Bpa2UvYXV0aHovdjE7YXV0aHp2MWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call one method.
@@ -54,6 +54,14 @@ export type Rule = Message<"logicspike.authz.v1.Rule"> & {
      */
     value: Workspace;
     case: "workspace";
+  } | {
+    /**
+     * An operator of the server.
+     *
+     * @generated from field: logicspike.authz.v1.Operator operator = 5;
+     */
+    value: Operator;
+    case: "operator";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -86,6 +94,24 @@ export type Public = Message<"logicspike.authz.v1.Public"> & {
    * @generated from field: bool session = 1;
    */
   session: boolean;
+
+  /**
+   * Whether the call must come from a person, where the server asks for that
+   * (setting `captcha-provider`): it then carries the answer of the CAPTCHA in
+   * the header `Captcha-Response`. Otherwise it fails with
+   * `failed_precondition`, reason CAPTCHA_REQUIRED.
+   *
+   * @generated from field: bool human = 2;
+   */
+  human: boolean;
+
+  /**
+   * With `session`, whether a session that still owes its second factor is looked
+   * at, too. Default: no.
+   *
+   * @generated from field: bool second_factor_pending = 3;
+   */
+  secondFactorPending: boolean;
 };
 
 /**
@@ -96,11 +122,19 @@ export const PublicSchema: GenMessage<Public> = /*@__PURE__*/
   messageDesc(file_logicspike_authz_v1_rule, 1);
 
 /**
- * A signed-in user may call. Otherwise the call fails with `unauthenticated`.
+ * A signed-in user may call. Otherwise the call fails with `unauthenticated`;
+ * a session that still owes its second factor with `failed_precondition`,
+ * reason SECOND_FACTOR_REQUIRED.
  *
  * @generated from message logicspike.authz.v1.Authenticated
  */
 export type Authenticated = Message<"logicspike.authz.v1.Authenticated"> & {
+  /**
+   * Whether a session that still owes its second factor may call. Default: no.
+   *
+   * @generated from field: bool second_factor_pending = 1;
+   */
+  secondFactorPending: boolean;
 };
 
 /**
@@ -111,7 +145,27 @@ export const AuthenticatedSchema: GenMessage<Authenticated> = /*@__PURE__*/
   messageDesc(file_logicspike_authz_v1_rule, 2);
 
 /**
- * A member of the named workspace whose role holds the permission may call.
+ * An operator of the server may call, in a session of their own: `manager
+ * operator add` makes one. Others get `permission_denied`, reason
+ * OPERATOR_REQUIRED.
+ *
+ * @generated from message logicspike.authz.v1.Operator
+ */
+export type Operator = Message<"logicspike.authz.v1.Operator"> & {
+};
+
+/**
+ * Describes the message logicspike.authz.v1.Operator.
+ * Use `create(OperatorSchema)` to create a new message.
+ */
+export const OperatorSchema: GenMessage<Operator> = /*@__PURE__*/
+  messageDesc(file_logicspike_authz_v1_rule, 3);
+
+/**
+ * A member of the named workspace whose role holds the permission may call, and
+ * so may an API key of the workspace that holds it, unless the method is for
+ * users only or asks for recent authentication: a key then gets
+ * `permission_denied`, reason API_KEY_NOT_ALLOWED.
  * Somebody who is not a member gets `not_found`, the same as for a workspace
  * that never existed; a member without the permission `permission_denied`.
  *
@@ -163,6 +217,13 @@ export type Workspace = Message<"logicspike.authz.v1.Workspace"> & {
    * @generated from field: bool allow_deleted = 6;
    */
   allowDeleted: boolean;
+
+  /**
+   * Whether only users may call, and no API key. Default: keys may.
+   *
+   * @generated from field: bool users_only = 7;
+   */
+  usersOnly: boolean;
 };
 
 /**
@@ -170,7 +231,7 @@ export type Workspace = Message<"logicspike.authz.v1.Workspace"> & {
  * Use `create(WorkspaceSchema)` to create a new message.
  */
 export const WorkspaceSchema: GenMessage<Workspace> = /*@__PURE__*/
-  messageDesc(file_logicspike_authz_v1_rule, 3);
+  messageDesc(file_logicspike_authz_v1_rule, 4);
 
 /**
  * A built-in role of a workspace member. Each role holds every permission of

@@ -47,18 +47,23 @@ const (
 // AuthenticationServiceClient is a client for the logicspike.auth.v1.AuthenticationService service.
 type AuthenticationServiceClient interface {
 	// SignInWithPassword starts a session. It takes the same time, and fails in
-	// the same way, whether the address is unknown or the password wrong.
+	// the same way, whether the address is unknown or the password wrong. The
+	// session of an account with a second factor owes it: see the requirements.
 	//
-	// Errors: `unauthenticated` CREDENTIALS_INVALID; `resource_exhausted`
-	// RATE_LIMITED after too many failures of this address from this network, or
-	// OVERLOADED.
+	// Errors: `unauthenticated` CREDENTIALS_INVALID; `permission_denied`
+	// ACCOUNT_DISABLED (only with the right password); `resource_exhausted`
+	// RATE_LIMITED after too many failures, or OVERLOADED.
 	SignInWithPassword(context.Context, *v1.SignInWithPasswordRequest) (*v1.SignInWithPasswordResponse, error)
 	// Reauthenticate proves again that the caller is the session's user, which
-	// sensitive methods ask for. The session goes on under a new token; the old
-	// one is void.
+	// sensitive methods ask for, by any one factor that the account has. The session
+	// goes on under a new token; the old one is void. An identity provider proves
+	// it by ExternalIdentityService.
 	//
-	// Errors: `unauthenticated` CREDENTIALS_INVALID (the session stays);
-	// `resource_exhausted` as SignInWithPassword.
+	// Errors, after each of which the session stays: `unauthenticated`
+	// CREDENTIALS_INVALID, SECOND_FACTOR_INVALID; `failed_precondition`
+	// CHALLENGE_INVALID, FACTOR_MISSING; CODE_INVALID for a mailed code, which an
+	// account with a second factor cannot use; `permission_denied`
+	// IMPERSONATION_NOT_ALLOWED; `resource_exhausted` as SignInWithPassword.
 	Reauthenticate(context.Context, *v1.ReauthenticateRequest) (*v1.ReauthenticateResponse, error)
 	// SignOut ends the session that the call came with, and removes its cookie.
 	SignOut(context.Context, *v1.SignOutRequest) (*v1.SignOutResponse, error)
@@ -134,18 +139,23 @@ func (c *authenticationServiceClient) SignOut(ctx context.Context, req *v1.SignO
 // service.
 type AuthenticationServiceHandler interface {
 	// SignInWithPassword starts a session. It takes the same time, and fails in
-	// the same way, whether the address is unknown or the password wrong.
+	// the same way, whether the address is unknown or the password wrong. The
+	// session of an account with a second factor owes it: see the requirements.
 	//
-	// Errors: `unauthenticated` CREDENTIALS_INVALID; `resource_exhausted`
-	// RATE_LIMITED after too many failures of this address from this network, or
-	// OVERLOADED.
+	// Errors: `unauthenticated` CREDENTIALS_INVALID; `permission_denied`
+	// ACCOUNT_DISABLED (only with the right password); `resource_exhausted`
+	// RATE_LIMITED after too many failures, or OVERLOADED.
 	SignInWithPassword(context.Context, *v1.SignInWithPasswordRequest) (*v1.SignInWithPasswordResponse, error)
 	// Reauthenticate proves again that the caller is the session's user, which
-	// sensitive methods ask for. The session goes on under a new token; the old
-	// one is void.
+	// sensitive methods ask for, by any one factor that the account has. The session
+	// goes on under a new token; the old one is void. An identity provider proves
+	// it by ExternalIdentityService.
 	//
-	// Errors: `unauthenticated` CREDENTIALS_INVALID (the session stays);
-	// `resource_exhausted` as SignInWithPassword.
+	// Errors, after each of which the session stays: `unauthenticated`
+	// CREDENTIALS_INVALID, SECOND_FACTOR_INVALID; `failed_precondition`
+	// CHALLENGE_INVALID, FACTOR_MISSING; CODE_INVALID for a mailed code, which an
+	// account with a second factor cannot use; `permission_denied`
+	// IMPERSONATION_NOT_ALLOWED; `resource_exhausted` as SignInWithPassword.
 	Reauthenticate(context.Context, *v1.ReauthenticateRequest) (*v1.ReauthenticateResponse, error)
 	// SignOut ends the session that the call came with, and removes its cookie.
 	SignOut(context.Context, *v1.SignOutRequest) (*v1.SignOutResponse, error)

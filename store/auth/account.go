@@ -1,0 +1,43 @@
+package auth
+
+import (
+	"context"
+
+	"github.com/logicspike/manager/internal/ids"
+)
+
+// SecondFactors is how many second factors of each kind an account has.
+type SecondFactors struct {
+	TOTP          int
+	Passkeys      int
+	RecoveryCodes int
+}
+
+// Required reports whether a session that begins by one factor alone owes a second
+// one.
+func (f SecondFactors) Required() bool { return f.TOTP+f.Passkeys > 0 }
+
+// SecondFactors returns how many second factors a user has.
+func (r Repository) SecondFactors(ctx context.Context, user ids.User) (SecondFactors, error) {
+	var f SecondFactors
+	err := r.db.NewRaw(`
+		SELECT (SELECT count(*) FROM auth.totp_factors WHERE user_id = ?0 AND confirm_time IS NOT NULL),
+		       (SELECT count(*) FROM auth.passkeys WHERE user_id = ?0),
+		       (SELECT count(*) FROM auth.recovery_codes WHERE user_id = ?0)`, user).
+		Scan(ctx, &f.TOTP, &f.Passkeys, &f.RecoveryCodes)
+	return f, err
+}
+
+// Disabled reports whether an operator has disabled the account.
+func (r Repository) Disabled(ctx context.Context, user ids.User) (bool, error) {
+	var disabled bool
+	err := r.db.NewRaw("SELECT EXISTS (SELECT FROM auth.disablements WHERE user_id = ?)", user).Scan(ctx, &disabled)
+	return disabled, err
+}
+
+// Operator reports whether the user is an operator of the server.
+func (r Repository) Operator(ctx context.Context, user ids.User) (bool, error) {
+	var is bool
+	err := r.db.NewRaw("SELECT EXISTS (SELECT FROM auth.operators WHERE user_id = ?)", user).Scan(ctx, &is)
+	return is, err
+}
