@@ -131,7 +131,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	} {
 		s.constraints[table+"_user_id_fkey"] = errGone()
 		s.constraints[table+"_workspace_id_fkey"] = fault.NotFoundFault()
+		s.constraints[table+"_creator_id_fkey"] = errGone()
 	}
+	s.constraints["sessions_impersonator_id_fkey"] = errGone()
 	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints} {
 		maps.Copy(s.constraints, module)
 	}
