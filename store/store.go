@@ -76,6 +76,7 @@ type Store struct {
 	Audit    audit.Repository
 	Sessions auth.Sessions
 	Throttle auth.Throttle
+	Failures auth.Failures
 
 	db          *postgres.DB
 	pager       *postgres.Pager
@@ -122,6 +123,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.Audit = audit.New(db.Bun, s.pager)
 	s.Sessions = auth.NewSessions(db.Pool)
 	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
+	s.Failures = auth.NewFailures(s.Auth, o.Clock)
 	s.constraints = postgres.Constraints{}
 	for _, table := range []string{
 		"memberships", "credentials", "sessions", "registrations", "email_changes", "events",
