@@ -40,8 +40,8 @@ const (
 	PasswordChanged Template = "password_changed"
 
 	// SecurityChange tells a user that something changed of how their account is
-	// protected. Values: name, change (a Change), change_time, client (from where;
-	// empty when nobody called), reason (an operator's; empty for none).
+	// protected. Values: name, change (a Change), change_time, address and agent (of
+	// the client; empty when nobody called), reason (an operator's; empty for none).
 	SecurityChange Template = "security_change"
 
 	// WorkspaceDeleted tells an owner that the workspace was deleted. Values:
