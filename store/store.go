@@ -77,6 +77,7 @@ type Store struct {
 	Sessions auth.Sessions
 	Keys     auth.Keys
 	Throttle auth.Throttle
+	Failures auth.Failures
 
 	db          *postgres.DB
 	pager       *postgres.Pager
@@ -124,6 +125,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.Sessions = auth.NewSessions(db.Pool)
 	s.Keys = s.Sessions.Keys()
 	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
+	s.Failures = auth.NewFailures(s.Auth, o.Clock)
 	s.constraints = postgres.Constraints{}
 	for _, table := range []string{
 		"memberships", "credentials", "sessions", "registrations", "email_changes", "events",

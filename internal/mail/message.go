@@ -39,6 +39,11 @@ const (
 	// name, change_time.
 	PasswordChanged Template = "password_changed"
 
+	// SecurityChange tells a user that something changed of how their account is
+	// protected. Values: name, change (a Change), change_time, address and agent (of
+	// the client; empty when nobody called), reason (an operator's; empty for none).
+	SecurityChange Template = "security_change"
+
 	// WorkspaceDeleted tells an owner that the workspace was deleted. Values:
 	// workspace (its name), purge_time (empty if it cannot be brought back).
 	WorkspaceDeleted Template = "workspace_deleted"

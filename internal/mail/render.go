@@ -32,6 +32,7 @@ var specs = map[Template]spec{
 	EmailChanged:      {names: []string{"name"}, plain: []string{"email"}},
 	PasswordResetCode: {names: []string{"name"}, times: expires, link: "reset-password"},
 	PasswordChanged:   {names: []string{"name"}, times: []string{"change_time"}},
+	SecurityChange:    {names: []string{"name", "agent", "reason"}, plain: []string{"change", "address"}, times: []string{"change_time"}},
 	WorkspaceDeleted:  {names: []string{"workspace"}, times: []string{"purge_time"}},
 	AccountDeleted:    {names: []string{"name"}},
 	Invitation:        {names: []string{"workspace", "inviter", "role"}, times: []string{"expire_time", "code_expire_time"}, link: "accept-invitation"},

@@ -52,6 +52,22 @@ func NewCode() string {
 	return fmt.Sprintf("%06d", n)
 }
 
+// NewRecoveryCode returns a code of 128 random bits that a person can type: 26
+// letters and digits (Crockford's base32 in small letters) in groups.
+func NewRecoveryCode() string {
+	const alphabet, size, group = "0123456789abcdefghjkmnpqrstvwxyz", 26, 5
+	var b [size]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	out := make([]byte, 0, size+size/group)
+	for i, v := range b {
+		if i > 0 && i%group == 0 && i < size-1 {
+			out = append(out, '-')
+		}
+		out = append(out, alphabet[v&31])
+	}
+	return string(out)
+}
+
 // KeySize is the size of a Key in bytes.
 const KeySize = 32
 

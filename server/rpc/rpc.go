@@ -116,8 +116,7 @@ type Stack struct {
 }
 
 // New returns a stack for the methods of the rules. It fails when a required
-// option is missing, a metric is already registered, or a validation rule of a
-// request does not compile.
+// option is missing or a metric is already registered.
 func New(rules *Rules, o Options) (*Stack, error) {
 	if rules == nil || o.Sessions == nil || o.Members == nil || o.Operators == nil || o.Limiter == nil || o.Clock == nil || o.Logger == nil {
 		return nil, errors.New("rpc: rules, sessions, members, operators, limiter, clock and logger are required")
@@ -128,7 +127,7 @@ func New(rules *Rules, o Options) (*Stack, error) {
 	if o.RequestTimeout <= 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
-	validator, err := newValidator(rules)
+	validator, err := newValidator()
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,25 @@
+package mail
+
+// Change is what a SecurityChange mail tells: a sentence.
+type Change string
+
+// The changes.
+const (
+	TOTPFactorAdded          Change = "An authenticator app was added as a second factor."
+	TOTPFactorRemoved        Change = "An authenticator app was removed."
+	RecoveryCodesRegenerated Change = "New recovery codes were made. The ones before no longer work."
+	RecoveryCodeUsed         Change = "A recovery code was used to sign in. It no longer works."
+	PasskeyAdded             Change = "A passkey was added. It can sign in by itself, and is a second factor."
+	PasskeyRemoved           Change = "A passkey was removed."
+	ExternalIdentityLinked   Change = "An account at an identity provider was linked. It can sign in."
+	ExternalIdentityUnlinked Change = "An account at an identity provider was unlinked."
+	APIKeyCreated            Change = "An API key was made in your name."
+	APIKeyRotated            Change = "An API key of yours was given a new secret."
+	RefreshTokenReused       Change = "A refresh token was used twice, as happens when it is stolen. All that came of it was revoked."
+	NewDevice                Change = "Somebody signed in to your account from a browser or program that was not used before."
+	AccountDisabled          Change = "An operator disabled your account."
+	AccountEnabled           Change = "An operator enabled your account again."
+	SignedOutByOperator      Change = "An operator ended all your sessions."
+	SecondFactorsReset       Change = "An operator removed all second factors of your account, since their loss was reported."
+	Impersonated             Change = "An operator signed in to your account in your name for a short time, without being able to change how you sign in."
+)
