@@ -14,6 +14,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
@@ -196,7 +197,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, n NewAPIKey) (k *auth.APIKey, 
 		}); err != nil {
 			return err
 		}
-		return t.mailKeyMade(ctx, k)
+		return t.mailKeyMade(ctx, k, mail.APIKeyCreated)
 	})
 	if err != nil {
 		return nil, "", err
@@ -348,7 +349,7 @@ func (s *Store) RotateAPIKey(ctx context.Context, r Rotation) (k *auth.APIKey, t
 		}); err != nil {
 			return err
 		}
-		return t.mailKeyMade(ctx, k)
+		return t.mailKeyMade(ctx, k, mail.APIKeyRotated)
 	})
 	if err != nil {
 		return nil, "", err
@@ -416,11 +417,13 @@ func (t *tx) revokeGrantsOfAccount(ctx context.Context, workspace ids.Workspace,
 	return t.revokeUncoverable(ctx, workspace, granted, &acting{role: authz.KeyRole, custom: held}, details)
 }
 
-// mailKeyMade tells a user that there is a key, or a new secret, of theirs.
-func (t *tx) mailKeyMade(ctx context.Context, k *auth.APIKey) error {
-	_ = ctx
-	_ = k
-	return nil
+// mailKeyMade tells a user that a key of theirs has a new secret. Nobody is told of a
+// service account's: the log tells who made it.
+func (t *tx) mailKeyMade(ctx context.Context, k *auth.APIKey, change mail.Change) error {
+	if k.UserID.IsZero() {
+		return nil
+	}
+	return t.mailSecurity(ctx, k.UserID, change, "")
 }
 
 // ListAPIKeys returns a page of the keys of a workspace that a caller may see, the
@@ -442,5 +445,11 @@ func (s *Store) ListAPIKeys(ctx context.Context, workspace ids.Workspace, accoun
 		}
 	}
 	rows, next, err := s.Auth.ListAPIKeys(ctx, workspace, owner, page)
+	now := s.options.Clock.Now()
+	for i := range rows {
+		if !now.Before(rows[i].PreviousExpireTime) {
+			rows[i].PreviousExpireTime = time.Time{} // removed by and by
+		}
+	}
 	return rows, next, s.constraints.Fault(err)
 }

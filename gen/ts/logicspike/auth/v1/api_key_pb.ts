@@ -664,7 +664,7 @@ export const DeleteServiceAccountResponseSchema: GenMessage<DeleteServiceAccount
  * A key is shown once. It is `lsmk_`, 43 digits in base 62 that hold 256 random bits,
  * and 6 that hold a CRC-32 (IEEE 802.3) of all before; digits are 0-9, a-z, A-Z, in
  * the order of their values. A scanner for leaked secrets finds it by the regular
- * expression `\\blsmk_[0-9A-Za-z]{49}\\b` and tells by the checksum whether it is one.
+ * expression `\blsmk_[0-9A-Za-z]{49}\b` and tells by the checksum whether it is one.
  *
  * @generated from service logicspike.auth.v1.ApiKeyService
  */
