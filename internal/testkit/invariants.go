@@ -117,7 +117,7 @@ func checkInvariants(t testing.TB, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, check := range slices.Concat(invariants, teamInvariants, children) {
+	for _, check := range slices.Concat(invariants, teamInvariants, programInvariants, children) {
 		found, err := column(t.Context(), tx, check.offenders)
 		if err != nil {
 			return fmt.Errorf("%s: %w", check.promise, err)
@@ -125,6 +125,9 @@ func checkInvariants(t testing.TB, tx pgx.Tx) error {
 		report(t, check.promise, found)
 	}
 	if err := checkTargets(t, tx); err != nil {
+		return err
+	}
+	if err := checkPrograms(t, tx); err != nil {
 		return err
 	}
 	return checkTeam(t, tx)
