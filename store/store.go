@@ -123,7 +123,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.Auth = auth.New(db.Bun, s.pager)
 	s.Audit = audit.New(db.Bun, s.pager)
 	s.Sessions = auth.NewSessions(db.Pool)
-	s.Keys = s.Sessions.Keys()
+	s.Keys = auth.NewKeys(s.Sessions)
 	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
 	s.Failures = auth.NewFailures(s.Auth, o.Clock)
 	s.constraints = postgres.Constraints{}
