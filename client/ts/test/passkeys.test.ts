@@ -211,7 +211,9 @@ describe("passkeys in Chromium", () => {
       return outcome(manager.passkeys.registerPasskey({ challengeId, credentialJson: JSON.stringify(credential.toJSON()) }));
     });
     assert.equal(registered, "SECOND_FACTOR_INVALID");
+    await other.close();
 
+    await page.bringToFront();
     await authenticator.verifyUser(true);
     await authenticator.clear();
     await register();
