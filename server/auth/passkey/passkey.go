@@ -247,7 +247,7 @@ func checkKey(cose []byte) error {
 			return nil
 		}
 	case webauthncose.RSAPublicKeyData:
-		if k.Algorithm == int64(webauthncose.AlgRS256) && len(k.Modulus) >= 256 && len(k.Modulus) <= 512 && len(k.Exponent) <= 4 {
+		if k.Algorithm == int64(webauthncose.AlgRS256) && len(k.Modulus) >= 256 && len(k.Modulus) <= 512 && slices.Equal(k.Exponent, []byte{1, 0, 1}) {
 			return nil
 		}
 	}
