@@ -34,6 +34,8 @@ type ModuleOptions struct {
 	// Hasher and Policy are how passwords are kept and judged.
 	Hasher *password.Hasher
 	Policy password.Policy
+	// Product is what authenticator apps call the product.
+	Product string
 	// VerifyAfter creates accounts before their address is proven (setting
 	// `email-verification` = `after`).
 	VerifyAfter bool
@@ -73,6 +75,10 @@ func Modules(o ModuleOptions) []Service {
 		AccountFailures: limit(100, time.Hour),
 		LimitMail:       mails.take,
 		Passkeys:        o.Passkeys,
+		// The same bound for codes that are mailed. Nobody is locked out by it who could
+		// not be by the limit of mails.
+		EmailCodeFailures: limit(100, 24*time.Hour),
+		Product:           o.Product,
 	})
 	i := identity.New(identity.Options{
 		Store: o.Store, Mails: limit(10, time.Hour), LimitMail: mails.take, ClearCookie: auth.ClearCookie,
@@ -101,6 +107,15 @@ func Modules(o ModuleOptions) []Service {
 		}},
 		{Name: authv1connect.PasskeyServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return authv1connect.NewPasskeyServiceHandler(a, o...)
+		}},
+		{Name: authv1connect.MfaServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewMfaServiceHandler(a, o...)
+		}},
+		{Name: authv1connect.EmailChallengeServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewEmailChallengeServiceHandler(a, o...)
+		}},
+		{Name: authv1connect.SecurityServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewSecurityServiceHandler(a, o...)
 		}},
 		{Name: identityv1connect.UserServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return identityv1connect.NewUserServiceHandler(i, o...)

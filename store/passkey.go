@@ -266,7 +266,7 @@ func (s *Store) SignInWithPasskey(ctx context.Context, use PasskeyUse, transport
 		if refused = !used; err != nil || refused {
 			return err
 		}
-		session, token, err = t.signedIn(ctx, enrollment, user, authz.ByPasskey, transport, client)
+		session, token, err = t.signIn(ctx, user, authz.ByPasskey, transport, client, enrollment)
 		return err
 	})
 	if err == nil && refused {
@@ -278,46 +278,46 @@ func (s *Store) SignInWithPasskey(ctx context.Context, use PasskeyUse, transport
 	return session, token, nil
 }
 
-// ReauthenticateWithPasskey gives the caller's session a new token, after a passkey
-// of theirs has answered.
+// ReauthenticateByPasskey gives the caller's session a new token, after a passkey of
+// theirs has answered.
 //
 // Errors: fault SECOND_FACTOR_INVALID; SESSION_REQUIRED when the session has ended.
-func (s *Store) ReauthenticateWithPasskey(ctx context.Context, caller *authz.Session, use PasskeyUse) (*auth.Session, string, error) {
-	return s.proveWithPasskey(ctx, caller, use, "session.reauthenticated", (*tx).renew)
+func (s *Store) ReauthenticateByPasskey(ctx context.Context, caller *authz.Session, use PasskeyUse) (*auth.Session, string, error) {
+	return s.byPasskey(ctx, caller, use, func(ctx context.Context, t *tx) (*auth.Session, string, error) {
+		return t.reauthenticated(ctx, caller, authz.ByPasskey)
+	})
 }
 
-// CompleteWithPasskey gives the caller's session the second factor that it owes, and
-// a new token, after a passkey of theirs has answered.
+// VerifyPasskey gives the caller's session the second factor that it owes, after a
+// passkey of theirs has answered, and a new token.
 //
-// Errors: as ReauthenticateWithPasskey.
-func (s *Store) CompleteWithPasskey(ctx context.Context, caller *authz.Session, use PasskeyUse) (*auth.Session, string, error) {
-	return s.proveWithPasskey(ctx, caller, use, "session.second_factor_verified", (*tx).complete)
+// Errors: fault SECOND_FACTOR_INVALID; SESSION_REQUIRED when the session has ended, or
+// owes none any more.
+func (s *Store) VerifyPasskey(ctx context.Context, caller *authz.Session, use PasskeyUse) (*auth.Session, string, error) {
+	return s.byPasskey(ctx, caller, use, func(ctx context.Context, t *tx) (*auth.Session, string, error) {
+		return t.completeSecondFactor(ctx, caller, authz.ByPasskey, map[string]any{"passkey_id": use.Passkey.ID.String()})
+	})
 }
 
-func (s *Store) proveWithPasskey(
-	ctx context.Context, caller *authz.Session, use PasskeyUse, action string,
-	goOn func(*tx, context.Context, ids.Session, authz.Method) (*auth.Session, string, error),
+// byPasskey goes on with the caller's session once the use of their passkey is
+// recorded.
+func (s *Store) byPasskey(
+	ctx context.Context, caller *authz.Session, use PasskeyUse, goOn func(context.Context, *tx) (*auth.Session, string, error),
 ) (session *auth.Session, token string, err error) {
+	if use.Passkey.UserID != caller.User {
+		return nil, "", ErrSecondPasskeyRefused()
+	}
 	var refused bool
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		if err := t.identity.HoldUser(ctx, caller.User); err != nil {
 			return err
 		}
-		used := false
-		if use.Passkey.UserID == caller.User {
-			if used, err = t.usePasskey(ctx, use); err != nil {
-				return err
-			}
+		used, err := t.usePasskey(ctx, use)
+		if refused = !used; err != nil || refused {
+			return err // nil commits the refusal
 		}
-		if refused = !used; refused {
-			return nil // and commit
-		}
-		if session, token, err = goOn(t, ctx, caller.ID, authz.ByPasskey); err != nil {
-			return err
-		}
-		return t.record(ctx, audit.Event{
-			UserID: caller.User, Action: action, TargetID: caller.ID.String(), Details: map[string]any{"method": authz.ByPasskey},
-		})
+		session, token, err = goOn(ctx, t)
+		return err
 	})
 	if err == nil && refused {
 		err = ErrSecondPasskeyRefused()

@@ -146,19 +146,17 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (session *auth.Session, t
 		if err != nil || !held {
 			return orCredentials(err)
 		}
-		session, token, err = t.signedIn(ctx, enrollment, in.User, authz.ByPassword, in.Transport, in.Client)
+		session, token, err = t.signIn(ctx, in.User, authz.ByPassword, in.Transport, in.Client, enrollment)
 		return err
 	})
 	return session, token, err
 }
 
-// signedIn starts the session of a user who has signed in, and enrols them by the
-// enrollment, whose workspace is locked; nil for none. The user is held.
+// signIn starts a session of a held user, who has just proven who they are, writes the
+// event, and enrols them by what lockEnrollmentOf returned before.
 //
 // Errors: fault ACCOUNT_DISABLED.
-func (t *tx) signedIn(
-	ctx context.Context, enrollment *tenant.Enrollment, user ids.User, by authz.Method, transport authz.Transport, client authz.Client,
-) (*auth.Session, string, error) {
+func (t *tx) signIn(ctx context.Context, user ids.User, by authz.Method, transport authz.Transport, client authz.Client, enrollment *tenant.Enrollment) (*auth.Session, string, error) {
 	session, token, err := t.startSession(ctx, user, by, transport, client)
 	if err != nil {
 		return nil, "", err

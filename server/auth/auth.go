@@ -36,6 +36,10 @@ type Options struct {
 	AccountFailures store.Limit
 	// Passkeys is the relying party of passkeys; nil where there can be none.
 	Passkeys *passkey.Party
+	// EmailCodeFailures limits the wrong codes of sign-ins by mail for one address.
+	EmailCodeFailures store.Limit
+	// Product is what authenticator apps call the product.
+	Product string
 	// LimitMail counts a mail to an address that anybody can cause. It returns a
 	// fault RATE_LIMITED when there were too many.
 	LimitMail func(context.Context, email.Address) error

@@ -100,7 +100,7 @@ func (m *Module) StartPasskeyAssertion(ctx context.Context, _ *authv1.StartPassk
 			return nil, err
 		}
 		if len(allowed) == 0 {
-			return nil, fault.New(fault.FailedPrecondition, fault.FactorMissing, "the account has no passkey")
+			return nil, errNoPasskey()
 		}
 	}
 	options, state, err := party.Request(credentials(allowed))
@@ -143,37 +143,53 @@ func (m *Module) SignInWithPasskey(ctx context.Context, req *authv1.SignInWithPa
 	}, nil
 }
 
-// verifyPasskey judges the answer of one of the caller's passkeys to a challenge of
-// their session.
+// verifyPasskey gives the caller's session, which owes its second factor, a passkey's
+// answer for it.
 //
-// Errors: fault CHALLENGE_INVALID, SECOND_FACTOR_INVALID.
-func (m *Module) verifyPasskey(ctx context.Context, caller *authz.Session, a *authv1.PasskeyAssertion) (*store.PasskeyUse, error) {
-	use, err := m.answered(ctx, a, auth.ToProve, caller)
-	return use, orRefused(err, store.ErrSecondPasskeyRefused())
-}
-
-// verifySecondFactorByPasskey gives the caller's session, which owes its second
-// factor, a passkey for it.
-//
-// Errors: fault CHALLENGE_INVALID, SECOND_FACTOR_INVALID, SESSION_REQUIRED.
-func (m *Module) verifySecondFactorByPasskey(ctx context.Context, caller *authz.Session, a *authv1.PasskeyAssertion) (*auth.Session, string, error) {
-	use, err := m.verifyPasskey(ctx, caller, a)
-	if err != nil {
-		return nil, "", err
-	}
-	return m.options.Store.CompleteWithPasskey(ctx, caller, *use)
+// Errors: fault CHALLENGE_INVALID, SECOND_FACTOR_INVALID, RATE_LIMITED.
+func (m *Module) verifyPasskey(ctx context.Context, caller *authz.Session, a *authv1.PasskeyAssertion) (*auth.Session, string, error) {
+	return m.provePasskey(ctx, caller, a, m.options.Store.VerifyPasskey)
 }
 
 // reauthenticateByPasskey gives the caller's session a new token for a passkey's
 // answer.
 //
-// Errors: as verifySecondFactorByPasskey.
+// Errors: as verifyPasskey; fault FACTOR_MISSING.
 func (m *Module) reauthenticateByPasskey(ctx context.Context, caller *authz.Session, a *authv1.PasskeyAssertion) (*auth.Session, string, error) {
-	use, err := m.verifyPasskey(ctx, caller, a)
+	factors, err := m.options.Store.Auth.SecondFactors(ctx, caller.User)
 	if err != nil {
 		return nil, "", err
 	}
-	return m.options.Store.ReauthenticateWithPasskey(ctx, caller, *use)
+	if factors.Passkeys == 0 {
+		return nil, "", errNoPasskey()
+	}
+	return m.provePasskey(ctx, caller, a, m.options.Store.ReauthenticateByPasskey)
+}
+
+// provePasskey goes on with the caller's session once one of their passkeys has
+// answered a challenge of that session. Wrong answers count as those of other second
+// factors do; what was not judged does not.
+func (m *Module) provePasskey(
+	ctx context.Context, caller *authz.Session, a *authv1.PasskeyAssertion,
+	goOn func(context.Context, *authz.Session, store.PasskeyUse) (*auth.Session, string, error),
+) (*auth.Session, string, error) {
+	return m.guess(ctx, caller, func() (*auth.Session, string, error) {
+		var session *auth.Session
+		var token string
+		use, err := m.answered(ctx, a, auth.ToProve, caller)
+		if err == nil {
+			session, token, err = goOn(ctx, caller, *use)
+		}
+		err = orRefused(err, store.ErrSecondPasskeyRefused())
+		if err != nil && !fault.Has(err, fault.SecondFactorInvalid) {
+			err = errors.Join(err, m.options.Store.Failures.Return(context.WithoutCancel(ctx), store.SecondFactorKey(caller.User)))
+		}
+		return session, token, err
+	})
+}
+
+func errNoPasskey() error {
+	return fault.New(fault.FailedPrecondition, fault.FactorMissing, "the account has no passkey")
 }
 
 // answered judges the answer to a challenge for a purpose: by any passkey if there is
