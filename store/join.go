@@ -114,6 +114,9 @@ func (t *tx) leave(ctx context.Context, m *team.Membership, removed bool) error 
 	if err := t.revokeGrants(ctx, m, nil, details); err != nil {
 		return err
 	}
+	if _, err := t.auth.DeleteRefreshTokensOfMember(ctx, m.WorkspaceID, m.UserID); err != nil {
+		return err
+	}
 	if err := t.team.Delete(ctx, m.ID); err != nil {
 		return err
 	}

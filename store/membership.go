@@ -65,6 +65,9 @@ func (s *Store) DeactivateMembership(ctx context.Context, workspace ids.Workspac
 		if err := t.revokeGrants(ctx, m, nil, details); err != nil {
 			return err
 		}
+		if _, err := t.auth.DeleteRefreshTokensOfMember(ctx, workspace, m.UserID); err != nil {
+			return err
+		}
 		if err := t.team.Deactivate(ctx, m, t.now); err != nil {
 			return err
 		}
