@@ -19,6 +19,7 @@ import (
 	"github.com/logicspike/manager/server/audit"
 	"github.com/logicspike/manager/server/auth"
 	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/auth/token"
 	"github.com/logicspike/manager/server/identity"
 	"github.com/logicspike/manager/server/team"
 	"github.com/logicspike/manager/server/tenant"
@@ -33,6 +34,8 @@ type ModuleOptions struct {
 	// Hasher and Policy are how passwords are kept and judged.
 	Hasher *password.Hasher
 	Policy password.Policy
+	// Tokens issues access tokens.
+	Tokens *token.Issuer
 	// VerifyAfter creates accounts before their address is proven (setting
 	// `email-verification` = `after`).
 	VerifyAfter bool
@@ -63,6 +66,7 @@ func Modules(o ModuleOptions) []Service {
 		Store:            o.Store,
 		Hasher:           o.Hasher,
 		Policy:           o.Policy,
+		Tokens:           o.Tokens,
 		VerifyAfter:      o.VerifyAfter,
 		PasswordFailures: store.PerWindow(o.PasswordFailures, 15*time.Minute),
 		// NIST SP 800-63B-4, 3.2.2: no more than 100 in a row. A single network
@@ -94,6 +98,9 @@ func Modules(o ModuleOptions) []Service {
 		}},
 		{Name: authv1connect.PasswordServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return authv1connect.NewPasswordServiceHandler(a, o...)
+		}},
+		{Name: authv1connect.TokenServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewTokenServiceHandler(a, o...)
 		}},
 		{Name: identityv1connect.UserServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return identityv1connect.NewUserServiceHandler(i, o...)

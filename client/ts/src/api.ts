@@ -5,6 +5,7 @@ export * from "../../../gen/ts/logicspike/auth/v1/authentication_pb.js";
 export * from "../../../gen/ts/logicspike/auth/v1/password_pb.js";
 export * from "../../../gen/ts/logicspike/auth/v1/registration_pb.js";
 export * from "../../../gen/ts/logicspike/auth/v1/session_pb.js";
+export * from "../../../gen/ts/logicspike/auth/v1/token_pb.js";
 export * from "../../../gen/ts/logicspike/fault/v1/reason_pb.js";
 export * from "../../../gen/ts/logicspike/identity/v1/user_pb.js";
 export * from "../../../gen/ts/logicspike/team/v1/authorization_pb.js";

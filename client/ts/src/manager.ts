@@ -11,6 +11,7 @@ import {
   RegistrationService,
   RoleService,
   SessionService,
+  TokenService,
   UserService,
   WorkspaceService,
 } from "./api.js";
@@ -31,6 +32,8 @@ export interface Manager {
   readonly sessions: Client<typeof SessionService>;
   /** Changes and resets passwords. */
   readonly passwords: Client<typeof PasswordService>;
+  /** Issues tokens by which other services know the caller. */
+  readonly tokens: Client<typeof TokenService>;
   /** The caller's own account. */
   readonly users: Client<typeof UserService>;
   /** Creates, changes and deletes workspaces. */
@@ -75,6 +78,7 @@ export function createManager(options: ManagerOptions): Manager {
     authentication: createClient(AuthenticationService, transport),
     sessions: createClient(SessionService, transport),
     passwords: createClient(PasswordService, transport),
+    tokens: createClient(TokenService, transport),
     users: createClient(UserService, transport),
     workspaces: createClient(WorkspaceService, transport),
     domains: createClient(DomainService, transport),
