@@ -182,6 +182,7 @@ func (t *tx) lockKeys(ctx context.Context) ([]*auth.SigningKey, error) {
 	if err := t.auth.LockSigningKeys(ctx); err != nil {
 		return nil, err
 	}
+	t.now = t.store.options.Clock.Now() // which the keys of who was waited for are not ahead of
 	rows, err := t.auth.SigningKeys(ctx, t.now)
 	if err != nil {
 		return nil, err
@@ -210,18 +211,17 @@ func (t *tx) keepKeys(ctx context.Context, keys []*auth.SigningKey) error {
 	if err := t.auth.DeleteExpiredSigningKeys(ctx, t.now); err != nil {
 		return err
 	}
-	var next *auth.SigningKey
+	var coming []*auth.SigningKey
 	for _, k := range keys {
 		if t.now.Before(k.ActivateTime) {
-			next = k
-			break
+			coming = append(coming, k)
 		}
 	}
 	current := currentRow(keys, t.now)
 	if current == nil { // at the first start, or after a revocation
 		var err error
-		if next != nil {
-			current, next, err = next, nil, t.activateKey(ctx, next, t.now)
+		if len(coming) > 0 {
+			current, coming, err = coming[0], coming[1:], t.activateKey(ctx, coming[0], t.now)
 		} else {
 			current, err = t.addKey(ctx, t.now)
 		}
@@ -237,11 +237,12 @@ func (t *tx) keepKeys(ctx context.Context, keys []*auth.SigningKey) error {
 		}
 	}
 	due := current.ActivateTime.Add(t.store.options.SigningKeyLifetime)
-	if next == nil {
+	if len(coming) == 0 {
 		_, err := t.addKey(ctx, later(due, t.now.Add(KeyPublishAhead)))
 		return err
 	}
 	// The lifetime may have been made shorter.
+	next := coming[0]
 	if due = later(later(due, next.CreateTime.Add(KeyPublishAhead)), t.now); due.Before(next.ActivateTime) {
 		return t.activateKey(ctx, next, due)
 	}
