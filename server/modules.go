@@ -20,6 +20,7 @@ import (
 	"github.com/logicspike/manager/server/auth"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/auth/token"
 	"github.com/logicspike/manager/server/identity"
 	"github.com/logicspike/manager/server/team"
 	"github.com/logicspike/manager/server/tenant"
@@ -36,6 +37,8 @@ type ModuleOptions struct {
 	Policy password.Policy
 	// Product is what authenticator apps call the product.
 	Product string
+	// Tokens issues access tokens.
+	Tokens *token.Issuer
 	// VerifyAfter creates accounts before their address is proven (setting
 	// `email-verification` = `after`).
 	VerifyAfter bool
@@ -68,6 +71,7 @@ func Modules(o ModuleOptions) []Service {
 		Store:            o.Store,
 		Hasher:           o.Hasher,
 		Policy:           o.Policy,
+		Tokens:           o.Tokens,
 		VerifyAfter:      o.VerifyAfter,
 		PasswordFailures: store.PerWindow(o.PasswordFailures, 15*time.Minute),
 		// NIST SP 800-63B-4, 3.2.2: no more than 100 in a row. A single network
@@ -103,6 +107,7 @@ func Modules(o ModuleOptions) []Service {
 		of(authv1connect.EmailChallengeServiceName, authv1connect.NewEmailChallengeServiceHandler)(a),
 		of(authv1connect.SecurityServiceName, authv1connect.NewSecurityServiceHandler)(a),
 		of(authv1connect.PasskeyServiceName, authv1connect.NewPasskeyServiceHandler)(a),
+		of(authv1connect.TokenServiceName, authv1connect.NewTokenServiceHandler)(a),
 		of(identityv1connect.UserServiceName, identityv1connect.NewUserServiceHandler)(i),
 		of(tenantv1connect.WorkspaceServiceName, tenantv1connect.NewWorkspaceServiceHandler)(t),
 		of(tenantv1connect.DomainServiceName, tenantv1connect.NewDomainServiceHandler)(t),

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/auth/token"
 	"github.com/logicspike/manager/server/pages"
 	"github.com/logicspike/manager/server/rpc"
 	"github.com/logicspike/manager/server/tenant/dns"
@@ -70,6 +72,13 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	tokens := token.New(token.Options{Keys: d.Store, Clock: d.Clock, Issuer: string(s.PublicURL), Audiences: s.Audiences()})
+	metadata := tokens.Handler(func(ctx context.Context, err error) {
+		d.Logger.ErrorContext(ctx, "the signing keys cannot be read", "error", err)
+	})
+	for _, pattern := range token.Patterns() {
+		mounted[pattern] = metadata
+	}
 	permissions, _, err := Permissions()
 	if err != nil {
 		return nil, err
@@ -79,6 +88,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			Store:            d.Store,
 			Clock:            d.Clock,
 			Hasher:           hasher,
+			Tokens:           tokens,
 			Policy:           password.Policy{MinLength: s.PasswordMinLength, MaxLength: s.PasswordMaxLength, Context: []string{s.ProductName}},
 			Permissions:      permissions,
 			PublicURL:        string(s.PublicURL),

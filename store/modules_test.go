@@ -227,6 +227,7 @@ func TestTenantNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(w, "Workspace", w.ID)
 	e.want(w, "LockWorkspace", w.ID)
 	e.want(w, "LockWorkspaceToPurge", w.ID)
+	e.want(w, "HoldWorkspace", w.ID)
 	e.want(w, "CreatedBy", creator, request)
 	e.want([]tenant.Workspace{*w}, "Workspaces", []ids.Workspace{w.ID, ids.New[ids.Workspace]()})
 	e.want(false, "SlugFree", "acme")
@@ -333,6 +334,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	s.TokenHash = token[:]
 	e.want(s, "Renew", s.ID, auth.Renewal{Token: token, Method: authz.ByPassword, IdleExpire: now.Add(2 * time.Hour)}, now)
 	e.want([]auth.Session{*s}, "ListSessions", user, now, postgres.Page{})
+	exerciseTokens(e, m, s, w)
 	e.want(1, "CountSessions", user, now)
 	e.want([]auth.Session{*s}, "SoleSessions", w, now, 10)
 

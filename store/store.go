@@ -54,6 +54,8 @@ type Options struct {
 	SessionIdleTimeout time.Duration
 	// SessionLifetime ends every session. Default: 90 days.
 	SessionLifetime time.Duration
+	// SigningKeyLifetime is how long a key signs access tokens. Default: 30 days.
+	SigningKeyLifetime time.Duration
 	// DeletionGrace is how long a deleted workspace can be undeleted; 0 purges
 	// it at once. There is no default.
 	DeletionGrace time.Duration
@@ -84,6 +86,8 @@ type Store struct {
 	jobs        *river.Client[*sql.Tx]
 	mails       *secret.Box
 	totp        *secret.Box
+	signingKeys *secret.Box
+	successors  *secret.Box // of refresh tokens
 	constraints postgres.Constraints
 	options     Options
 }
@@ -105,6 +109,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.SessionLifetime == 0 {
 		o.SessionLifetime = 90 * 24 * time.Hour
 	}
+	if o.SigningKeyLifetime == 0 {
+		o.SigningKeyLifetime = 30 * 24 * time.Hour
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -119,6 +126,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{db: db, pager: postgres.NewPager(o.Key), jobs: jobs, mails: o.Key.Box("mail"), options: o}
 	s.totp = o.Key.Box("totp secret")
+	s.signingKeys, s.successors = o.Key.Box("signing key"), o.Key.Box("refresh token")
 	s.Identity = identity.New(db.Bun)
 	s.Tenant = tenant.New(db.Bun)
 	s.Team = team.New(db.Bun, s.pager)

@@ -24,6 +24,7 @@ var names = []string{
 	"listen", "admin-listen", "public-url", "allowed-origins", "trusted-proxies", "reflection", "dns-resolver",
 	"data-dir", "database-url", "database-max-connections", "secret-key",
 	"email-verification", "session-idle-timeout", "session-lifetime", "reauthentication-age", "deletion-grace",
+	"token-audiences", "signing-key-lifetime",
 	"password-min-length", "password-max-length", "argon2-memory", "argon2-iterations", "argon2-parallelism", "hash-concurrency", "hash-queue",
 	"public-rate", "public-burst", "password-failures", "max-connections", "request-timeout", "drain-timeout",
 	"smtp-host", "smtp-port", "smtp-username", "smtp-password", "smtp-tls", "smtp-from", "smtp-from-name", "product-name",
@@ -163,6 +164,8 @@ var values = map[string]struct{ value, printed string }{
 	"session-lifetime":         {"400h0m0s", ""},
 	"reauthentication-age":     {"1h0m0s", ""},
 	"deletion-grace":           {"0s", ""},
+	"token-audiences":          {"https://api.example.com,billing", "[https://api.example.com billing]"},
+	"signing-key-lifetime":     {"48h0m0s", ""},
 	"password-min-length":      {"10", ""},
 	"password-max-length":      {"64", ""},
 	"argon2-memory":            {"65536", ""},
@@ -202,6 +205,7 @@ func init() {
 	other["allowed-origins"] = "https://other.example"
 	other["trusted-proxies"] = "192.168.0.0/16"
 	other["dns-resolver"] = "dns.example:53"
+	other["token-audiences"] = "other"
 	other["secret-key"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	other["database-url"] = "postgres://other@db/x"
 	other["smtp-host"] = "other.example"
@@ -281,6 +285,8 @@ func TestBadValuesNameTheirSetting(t *testing.T) {
 		"session-lifetime":         {{"0"}, {"soon"}, {"1000000h"}},
 		"reauthentication-age":     {{"0"}, {"1"}},
 		"deletion-grace":           {{"-1s"}, {"14"}},
+		"token-audiences":          {{"a b"}, {"a,,b"}, {"a\tb"}, {strings.Repeat("x", 256)}},
+		"signing-key-lifetime":     {{"47h"}, {"9000h"}, {"30"}},
 		"password-min-length":      {{"7"}, {"129"}, {"x"}},
 		"password-max-length":      {{"1025"}, {"0"}},
 		"argon2-memory":            {{"7167"}, {"19MiB"}, {"-1"}, {"4194305"}},

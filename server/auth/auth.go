@@ -16,6 +16,7 @@ import (
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/auth/token"
 	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
 	"github.com/logicspike/manager/store/auth"
@@ -26,6 +27,8 @@ type Options struct {
 	Store  *store.Store
 	Hasher *password.Hasher
 	Policy password.Policy
+	// Tokens issues access tokens.
+	Tokens *token.Issuer
 	// VerifyAfter creates accounts before their address is proven.
 	VerifyAfter bool
 	// PasswordFailures limits the wrong passwords for one account from one

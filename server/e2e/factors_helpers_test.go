@@ -26,7 +26,9 @@ type factors struct {
 	authv1connect.SecurityServiceClient
 }
 
-func factorsOf(srv *testkit.Server, token string) factors { return factorsBy(srv, token, http.DefaultClient) }
+func factorsOf(srv *testkit.Server, token string) factors {
+	return factorsBy(srv, token, http.DefaultClient)
+}
 
 func factorsBy(srv *testkit.Server, token string, by connect.HTTPClient) factors {
 	var options []connect.ClientOption

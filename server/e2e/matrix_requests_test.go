@@ -86,6 +86,21 @@ var requests = map[string]func(w *world) proto.Message{
 	"SecurityService/GetSecurityOverview": func(*world) proto.Message { return &authv1.GetSecurityOverviewRequest{} },
 	"UserService/GetMe":                   func(*world) proto.Message { return &identityv1.GetMeRequest{} },
 	"UserService/UpdateMe":                func(*world) proto.Message { return &identityv1.UpdateMeRequest{DisplayName: "Ann"} },
+	"TokenService/CreateAccessToken":      func(*world) proto.Message { return &authv1.CreateAccessTokenRequest{} },
+	"TokenService/CreateRefreshToken":     func(*world) proto.Message { return &authv1.CreateRefreshTokenRequest{} },
+	"TokenService/CreateAccessToken(workspace)": func(w *world) proto.Message {
+		return &authv1.CreateAccessTokenRequest{WorkspaceId: w.workspace}
+	},
+	"TokenService/CreateRefreshToken(workspace)": func(w *world) proto.Message {
+		return &authv1.CreateRefreshTokenRequest{WorkspaceId: w.workspace}
+	},
+	"TokenService/RefreshAccessToken": func(w *world) proto.Message {
+		return &authv1.RefreshAccessTokenRequest{RefreshToken: w.refreshToken()}
+	},
+	"TokenService/RevokeToken": func(w *world) proto.Message { return &authv1.RevokeTokenRequest{Token: w.refreshToken()} },
+	"TokenService/IntrospectToken": func(w *world) proto.Message {
+		return &authv1.IntrospectTokenRequest{WorkspaceId: w.workspace, Token: "lsmf_"}
+	},
 	"UserService/RequestEmailChange": func(*world) proto.Message {
 		return &identityv1.RequestEmailChangeRequest{NewEmail: testkit.NewEmail()}
 	},

@@ -66,6 +66,10 @@ InvitationService/RequestInvitationRenewal   ok       ok       ok       ok      
 EmailChallengeService/StartEmailSignIn       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 EmailChallengeService/CompleteEmailSignIn    ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 
+TokenService/RefreshAccessToken              ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+TokenService/RevokeToken                     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+TokenService/CreateAccessToken               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+TokenService/CreateRefreshToken              session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 AuthenticationService/Reauthenticate         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 AuthenticationService/SignOut                session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 SessionService/GetSession                    session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
@@ -103,6 +107,9 @@ AuthorizationService/CheckPermission         session  ok       ok       ok      
 AuthorizationService/BatchCheckPermissions   session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 RoleService/ListPermissions                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 
+TokenService/CreateAccessToken(workspace)    session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
+TokenService/CreateRefreshToken(workspace)   session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
+TokenService/IntrospectToken                 session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 WorkspaceService/GetWorkspace                session  hidden   hidden   ok       ok       ok       ok       role     hidden   ok       hidden   session  ok
 WorkspaceService/UpdateWorkspace             session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
 WorkspaceService/PreviewDeleteWorkspace      session  hidden   hidden   role     role     role     ok       role     hidden   ok       hidden   session  ok
