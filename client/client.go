@@ -30,6 +30,7 @@ type Client struct {
 	Authentication authv1connect.AuthenticationServiceClient
 	Sessions       authv1connect.SessionServiceClient
 	Passwords      authv1connect.PasswordServiceClient
+	Operators      authv1connect.OperatorServiceClient
 	Users          identityv1connect.UserServiceClient
 	Workspaces     tenantv1connect.WorkspaceServiceClient
 	Domains        tenantv1connect.DomainServiceClient
@@ -106,6 +107,7 @@ func build(url string, o options) *Client {
 		Authentication: authv1connect.NewAuthenticationServiceClient(o.http, url, all...),
 		Sessions:       authv1connect.NewSessionServiceClient(o.http, url, all...),
 		Passwords:      authv1connect.NewPasswordServiceClient(o.http, url, all...),
+		Operators:      authv1connect.NewOperatorServiceClient(o.http, url, all...),
 		Users:          identityv1connect.NewUserServiceClient(o.http, url, all...),
 		Workspaces:     tenantv1connect.NewWorkspaceServiceClient(o.http, url, all...),
 		Domains:        tenantv1connect.NewDomainServiceClient(o.http, url, all...),

@@ -95,6 +95,9 @@ func Modules(o ModuleOptions) []Service {
 		{Name: authv1connect.PasswordServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return authv1connect.NewPasswordServiceHandler(a, o...)
 		}},
+		{Name: authv1connect.OperatorServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewOperatorServiceHandler(a, o...)
+		}},
 		{Name: identityv1connect.UserServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return identityv1connect.NewUserServiceHandler(i, o...)
 		}},

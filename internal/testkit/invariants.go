@@ -24,9 +24,9 @@ type invariant struct {
 
 // invariants are those that one query each can decide.
 var invariants = []invariant{
-	{"a user registered exactly once", `
+	{"a user registered, or was imported, exactly once", `
 		SELECT u.id || ': ' || count(e.id) || ' events'
-		FROM identity.users u LEFT JOIN audit.events e ON e.user_id = u.id AND e.action = 'user.registered'
+		FROM identity.users u LEFT JOIN audit.events e ON e.user_id = u.id AND e.action IN ('user.registered', 'user.imported')
 		GROUP BY u.id HAVING count(e.id) <> 1`},
 
 	// Of a purged workspace no more is left than that there was one. So a user
@@ -35,10 +35,11 @@ var invariants = []invariant{
 	{"every user was given a workspace, or a membership, by the transaction that registered them", `
 		WITH orphans AS (
 			SELECT e.user_id, e.tx FROM audit.events e
-			WHERE e.action = 'user.registered' AND NOT EXISTS (
+			WHERE e.action IN ('user.registered', 'user.imported') AND NOT EXISTS (
 				SELECT 1 FROM audit.events w
 				WHERE w.tx = e.tx AND w.workspace_id IS NOT NULL
-				  AND (w.action = 'workspace.created' AND w.actor_user_id = e.user_id
+				  AND (w.action = 'workspace.created' AND e.target_id = w.details ->> 'owner_user_id'
+				    OR w.action = 'workspace.created' AND w.actor_user_id = e.user_id
 				    OR w.action = 'membership.created' AND w.details ->> 'user_id' = e.target_id)))
 		SELECT o.user_id::text FROM orphans o
 		WHERE (SELECT count(*) FROM audit.events p WHERE p.action = 'workspace.purged' AND p.tx > o.tx)
@@ -76,7 +77,7 @@ var invariants = []invariant{
 	{"who has an address has a password, unless the account was voided", `
 		SELECT e.user_id::text FROM identity.emails e
 		WHERE NOT EXISTS (SELECT 1 FROM auth.credentials c WHERE c.user_id = e.user_id)
-		  AND NOT EXISTS (SELECT 1 FROM audit.events v WHERE v.user_id = e.user_id AND v.action = 'user.voided')`},
+		  AND NOT EXISTS (SELECT 1 FROM audit.events v WHERE v.user_id = e.user_id AND v.action IN ('user.voided', 'user.imported'))`},
 
 	{"who has no address is a voided account: without a password, without sessions", `
 		SELECT u.id::text FROM identity.users u

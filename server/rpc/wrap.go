@@ -96,6 +96,18 @@ func connectMade(c *call) (connect.Code, string, bool) {
 			return connect.CodeInvalidArgument, c.body.String(), true
 		}
 	}
+	if body := c.body.Bytes(); strings.HasPrefix(header.Get("Content-Type"), "application/connect+") && len(body) > 5 && body[0] == 2 {
+		// The end of a stream, which tells the error.
+		var wire struct {
+			Error *struct {
+				Code    connect.Code `json:"code"`
+				Message string       `json:"message"`
+			} `json:"error"`
+		}
+		if err := json.Unmarshal(body[5:], &wire); err == nil && wire.Error != nil {
+			return wire.Error.Code, wire.Error.Message, true
+		}
+	}
 	if c.state == answered && c.body.Len() > 0 {
 		return connect.CodeInternal, c.body.String(), true
 	}
