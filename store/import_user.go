@@ -56,12 +56,14 @@ func (s *Store) ImportUser(ctx context.Context, in ImportedUser) error {
 	})
 }
 
+// recordImport records what an import created. The workspace's founder is the user, as
+// it would be had they registered; who imported them is told by the account's log.
 func (t *tx) recordImport(ctx context.Context, user ids.User, workspace ids.Workspace) error {
 	if err := t.recordBy(ctx, Operation{}, audit.Event{UserID: user, Action: "user.imported", TargetID: user.String()}); err != nil {
 		return err
 	}
-	return t.recordBy(ctx, Operation{}, audit.Event{
-		WorkspaceID: workspace, Action: "workspace.created", TargetID: workspace.String(),
-		Details: map[string]any{"owner_user_id": user.String()},
+	return t.record(ctx, audit.Event{
+		WorkspaceID: workspace, ActorUserID: user, Action: "workspace.created", TargetID: workspace.String(),
+		Details: map[string]any{"imported": true},
 	})
 }

@@ -38,8 +38,7 @@ var invariants = []invariant{
 			WHERE e.action IN ('user.registered', 'user.imported') AND NOT EXISTS (
 				SELECT 1 FROM audit.events w
 				WHERE w.tx = e.tx AND w.workspace_id IS NOT NULL
-				  AND (w.action = 'workspace.created' AND e.target_id = w.details ->> 'owner_user_id'
-				    OR w.action = 'workspace.created' AND w.actor_user_id = e.user_id
+				  AND (w.action = 'workspace.created' AND w.actor_user_id = e.user_id
 				    OR w.action = 'membership.created' AND w.details ->> 'user_id' = e.target_id)))
 		SELECT o.user_id::text FROM orphans o
 		WHERE (SELECT count(*) FROM audit.events p WHERE p.action = 'workspace.purged' AND p.tx > o.tx)

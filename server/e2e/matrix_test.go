@@ -91,6 +91,14 @@ AuthorizationService/CheckPermission         session  ok       ok       ok      
 AuthorizationService/BatchCheckPermissions   session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 RoleService/ListPermissions                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 
+OperatorService/FindUsers                    session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/DisableUser                  session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/EnableUser                   session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/SignOutUser                  session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/ResetSecondFactors           session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/ImpersonateUser              session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/ImportUsers                  session  op       op       op       op       op       op       op       op       op       op       session  op
+
 WorkspaceService/GetWorkspace                session  hidden   hidden   ok       ok       ok       ok       role     hidden   ok       hidden   session  ok
 WorkspaceService/UpdateWorkspace             session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
 WorkspaceService/PreviewDeleteWorkspace      session  hidden   hidden   role     role     role     ok       role     hidden   ok       hidden   session  ok
@@ -142,6 +150,7 @@ var outcomes = map[string]string{
 	"live":    "failed_precondition WORKSPACE_NOT_DELETED",
 	"last":    "failed_precondition OWNER_REQUIRED",
 	"more":    "permission_denied ROLE_NOT_GRANTABLE",
+	"op":      "permission_denied OPERATOR_REQUIRED",
 }
 
 // customPermissions are those of the caller `custom`: two that an admin holds, and
@@ -472,6 +481,9 @@ func callJSON(t testing.TB, srv *testkit.Server, method protoreflect.MethodDescr
 	body, err := protojson.Marshal(message)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if method.IsStreamingClient() {
+		return postStream(t, srv, procedureOf(method), token, body)
 	}
 	return post(t, srv, procedureOf(method), token, "application/json", body)
 }

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -55,10 +55,10 @@ func (i interceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) con
 		if err == nil {
 			return nil
 		}
-		// What is still being sent is not waited for: the connection ends.
-		_ = s.connection.SetReadDeadline(time.Now())
+		s.hangUp()
 		if s.failure != nil {
-			err = s.failure
+			// A read that fails ends the context; it is the failure that tells why.
+			err, ctx = s.failure, context.WithoutCancel(ctx)
 		}
 		if made := (*unread)(nil); errors.As(err, &made) {
 			return i.unreadable(c, made.code, made.message)
@@ -74,9 +74,15 @@ type stream struct {
 	ctx        context.Context
 	call       *call
 	connection *http.ResponseController
-	stopped    atomic.Bool
 	messages   int
 	failure    error // why no more is read
+	whole      bool  // whether all has been read
+
+	// Once the whole request is read, a deadline would end the call, and with
+	// HTTP/1.1 the connection.
+	mu      sync.Mutex
+	reading bool
+	stopped bool
 }
 
 // unread is why connect could not read a message.
@@ -116,8 +122,7 @@ func (s *stream) serve(next connect.StreamingHandlerFunc) (err error) {
 	go func() {
 		select {
 		case <-s.options.Stopping:
-			s.stopped.Store(true)
-			_ = s.connection.SetReadDeadline(time.Now()) // who waits for a message need not
+			s.stop()
 		case <-ended:
 		}
 	}()
@@ -137,15 +142,16 @@ func (s *stream) Receive(message any) error {
 }
 
 func (s *stream) receive(message any) error {
-	deadline := time.Now().Add(s.messageTimeout)
-	if last, ok := s.ctx.Deadline(); ok && last.Before(deadline) {
-		deadline = last
+	if s.whole {
+		return io.EOF
 	}
-	_ = s.connection.SetReadDeadline(deadline)
-	if s.stopped.Load() {
+	if !s.begin() {
 		return errStopping()
 	}
-	if err := s.StreamingHandlerConn.Receive(message); err != nil {
+	err := s.StreamingHandlerConn.Receive(message)
+	s.end()
+	if err != nil {
+		s.whole = errors.Is(err, io.EOF)
 		return s.unread(err)
 	}
 	if s.messages++; s.messages > MaxStreamMessages {
@@ -161,6 +167,58 @@ func (s *stream) receive(message any) error {
 		return errUnwrapped
 	}
 	return s.validator.validate(s.call.method, request)
+}
+
+// begin gives the next message its time. It reports false when the server stops.
+func (s *stream) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
+	s.reading = true
+	deadline := time.Now().Add(s.messageTimeout)
+	if last, ok := s.ctx.Deadline(); ok && last.Before(deadline) {
+		deadline = last
+	}
+	_ = s.connection.SetReadDeadline(deadline)
+	return true
+}
+
+// end lifts the limit, until the next message.
+func (s *stream) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading = false
+	_ = s.connection.SetReadDeadline(time.Time{})
+}
+
+// stop ends the waiting for a message.
+func (s *stream) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	if s.reading {
+		_ = s.connection.SetReadDeadline(time.Now())
+	}
+}
+
+func (s *stream) isStopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
+// hangUp gives up what is still being sent, which is not waited for, and with HTTP/1.1
+// the connection.
+func (s *stream) hangUp() {
+	if s.whole {
+		return
+	}
+	if s.call.http1 && !s.call.written {
+		s.ResponseHeader().Set("Connection", "close")
+	}
+	_ = s.connection.SetReadDeadline(time.Now())
 }
 
 // lookAgain makes sure that the session still lives, and is an operator's where it has
@@ -184,14 +242,14 @@ func (s *stream) unread(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
 		return err
-	case s.stopped.Load():
+	case s.isStopped():
 		return errStopping()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return context.DeadlineExceeded
 	case s.ctx.Err() != nil:
 		return s.ctx.Err()
 	case errors.As(err, &large):
 		return fault.New(fault.ResourceExhausted, fault.RequestTooLarge, fmt.Sprintf("the stream is larger than %d bytes", large.Limit))
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return context.DeadlineExceeded
 	case errors.As(err, &made):
 		return &unread{made.Code(), made.Message()}
 	}

@@ -20,7 +20,7 @@ import (
 // before any interceptor runs the form of all others.
 func (s *Stack) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{ResponseWriter: w, start: time.Now(), method: s.rules.methods[r.URL.Path], client: s.clients.of(r)}
+		c := &call{ResponseWriter: w, start: time.Now(), method: s.rules.methods[r.URL.Path], client: s.clients.of(r), http1: r.ProtoMajor == 1}
 		w.Header()["X-Request-Id"] = []string{c.client.RequestID}
 		s.metrics.begin()
 		defer s.finish(r.Context(), c) // also when a panic goes through
