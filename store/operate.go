@@ -286,6 +286,9 @@ func (s *Store) ImpersonateUser(ctx context.Context, in Impersonation) (session 
 		session, token = t.newSession(in.User, in.Transport, in.Client)
 		session.ImpersonatorID, session.ImpersonationReason = in.Operator, in.Reason
 		session.Methods = []authz.Method{}
+		if !in.Client.Address.IsValid() {
+			session.ClientAddress = ""
+		}
 		session.ExpireTime = t.now.Add(ImpersonationLifetime)
 		if caller != nil {
 			session.ImpersonatorSessionID, session.Methods = caller.ID, caller.Methods
