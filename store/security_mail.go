@@ -16,18 +16,16 @@ func (t *tx) mailSecurity(ctx context.Context, user ids.User, change mail.Change
 	if err != nil || u.Email == nil {
 		return err
 	}
-	from := ""
+	address, agent := "", ""
 	if client := authz.ClientFrom(ctx); client.Address.IsValid() && reason == "" { // not from where an operator works
-		from = client.Address.String()
-		if client.UserAgent != "" {
-			from += ", " + client.UserAgent
-		}
+		address, agent = client.Address.String(), client.UserAgent
 	}
 	return t.mail(ctx, letter{Message: mail.Message{Template: mail.SecurityChange, To: u.Email.Address, Data: map[string]string{
 		"name":        u.DisplayName,
 		"change":      string(change),
 		"change_time": t.now.Format(time.RFC3339),
-		"client":      from,
+		"address":     address,
+		"agent":       agent,
 		"reason":      reason,
 	}}})
 }

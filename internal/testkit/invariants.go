@@ -73,11 +73,6 @@ var invariants = []invariant{
 	{"an address belongs to one user", `
 		SELECT address_key FROM identity.emails GROUP BY address_key HAVING count(DISTINCT user_id) > 1`},
 
-	{"who has an address has a password, unless the account was voided", `
-		SELECT e.user_id::text FROM identity.emails e
-		WHERE NOT EXISTS (SELECT 1 FROM auth.credentials c WHERE c.user_id = e.user_id)
-		  AND NOT EXISTS (SELECT 1 FROM audit.events v WHERE v.user_id = e.user_id AND v.action IN ('user.voided', 'user.imported'))`},
-
 	{"who has no address is a voided account: without a password, without sessions", `
 		SELECT u.id::text FROM identity.users u
 		WHERE NOT EXISTS (SELECT 1 FROM identity.emails e WHERE e.user_id = u.id)
@@ -117,7 +112,7 @@ func checkInvariants(t testing.TB, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, check := range slices.Concat(invariants, teamInvariants, children) {
+	for _, check := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants, children) {
 		found, err := column(t.Context(), tx, check.offenders)
 		if err != nil {
 			return fmt.Errorf("%s: %w", check.promise, err)
@@ -125,6 +120,12 @@ func checkInvariants(t testing.TB, tx pgx.Tx) error {
 		report(t, check.promise, found)
 	}
 	if err := checkTargets(t, tx); err != nil {
+		return err
+	}
+	if err := checkRecorded(t, tx); err != nil {
+		return err
+	}
+	if err := checkPrograms(t, tx); err != nil {
 		return err
 	}
 	return checkTeam(t, tx)

@@ -259,7 +259,7 @@ func TestAStreamKeepsTheRulesOfRequests(t *testing.T) {
 		"too large":           {[]byte(`{"x":"` + strings.Repeat("x", 70000) + `"}`), "resource_exhausted REQUEST_TOO_LARGE"},
 	} {
 		first := testkit.NewEmail()
-		a := postStream(t, srv, path, operator.Token, message(&authv1.ImportedUser{Email: first}), test.second)
+		a := postStream(t, srv, path, operator.Token, "application/connect+json", message(&authv1.ImportedUser{Email: first}), test.second)
 		if got := a.outcome(); got != test.want {
 			t.Errorf("%s: %s, want %s: %s", name, got, test.want, a.body)
 		}

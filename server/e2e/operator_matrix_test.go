@@ -23,13 +23,13 @@ func (w *world) other() string {
 
 // postStream sends a message as a stream of one, and returns the answer as if it had
 // not been one.
-func postStream(t testing.TB, srv *testkit.Server, path, token string, messages ...[]byte) answer {
+func postStream(t testing.TB, srv *testkit.Server, path, token, contentType string, messages ...[]byte) answer {
 	t.Helper()
 	var body []byte
 	for _, m := range messages {
 		body = append(binary.BigEndian.AppendUint32(append(body, 0), uint32(len(m))), m...)
 	}
-	a := post(t, srv, path, token, "application/connect+json", body)
+	a := post(t, srv, path, token, contentType, body)
 	rest := a.body
 	a.body = nil
 	for len(rest) >= 5 && a.status == http.StatusOK {

@@ -28,6 +28,7 @@ type call struct {
 	protocol string
 	http1    bool // whether it came by HTTP/1
 	user     ids.User
+	key      ids.APIKey // that calls, if it is one
 
 	state  state
 	code   connect.Code // 0 when the call went well

@@ -107,6 +107,13 @@ func (s *stream) serve(next connect.StreamingHandlerFunc) (err error) {
 	if m == nil || !m.streams || m.procedure != s.Spec().Procedure {
 		return errUnwrapped
 	}
+	if token, ok := keyOf(s.RequestHeader()); ok {
+		key, err := s.authenticateKey(s.ctx, token)
+		if err == nil {
+			s.call.user, s.call.key, err = key.User, key.ID, errKeyNotAllowed() // no rule under which methods stream lets keys in
+		}
+		return err
+	}
 	session, err := s.authenticate(s.ctx, s.RequestHeader())
 	if err != nil {
 		return err
