@@ -108,6 +108,7 @@ func Modules(o ModuleOptions) []Service {
 		of(authv1connect.SecurityServiceName, authv1connect.NewSecurityServiceHandler)(a),
 		of(authv1connect.PasskeyServiceName, authv1connect.NewPasskeyServiceHandler)(a),
 		of(authv1connect.TokenServiceName, authv1connect.NewTokenServiceHandler)(a),
+		of(authv1connect.OperatorServiceName, authv1connect.NewOperatorServiceHandler)(a),
 		of(identityv1connect.UserServiceName, identityv1connect.NewUserServiceHandler)(i),
 		of(tenantv1connect.WorkspaceServiceName, tenantv1connect.NewWorkspaceServiceHandler)(t),
 		of(tenantv1connect.DomainServiceName, tenantv1connect.NewDomainServiceHandler)(t),

@@ -89,6 +89,8 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	gate := newGate()
+	o.RPC.Stopping = gate.closing
 	stack, err := rpc.New(rules, o.RPC)
 	if err != nil {
 		return nil, err
@@ -97,13 +99,13 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, log: o.RPC.Logger, rules: rules, stack: stack, gate: newGate(), origins: origins}
+	s := &Server{options: o, log: o.RPC.Logger, rules: rules, stack: stack, gate: gate, origins: origins}
 	s.readiness = newReadiness(o.Ready, s.gate, s.log)
 	mux := http.NewServeMux()
 	if err := s.mount(mux); err != nil {
 		return nil, err
 	}
-	s.handler = s.origins.allow(secureHeaders(http.MaxBytesHandler(mux, maxBodyBytes)))
+	s.handler = s.origins.allow(secureHeaders(limitBodies(mux, rules)))
 	s.admin = s.newAdmin()
 	return s, nil
 }

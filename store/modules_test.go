@@ -173,6 +173,8 @@ func TestIdentityNeedsItsOwnSchemaOnly(t *testing.T) {
 	u := &identity.User{ID: ids.New[ids.User](), DisplayName: "Ann", Version: 1, CreateTime: now, UpdateTime: now}
 	u.Email = &identity.Email{UserID: u.ID, Address: "Ann@example.com", AddressKey: "ann@example.com"}
 	e.call("InsertUser", u)
+	e.want([]identity.User{*u}, "Find", "nn@Exam", ids.User{}, 10)
+	e.want([]identity.User(nil), "Find", "ann", u.ID, 10)
 	e.want(u, "User", u.ID)
 	e.want(u, "LockUser", u.ID)
 	e.call("HoldUser", u.ID)
@@ -322,6 +324,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(false, "Disabled", user)
 	e.want(false, "Operator", user)
 	e.want(auth.SecondFactors{}, "SecondFactors", user)
+	exerciseOperators(e, user)
 	exerciseFactors(t, e, repository, user)
 
 	token := secret.HashOf("test", "token")

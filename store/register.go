@@ -226,6 +226,9 @@ func (s *Store) RepeatRegistration(ctx context.Context, reg *auth.Registration, 
 	}
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		account = nil
+		if err := t.identity.HoldUser(ctx, reg.UserID); err != nil {
+			return err
+		}
 		user, err := t.identity.User(ctx, reg.UserID)
 		if fault.Has(err, fault.Missing) {
 			return orCredentials(nil) // deleted just now

@@ -148,6 +148,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.constraints[table+"_creator_id_fkey"] = errGone()
 	}
 	s.constraints["sessions_impersonator_id_fkey"] = errGone()
+	s.constraints["sessions_impersonator_session_id_fkey"] = fault.As(errNoSession())
 	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ServiceAccountConstraints} {
 		maps.Copy(s.constraints, module)
 	}

@@ -24,7 +24,7 @@ type invariant struct {
 
 // invariants are those that one query each can decide.
 var invariants = []invariant{
-	{"a user registered exactly once", `
+	{"a user registered, or was imported, exactly once", `
 		SELECT u.id || ': ' || count(e.id) || ' events'
 		FROM identity.users u LEFT JOIN audit.events e ON e.user_id = u.id AND e.action IN ('user.registered', 'user.imported')
 		GROUP BY u.id HAVING count(e.id) <> 1`},

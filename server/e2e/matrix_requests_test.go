@@ -122,6 +122,19 @@ var requests = map[string]func(w *world) proto.Message{
 		}
 		return req
 	},
+	"OperatorService/FindUsers":   func(*world) proto.Message { return &authv1.FindUsersRequest{} },
+	"OperatorService/DisableUser": func(w *world) proto.Message { return &authv1.DisableUserRequest{UserId: w.other(), Reason: "A test"} },
+	"OperatorService/EnableUser":  func(w *world) proto.Message { return &authv1.EnableUserRequest{UserId: w.other(), Reason: "A test"} },
+	"OperatorService/SignOutUser": func(w *world) proto.Message { return &authv1.SignOutUserRequest{UserId: w.other(), Reason: "A test"} },
+	"OperatorService/ResetSecondFactors": func(w *world) proto.Message {
+		return &authv1.ResetSecondFactorsRequest{UserId: w.other(), Reason: "A test"}
+	},
+	"OperatorService/ImpersonateUser": func(w *world) proto.Message {
+		return &authv1.ImpersonateUserRequest{UserId: w.other(), Reason: "A test"}
+	},
+	"OperatorService/ImportUsers": func(*world) proto.Message {
+		return &authv1.ImportUsersRequest{Users: []*authv1.ImportedUser{{Email: testkit.NewEmail()}}}
+	},
 	"WorkspaceService/CreateWorkspace": func(*world) proto.Message { return &tenantv1.CreateWorkspaceRequest{Name: "Acme"} },
 	"WorkspaceService/GetWorkspace":    func(w *world) proto.Message { return &tenantv1.GetWorkspaceRequest{WorkspaceId: w.workspace} },
 	"WorkspaceService/ListWorkspaces":  func(*world) proto.Message { return &tenantv1.ListWorkspacesRequest{ShowDeleted: true} },

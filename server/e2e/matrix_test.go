@@ -110,6 +110,14 @@ RoleService/ListPermissions                  session  ok       ok       ok      
 TokenService/CreateAccessToken(workspace)    session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
 TokenService/CreateRefreshToken(workspace)   session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
 TokenService/IntrospectToken                 session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+OperatorService/FindUsers                    session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/DisableUser                  session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/EnableUser                   session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/SignOutUser                  session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/ResetSecondFactors           session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/ImpersonateUser              session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/ImportUsers                  session  op       op       op       op       op       op       op       op       op       op       session  op
+
 WorkspaceService/GetWorkspace                session  hidden   hidden   ok       ok       ok       ok       role     hidden   ok       hidden   session  ok
 WorkspaceService/UpdateWorkspace             session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
 WorkspaceService/PreviewDeleteWorkspace      session  hidden   hidden   role     role     role     ok       role     hidden   ok       hidden   session  ok
@@ -170,6 +178,7 @@ var outcomes = map[string]string{
 	"live":    "failed_precondition WORKSPACE_NOT_DELETED",
 	"last":    "failed_precondition OWNER_REQUIRED",
 	"more":    "permission_denied ROLE_NOT_GRANTABLE",
+	"op":      "permission_denied OPERATOR_REQUIRED",
 	"no-key":  "permission_denied API_KEY_NOT_ALLOWED",
 	"owes":    "failed_precondition FACTOR_MISSING", // of a session that owes no second factor
 }
@@ -506,6 +515,9 @@ func callJSON(t testing.TB, srv *testkit.Server, method protoreflect.MethodDescr
 	body, err := protojson.Marshal(message)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if method.IsStreamingClient() {
+		return postStream(t, srv, procedureOf(method), token, "application/connect+json", body)
 	}
 	return post(t, srv, procedureOf(method), token, "application/json", body)
 }
