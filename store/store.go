@@ -82,6 +82,7 @@ type Store struct {
 	pager       *postgres.Pager
 	jobs        *river.Client[*sql.Tx]
 	mails       *secret.Box
+	externals   *secret.Box // what external sign-ins keep until they are complete
 	constraints postgres.Constraints
 	options     Options
 }
@@ -116,6 +117,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
 	s := &Store{db: db, pager: postgres.NewPager(o.Key), jobs: jobs, mails: o.Key.Box("mail"), options: o}
+	s.externals = o.Key.Box("external sign-in")
 	s.Identity = identity.New(db.Bun)
 	s.Tenant = tenant.New(db.Bun)
 	s.Team = team.New(db.Bun, s.pager)
@@ -136,7 +138,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.constraints[table+"_creator_id_fkey"] = errGone()
 	}
 	s.constraints["sessions_impersonator_id_fkey"] = errGone()
-	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints} {
+	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ExternalConstraints} {
 		maps.Copy(s.constraints, module)
 	}
 	if err := s.checkKey(ctx); err != nil {

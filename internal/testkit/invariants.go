@@ -73,9 +73,10 @@ var invariants = []invariant{
 	{"an address belongs to one user", `
 		SELECT address_key FROM identity.emails GROUP BY address_key HAVING count(DISTINCT user_id) > 1`},
 
-	{"who has an address has a password, unless the account was voided", `
+	{"who has an address has a password, or has proven the address, unless the account was voided", `
 		SELECT e.user_id::text FROM identity.emails e
-		WHERE NOT EXISTS (SELECT 1 FROM auth.credentials c WHERE c.user_id = e.user_id)
+		WHERE e.verified_time IS NULL
+		  AND NOT EXISTS (SELECT 1 FROM auth.credentials c WHERE c.user_id = e.user_id)
 		  AND NOT EXISTS (SELECT 1 FROM audit.events v WHERE v.user_id = e.user_id AND v.action = 'user.voided')`},
 
 	{"who has no address is a voided account: without a password, without sessions", `
