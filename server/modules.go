@@ -18,6 +18,7 @@ import (
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/server/audit"
 	"github.com/logicspike/manager/server/auth"
+	"github.com/logicspike/manager/server/auth/external"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/identity"
 	"github.com/logicspike/manager/server/team"
@@ -45,6 +46,10 @@ type ModuleOptions struct {
 	PasswordFailures int
 	// Resolver finds the DNS records that prove domains.
 	Resolver *dns.Resolver
+	// External are the identity providers, and ReturnURLs where browsers may go from
+	// there, beside the public URL.
+	External   *external.Providers
+	ReturnURLs []string
 	// Unlimited lifts the limits on mails, on wrong passwords from everywhere, on
 	// new workspaces and on questions to DNS, which are not settings.
 	Unlimited bool
@@ -69,6 +74,8 @@ func Modules(o ModuleOptions) []Service {
 		// stays below by its own limit (at most 50 an hour by default).
 		AccountFailures: limit(100, time.Hour),
 		LimitMail:       mails.take,
+		External:        o.External,
+		ReturnURLs:      external.ReturnURLs{PublicURL: o.PublicURL, Allowed: o.ReturnURLs},
 	})
 	i := identity.New(identity.Options{
 		Store: o.Store, Mails: limit(10, time.Hour), LimitMail: mails.take, ClearCookie: auth.ClearCookie,
@@ -94,6 +101,9 @@ func Modules(o ModuleOptions) []Service {
 		}},
 		{Name: authv1connect.PasswordServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return authv1connect.NewPasswordServiceHandler(a, o...)
+		}},
+		{Name: authv1connect.ExternalIdentityServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewExternalIdentityServiceHandler(a, o...)
 		}},
 		{Name: identityv1connect.UserServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return identityv1connect.NewUserServiceHandler(i, o...)

@@ -28,6 +28,9 @@ type Settings struct {
 	ReauthenticationAge time.Duration     `group:"Accounts" name:"reauthentication-age" env:"MANAGER_REAUTHENTICATION_AGE" default:"10m" placeholder:"DURATION" help:"Sensitive calls need a sign-in or reauthentication no older than this. Default: 10m."`
 	DeletionGrace       time.Duration     `group:"Accounts" name:"deletion-grace" env:"MANAGER_DELETION_GRACE" default:"336h" placeholder:"DURATION" help:"How long a deleted workspace can be brought back before it is purged. 0: purged at once. Default: 336h (14 days)."`
 
+	IdentityProviders IdentityProviders `group:"Accounts" name:"identity-providers" env:"MANAGER_IDENTITY_PROVIDERS" placeholder:"NAME?KEY=VALUE&..." help:"Identity providers by which people can sign in, with white space between them, each as google?client-id=ID&client-secret=SECRET; the README lists the keys. May be repeated. Prefer the variable: other users of the machine can see flags. Default: none."`
+	ReturnURLs        ReturnURLs        `group:"Accounts" name:"return-urls" env:"MANAGER_RETURN_URLS" placeholder:"URL,..." help:"Where browsers may go after a sign-in by an identity provider, exactly, beside any path on public-url. Default: none."`
+
 	PasswordMinLength int    `group:"Passwords" name:"password-min-length" env:"MANAGER_PASSWORD_MIN_LENGTH" default:"12" placeholder:"N" help:"Characters that a new password has at least. Default: 12."`
 	PasswordMaxLength int    `group:"Passwords" name:"password-max-length" env:"MANAGER_PASSWORD_MAX_LENGTH" default:"128" placeholder:"N" help:"Characters that a new password has at most. Default: 128."`
 	Argon2Memory      uint32 `group:"Passwords" name:"argon2-memory" env:"MANAGER_ARGON2_MEMORY" default:"19456" placeholder:"KIB" help:"Memory for one password hash, in KiB. Default: 19456 (19 MiB)."`

@@ -24,6 +24,7 @@ var names = []string{
 	"listen", "admin-listen", "public-url", "allowed-origins", "trusted-proxies", "reflection", "dns-resolver",
 	"data-dir", "database-url", "database-max-connections", "secret-key",
 	"email-verification", "session-idle-timeout", "session-lifetime", "reauthentication-age", "deletion-grace",
+	"identity-providers", "return-urls",
 	"password-min-length", "password-max-length", "argon2-memory", "argon2-iterations", "argon2-parallelism", "hash-concurrency", "hash-queue",
 	"public-rate", "public-burst", "password-failures", "max-connections", "request-timeout", "drain-timeout",
 	"smtp-host", "smtp-port", "smtp-username", "smtp-password", "smtp-tls", "smtp-from", "smtp-from-name", "product-name",
