@@ -164,6 +164,8 @@ var values = map[string]struct{ value, printed string }{
 	"session-lifetime":         {"400h0m0s", ""},
 	"reauthentication-age":     {"1h0m0s", ""},
 	"deletion-grace":           {"0s", ""},
+	"identity-providers":       {"google?client-id=g&client-secret=hunter2", "google?client-id=g&client-secret=[redacted]"},
+	"return-urls":              {"https://app.example.com/done,com.example.app:/done", "[https://app.example.com/done com.example.app:/done]"},
 	"password-min-length":      {"10", ""},
 	"password-max-length":      {"64", ""},
 	"argon2-memory":            {"65536", ""},
@@ -202,6 +204,7 @@ func init() {
 	other["public-url"] = "http://localhost:1"
 	other["allowed-origins"] = "https://other.example"
 	other["trusted-proxies"] = "192.168.0.0/16"
+	other["return-urls"] = "https://other.example/"
 	other["dns-resolver"] = "dns.example:53"
 	other["secret-key"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	other["database-url"] = "postgres://other@db/x"
@@ -282,6 +285,8 @@ func TestBadValuesNameTheirSetting(t *testing.T) {
 		"session-lifetime":         {{"0"}, {"soon"}, {"1000000h"}},
 		"reauthentication-age":     {{"0"}, {"1"}},
 		"deletion-grace":           {{"-1s"}, {"14"}},
+		"identity-providers":       badProviders(file),
+		"return-urls":              {{"/path"}, {"http://example.com/"}, {"https:///x"}, {"https://u:p@h/"}, {"javascript:alert(1)"}, {"https://h/a b"}, {`https://h\@evil`}, {"https://bücher.example/"}},
 		"password-min-length":      {{"7"}, {"129"}, {"x"}},
 		"password-max-length":      {{"1025"}, {"0"}},
 		"argon2-memory":            {{"7167"}, {"19MiB"}, {"-1"}, {"4194305"}},
