@@ -105,6 +105,12 @@ func Modules(o ModuleOptions) []Service {
 		{Name: authv1connect.ExternalIdentityServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return authv1connect.NewExternalIdentityServiceHandler(a, o...)
 		}},
+		{Name: authv1connect.ApiKeyServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewApiKeyServiceHandler(a, o...)
+		}},
+		{Name: authv1connect.ServiceAccountServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
+			return authv1connect.NewServiceAccountServiceHandler(a, o...)
+		}},
 		{Name: identityv1connect.UserServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
 			return identityv1connect.NewUserServiceHandler(i, o...)
 		}},

@@ -43,6 +43,13 @@ type Sessions interface {
 	Authenticate(ctx context.Context, token string, transport authz.Transport) (*authz.Session, error)
 }
 
+// Keys finds API keys.
+type Keys interface {
+	// AuthenticateKey returns the live API key that a token is. Without one it returns
+	// a fault of the kind Unauthenticated.
+	AuthenticateKey(ctx context.Context, token string) (*authz.Key, error)
+}
+
 // Members finds memberships.
 type Members interface {
 	// Membership returns the user's membership of the workspace. It returns a
@@ -71,6 +78,8 @@ type Options struct {
 	Members   Members
 	Operators Operators
 	Limiter   Limiter
+	// Keys finds API keys; nil for none.
+	Keys Keys
 	// Fault turns an error that a handler returned into the fault that it means,
 	// such as a lost database; nil for none. It returns others as they are.
 	Fault func(error) error
