@@ -59,6 +59,10 @@ RegistrationService/ResendRegistrationCode   ok       ok       ok       ok      
 AuthenticationService/SignInWithPassword     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 PasswordService/RequestPasswordReset         ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 PasswordService/ResetPassword                ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+ExternalIdentityService/ListIdentityProviders ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+ExternalIdentityService/StartExternalSignIn  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+ExternalIdentityService/StartExternalSignIn(link) session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+ExternalIdentityService/CompleteExternalSignIn ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/GetInvitationByToken       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/RegisterWithInvitation     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/DeclineInvitation          ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
@@ -71,6 +75,8 @@ SessionService/ListSessions                  session  ok       ok       ok      
 SessionService/RevokeSession                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 SessionService/RevokeOtherSessions           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 PasswordService/ChangePassword               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+ExternalIdentityService/ListExternalIdentities session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+ExternalIdentityService/DeleteExternalIdentity session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
 UserService/GetMe                            session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/UpdateMe                         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/RequestEmailChange               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
@@ -373,7 +379,10 @@ func quick(t *testing.T) *testkit.Server {
 	t.Helper()
 	return testkit.New(t, testkit.Options{
 		WithoutJobs: true,
-		Settings:    func(s *config.Settings) { s.EmailVerification = config.VerifyAfter },
+		Settings: func(s *config.Settings) {
+			s.EmailVerification = config.VerifyAfter
+			s.IdentityProviders = "github?client-id=i&client-secret=s" // which is not asked anything
+		},
 	})
 }
 
