@@ -371,6 +371,7 @@ func TestValidateLooksAtValuesFromGoToo(t *testing.T) {
 func TestSecretsNeverPrint(t *testing.T) {
 	s := config.Defaults()
 	s.DatabaseURL, s.SecretKey, s.SMTPPassword = "postgres://u:hunter2@h/d", config.Secret(secret.NewKey().Encode()), "hunter2"
+	s.IdentityProviders = "google?client-id=g&client-secret=hunter2 apple?private-key=hunter2"
 	var text, lines bytes.Buffer
 	slog.New(slog.NewTextHandler(&text, nil)).Info("start", "settings", s, "pointer", &s, "one", s.SMTPPassword)
 	slog.New(slog.NewJSONHandler(&lines, nil)).Info("start", "settings", s, "pointer", &s, "one", s.SMTPPassword, "all", []config.Secret{s.SecretKey})

@@ -273,7 +273,7 @@ func (c *idClaims) name() string {
 	if c.Name != "" {
 		return c.Name
 	}
-	return c.GivenName + " " + c.FamilyName
+	return strings.TrimSpace(c.GivenName + " " + c.FamilyName)
 }
 
 // verify checks an ID token (OpenID Connect Core 1.0, 3.1.3.7). The library checks its
