@@ -38,7 +38,7 @@ func ParseReturnURL(s string) (ReturnURL, error) {
 	case (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() == "":
 		return "", errors.New("the host is missing")
 	case u.Scheme != "https" && u.Scheme != "http" && !strings.Contains(u.Scheme, "."):
-		return "", errors.New("https:// is expected, or the scheme of an application, such as com.example.app:")
+		return "", errors.New("https:// is expected, or the scheme of an application, such as com.example.app")
 	}
 	return ReturnURL(s), nil
 }

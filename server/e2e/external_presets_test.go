@@ -183,10 +183,10 @@ func TestGitHub(t *testing.T) {
 		return c.ExternalIdentities.CompleteExternalSignIn(t.Context(), req)
 	}
 	for what, emails := range map[string]any{
-		"an address that is not verified":  []gitHubEmail{{p.Email, true, false}},
-		"one that is not the primary one":  []gitHubEmail{{p.Email, false, true}, {testkit.NewEmail(), true, false}},
-		"none":                             []gitHubEmail{},
-		"none that the person would tell":  nil,
+		"an address that is not verified": []gitHubEmail{{p.Email, true, false}},
+		"one that is not the primary one": []gitHubEmail{{p.Email, false, true}, {testkit.NewEmail(), true, false}},
+		"none":                            []gitHubEmail{},
+		"none that the person would tell": nil,
 	} {
 		_, err := enter(7, emails, "code")
 		precondition(t, what, err, faultv1.Reason_REASON_EMAIL_UNVERIFIED)
