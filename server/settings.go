@@ -13,6 +13,7 @@ import (
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/server/auth/external"
+	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/pages"
 	"github.com/logicspike/manager/server/rpc"
@@ -66,6 +67,10 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	for _, pattern := range pages.Patterns() {
 		mounted[pattern] = own
 	}
+	passkeys, err := passkeyParty(s)
+	if err != nil {
+		return nil, err
+	}
 	permissions, _, err := Permissions()
 	if err != nil {
 		return nil, err
@@ -82,11 +87,13 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			Policy:           password.Policy{MinLength: s.PasswordMinLength, MaxLength: s.PasswordMaxLength, Context: []string{s.ProductName}},
 			Permissions:      permissions,
 			PublicURL:        string(s.PublicURL),
+			Product:          s.ProductName,
 			VerifyAfter:      s.EmailVerification == config.VerifyAfter,
 			PasswordFailures: s.PasswordFailures,
 			Resolver:         dns.New(dns.Options{Server: s.DNSResolver}),
 			External:         providers,
 			ReturnURLs:       s.ReturnURLs.List(),
+			Passkeys:         passkeys,
 			Unlimited:        d.Unlimited,
 		}),
 		RPC: rpc.Options{
@@ -115,6 +122,15 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 		MaxConnections: s.MaxConnections,
 		DrainTimeout:   s.DrainTimeout,
 	})
+}
+
+// passkeyParty returns the relying party of passkeys; nil where there can be none.
+func passkeyParty(s config.Settings) (*passkey.Party, error) {
+	id, origins := s.PasskeyParty()
+	if id == "" {
+		return nil, nil
+	}
+	return passkey.New(passkey.Options{ID: id, Name: s.ProductName, Origins: origins, Timeout: store.ChallengeLifetime})
 }
 
 func gauge(name, help string, value func() int32) prometheus.Collector {

@@ -271,6 +271,9 @@ func (t *tx) linkExternal(ctx context.Context, row *auth.ExternalSignIn, claims 
 	if err := t.identity.LockUsers(ctx, []ids.User{caller.User}); err != nil {
 		return nil, err
 	}
+	if err := t.holdSession(ctx, caller); err != nil {
+		return nil, err
+	}
 	user, err := t.lockCaller(ctx, caller.User)
 	if err != nil {
 		return nil, err
@@ -278,7 +281,7 @@ func (t *tx) linkExternal(ctx context.Context, row *auth.ExternalSignIn, claims 
 	if user.Email == nil || !user.Email.Verified() {
 		return nil, errUnverified()
 	}
-	if err := t.useExternal(ctx, row); err != nil { // gone with the session, if that has ended
+	if err := t.useExternal(ctx, row); err != nil {
 		return nil, err
 	}
 	known, err := t.auth.ExternalIdentityOf(ctx, claims.Issuer, claims.Subject)
@@ -335,9 +338,13 @@ func (t *tx) reauthenticateExternal(ctx context.Context, row *auth.ExternalSignI
 // DeleteExternalIdentity unlinks an identity from the caller's account.
 //
 // Errors: fault NOT_FOUND, LAST_SIGN_IN_METHOD, SESSION_REQUIRED.
-func (s *Store) DeleteExternalIdentity(ctx context.Context, user ids.User, id ids.ExternalIdentity) error {
+func (s *Store) DeleteExternalIdentity(ctx context.Context, caller *authz.Session, id ids.ExternalIdentity) error {
+	user := caller.User
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		if err := t.identity.LockUsers(ctx, []ids.User{user}); err != nil {
+			return err
+		}
+		if err := t.holdSession(ctx, caller); err != nil {
 			return err
 		}
 		found, err := t.auth.ExternalIdentity(ctx, user, id)

@@ -84,6 +84,7 @@ type Store struct {
 	jobs        *river.Client[*sql.Tx]
 	mails       *secret.Box
 	externals   *secret.Box // what external sign-ins keep until they are complete
+	totp        *secret.Box
 	constraints postgres.Constraints
 	options     Options
 }
@@ -119,13 +120,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{db: db, pager: postgres.NewPager(o.Key), jobs: jobs, mails: o.Key.Box("mail"), options: o}
 	s.externals = o.Key.Box("external sign-in")
+	s.totp = o.Key.Box("totp secret")
 	s.Identity = identity.New(db.Bun)
 	s.Tenant = tenant.New(db.Bun)
 	s.Team = team.New(db.Bun, s.pager)
 	s.Auth = auth.New(db.Bun, s.pager)
 	s.Audit = audit.New(db.Bun, s.pager)
 	s.Sessions = auth.NewSessions(db.Pool)
-	s.Keys = s.Sessions.Keys()
+	s.Keys = auth.NewKeys(s.Sessions)
 	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
 	s.Failures = auth.NewFailures(s.Auth, o.Clock)
 	s.constraints = postgres.Constraints{}

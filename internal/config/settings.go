@@ -31,6 +31,9 @@ type Settings struct {
 	IdentityProviders IdentityProviders `group:"Accounts" name:"identity-providers" env:"MANAGER_IDENTITY_PROVIDERS" placeholder:"NAME?KEY=VALUE&..." help:"Identity providers by which people can sign in, with white space between them, each as google?client-id=ID&client-secret=SECRET; the README lists the keys. May be repeated. Prefer the variable: other users of the machine can see flags. Default: none."`
 	ReturnURLs        ReturnURLs        `group:"Accounts" name:"return-urls" env:"MANAGER_RETURN_URLS" placeholder:"URL,..." help:"Where browsers may go after a sign-in by an identity provider, exactly, beside any path on public-url. Default: none."`
 
+	PasskeyRPID    string   `group:"Passkeys" name:"passkey-rp-id" env:"MANAGER_PASSKEY_RP_ID" placeholder:"DOMAIN" help:"Domain of which passkeys are; those of another one no longer work once it changes. A parent of public-url's host lets its other hosts use them, too. Default: the host of public-url."`
+	PasskeyOrigins []Origin `group:"Passkeys" name:"passkey-origins" env:"MANAGER_PASSKEY_ORIGINS" placeholder:"URL,..." help:"Web pages that may use passkeys, each as scheme://host[:port], all of passkey-rp-id or below it. Default: public-url, and those of allowed-origins that are."`
+
 	PasswordMinLength int    `group:"Passwords" name:"password-min-length" env:"MANAGER_PASSWORD_MIN_LENGTH" default:"12" placeholder:"N" help:"Characters that a new password has at least. Default: 12."`
 	PasswordMaxLength int    `group:"Passwords" name:"password-max-length" env:"MANAGER_PASSWORD_MAX_LENGTH" default:"128" placeholder:"N" help:"Characters that a new password has at most. Default: 128."`
 	Argon2Memory      uint32 `group:"Passwords" name:"argon2-memory" env:"MANAGER_ARGON2_MEMORY" default:"19456" placeholder:"KIB" help:"Memory for one password hash, in KiB. Default: 19456 (19 MiB)."`

@@ -15,6 +15,7 @@ import (
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/server/auth/external"
+	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
@@ -34,6 +35,12 @@ type Options struct {
 	// AccountFailures limits the wrong passwords for one account from everywhere.
 	// One network must not be able to use it up.
 	AccountFailures store.Limit
+	// Passkeys is the relying party of passkeys; nil where there can be none.
+	Passkeys *passkey.Party
+	// EmailCodeFailures limits the wrong codes of sign-ins by mail for one address.
+	EmailCodeFailures store.Limit
+	// Product is what authenticator apps call the product.
+	Product string
 	// LimitMail counts a mail to an address that anybody can cause. It returns a
 	// fault RATE_LIMITED when there were too many.
 	LimitMail func(context.Context, email.Address) error

@@ -206,7 +206,7 @@ func (m *Module) DeleteExternalIdentity(ctx context.Context, req *authv1.DeleteE
 	if err != nil {
 		return nil, fault.Invalid("external_identity_id", err.Error())
 	}
-	if err := m.options.Store.DeleteExternalIdentity(ctx, authz.SessionFrom(ctx).User, linked); err != nil {
+	if err := m.options.Store.DeleteExternalIdentity(ctx, authz.SessionFrom(ctx), linked); err != nil {
 		return nil, err
 	}
 	return &authv1.DeleteExternalIdentityResponse{}, nil

@@ -451,7 +451,7 @@ func TestTheCallbackTakesNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Origin", a.acme.URL)
-		res, err := browser.Do(req)
+		res, err := noRedirects.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -472,7 +472,7 @@ func TestTheCallbackIsLimitedPerNetwork(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("X-Forwarded-For", from)
-		res, err := browser.Do(req)
+		res, err := noRedirects.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -67,12 +67,12 @@ func (a *away) start(c *client.Client, provider string, purpose authv1.ExternalS
 	return res
 }
 
-// browser follows no redirect.
-var browser = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+// noRedirects follows no redirect.
+var noRedirects = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
 func open(t testing.TB, address string) (*http.Response, string) {
 	t.Helper()
-	res, err := browser.Get(address)
+	res, err := noRedirects.Get(address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -260,7 +260,7 @@ func TestApple(t *testing.T) {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.Header.Set("Origin", "https://appleid.apple.com") // a page of another origin
 		req.Header.Set("Sec-Fetch-Site", "cross-site")
-		if res, err = browser.Do(req); err != nil {
+		if res, err = noRedirects.Do(req); err != nil {
 			t.Fatal(err)
 		}
 		return res
