@@ -18,6 +18,7 @@ import (
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/server/audit"
 	"github.com/logicspike/manager/server/auth"
+	"github.com/logicspike/manager/server/auth/external"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/auth/token"
@@ -51,6 +52,10 @@ type ModuleOptions struct {
 	PasswordFailures int
 	// Resolver finds the DNS records that prove domains.
 	Resolver *dns.Resolver
+	// External are the identity providers, and ReturnURLs where browsers may go from
+	// there, beside the public URL.
+	External   *external.Providers
+	ReturnURLs []string
 	// Passkeys is the relying party of passkeys; nil where there can be none.
 	Passkeys *passkey.Party
 	// Unlimited lifts the limits on mails, on wrong passwords from everywhere, on
@@ -78,6 +83,8 @@ func Modules(o ModuleOptions) []Service {
 		// stays below by its own limit (at most 50 an hour by default).
 		AccountFailures: limit(100, time.Hour),
 		LimitMail:       mails.take,
+		External:        o.External,
+		ReturnURLs:      external.ReturnURLs{PublicURL: o.PublicURL, Allowed: o.ReturnURLs},
 		Passkeys:        o.Passkeys,
 		// The same bound for codes that are mailed. Nobody is locked out by it who could
 		// not be by the limit of mails.
@@ -109,6 +116,7 @@ func Modules(o ModuleOptions) []Service {
 		of(authv1connect.PasskeyServiceName, authv1connect.NewPasskeyServiceHandler)(a),
 		of(authv1connect.TokenServiceName, authv1connect.NewTokenServiceHandler)(a),
 		of(authv1connect.OperatorServiceName, authv1connect.NewOperatorServiceHandler)(a),
+		of(authv1connect.ExternalIdentityServiceName, authv1connect.NewExternalIdentityServiceHandler)(a),
 		of(identityv1connect.UserServiceName, identityv1connect.NewUserServiceHandler)(i),
 		of(tenantv1connect.WorkspaceServiceName, tenantv1connect.NewWorkspaceServiceHandler)(t),
 		of(tenantv1connect.DomainServiceName, tenantv1connect.NewDomainServiceHandler)(t),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/server/auth/external"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/auth/token"
@@ -83,6 +84,10 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	providers, err := identityProviders(s, d.Clock)
+	if err != nil {
+		return nil, err
+	}
 	return New(Options{
 		Services: Modules(ModuleOptions{
 			Store:            d.Store,
@@ -96,6 +101,8 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			VerifyAfter:      s.EmailVerification == config.VerifyAfter,
 			PasswordFailures: s.PasswordFailures,
 			Resolver:         dns.New(dns.Options{Server: s.DNSResolver}),
+			External:         providers,
+			ReturnURLs:       s.ReturnURLs.List(),
 			Passkeys:         passkeys,
 			Unlimited:        d.Unlimited,
 		}),
@@ -114,8 +121,11 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			Registerer:          metrics,
 			TracerProvider:      d.Traces,
 		},
-		Origins:        origins,
-		Pages:          mounted,
+		Origins: origins,
+		Pages:   mounted,
+		Beside: map[string]http.Handler{external.CallbackPath + "{provider}": external.Callback{
+			Providers: providers, Store: d.Store, Logger: d.Logger, Product: s.ProductName,
+		}},
 		Reflection:     s.Reflection,
 		Ready:          d.Store.Ready,
 		Gatherer:       metrics,
@@ -135,4 +145,21 @@ func passkeyParty(s config.Settings) (*passkey.Party, error) {
 
 func gauge(name, help string, value func() int32) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+}
+
+// identityProviders returns the identity providers of the settings.
+func identityProviders(s config.Settings, c clock.Clock) (*external.Providers, error) {
+	list, err := s.IdentityProviders.Parse()
+	if err != nil {
+		return nil, err
+	}
+	o := external.Options{PublicURL: string(s.PublicURL), Clock: c}
+	for _, p := range list {
+		o.Providers = append(o.Providers, external.Config{
+			Name: p.Name, DisplayName: p.DisplayName, Kind: external.Kind(p.Preset), Issuer: p.Issuer,
+			ClientID: p.ClientID, ClientSecret: p.ClientSecret.Reveal(), Scopes: p.Scopes, EmailDomains: p.EmailDomains,
+			TeamID: p.TeamID, KeyID: p.KeyID, PrivateKey: p.PrivateKey.Reveal(),
+		})
+	}
+	return external.New(o)
 }

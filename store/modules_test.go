@@ -401,6 +401,8 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	throttle.want([]error{nil}, "TakeEach", []string{"another key"}, limit)
 	throttle.finish()
 
+	exerciseExternalIdentities(t, e, user)
+
 	for _, kind := range []string{"Sessions", "Registrations", "PasswordResets", "Throttles"} {
 		e.call("DeleteExpired"+kind, now.Add(24*time.Hour))
 	}

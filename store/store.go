@@ -85,6 +85,7 @@ type Store struct {
 	pager       *postgres.Pager
 	jobs        *river.Client[*sql.Tx]
 	mails       *secret.Box
+	externals   *secret.Box // what external sign-ins keep until they are complete
 	totp        *secret.Box
 	signingKeys *secret.Box
 	successors  *secret.Box // of refresh tokens
@@ -125,6 +126,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
 	s := &Store{db: db, pager: postgres.NewPager(o.Key), jobs: jobs, mails: o.Key.Box("mail"), options: o}
+	s.externals = o.Key.Box("external sign-in")
 	s.totp = o.Key.Box("totp secret")
 	s.signingKeys, s.successors = o.Key.Box("signing key"), o.Key.Box("refresh token")
 	s.Identity = identity.New(db.Bun)
@@ -150,6 +152,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.constraints["sessions_impersonator_id_fkey"] = errGone()
 	s.constraints["sessions_impersonator_session_id_fkey"] = fault.As(errNoSession())
 	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ServiceAccountConstraints} {
+		maps.Copy(s.constraints, module)
+	}
+	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ServiceAccountConstraints, auth.ExternalConstraints} {
 		maps.Copy(s.constraints, module)
 	}
 	if err := s.checkKey(ctx); err != nil {

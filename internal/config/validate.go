@@ -101,6 +101,14 @@ func (s Settings) accounts(c *check) {
 	}
 	between(c, "reauthentication-age", s.ReauthenticationAge, 10*time.Second, 10*year)
 	between(c, "deletion-grace", s.DeletionGrace, 0, 10*year)
+	if _, err := s.IdentityProviders.Parse(); err != nil {
+		c.fail("identity-providers", "%v", err)
+	}
+	for _, u := range s.ReturnURLs {
+		if _, err := ParseReturnURL(string(u)); err != nil {
+			c.fail("return-urls", "%v", err)
+		}
+	}
 }
 
 func (s Settings) tokens(c *check) {

@@ -14,6 +14,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/server/auth/external"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/auth/token"
@@ -46,6 +47,10 @@ type Options struct {
 	// LimitMail counts a mail to an address that anybody can cause. It returns a
 	// fault RATE_LIMITED when there were too many.
 	LimitMail func(context.Context, email.Address) error
+	// External are the identity providers.
+	External *external.Providers
+	// ReturnURLs are where browsers may go after an external sign-in.
+	ReturnURLs external.ReturnURLs
 }
 
 // Module implements the module's services.

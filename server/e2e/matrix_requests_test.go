@@ -38,6 +38,20 @@ var requests = map[string]func(w *world) proto.Message{
 	"AuthenticationService/SignInWithPassword": func(w *world) proto.Message {
 		return &authv1.SignInWithPasswordRequest{Email: w.owner.Email, Password: testkit.Password}
 	},
+	"ExternalIdentityService/ListIdentityProviders": func(*world) proto.Message { return &authv1.ListIdentityProvidersRequest{} },
+	"ExternalIdentityService/StartExternalSignIn": func(*world) proto.Message {
+		return &authv1.StartExternalSignInRequest{Provider: "github", ReturnUrl: "/"}
+	},
+	"ExternalIdentityService/StartExternalSignIn(link)": func(*world) proto.Message {
+		return &authv1.StartExternalSignInRequest{
+			Provider: "github", ReturnUrl: "/", Purpose: authv1.ExternalSignInPurpose_EXTERNAL_SIGN_IN_PURPOSE_LINK,
+		}
+	},
+	"ExternalIdentityService/CompleteExternalSignIn": func(w *world) proto.Message { return w.externalSignIn(testkit.NewEmail()) },
+	"ExternalIdentityService/ListExternalIdentities": func(*world) proto.Message { return &authv1.ListExternalIdentitiesRequest{} },
+	"ExternalIdentityService/DeleteExternalIdentity": func(w *world) proto.Message {
+		return &authv1.DeleteExternalIdentityRequest{ExternalIdentityId: w.identity(w.self())}
+	},
 	"AuthenticationService/Reauthenticate": func(*world) proto.Message {
 		return &authv1.ReauthenticateRequest{Password: testkit.Password}
 	},

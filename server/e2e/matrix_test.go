@@ -59,6 +59,10 @@ RegistrationService/ResendRegistrationCode   ok       ok       ok       ok      
 AuthenticationService/SignInWithPassword     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 PasswordService/RequestPasswordReset         ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 PasswordService/ResetPassword                ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+ExternalIdentityService/ListIdentityProviders ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+ExternalIdentityService/StartExternalSignIn  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+ExternalIdentityService/StartExternalSignIn(link) session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+ExternalIdentityService/CompleteExternalSignIn ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/GetInvitationByToken       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/RegisterWithInvitation     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/DeclineInvitation          ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
@@ -77,6 +81,8 @@ SessionService/ListSessions                  session  ok       ok       ok      
 SessionService/RevokeSession                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 SessionService/RevokeOtherSessions           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 PasswordService/ChangePassword               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+ExternalIdentityService/ListExternalIdentities session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+ExternalIdentityService/DeleteExternalIdentity session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
 EmailChallengeService/StartEmailReauthentication session ok  ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 MfaService/VerifySecondFactor                session  owes     owes     owes     owes     owes     owes     owes     owes     owes     owes     session  owes
 MfaService/CreateTotpFactor                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
@@ -416,7 +422,10 @@ func quick(t *testing.T) *testkit.Server {
 	t.Helper()
 	return testkit.New(t, testkit.Options{
 		WithoutJobs: true,
-		Settings:    func(s *config.Settings) { s.EmailVerification = config.VerifyAfter },
+		Settings: func(s *config.Settings) {
+			s.EmailVerification = config.VerifyAfter
+			s.IdentityProviders = "github?client-id=i&client-secret=s" // which is not asked anything
+		},
 	})
 }
 
