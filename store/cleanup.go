@@ -17,6 +17,7 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredPasswordResets(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredThrottles(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredFailures(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredChallenges(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredEmailChallenges(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredTOTPFactors(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.identity.DeleteExpired(ctx, t.now) },
@@ -25,6 +26,9 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		},
 		func(ctx context.Context, t *tx) error {
 			return t.team.DeleteDecidedJoinRequests(ctx, t.now.Add(-endedRetention))
+		},
+		func(ctx context.Context, t *tx) error {
+			return t.auth.DeleteExpiredAPIKeys(ctx, t.now.Add(-keyRetention), t.now)
 		},
 	} {
 		failures = append(failures, s.write(ctx, remove))

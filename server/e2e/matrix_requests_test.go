@@ -126,6 +126,33 @@ var requests = map[string]func(w *world) proto.Message{
 	"WorkspaceService/PurgeWorkspace": func(w *world) proto.Message {
 		return &tenantv1.PurgeWorkspaceRequest{WorkspaceId: w.workspace, Etag: w.preview().Etag}
 	},
+	"ApiKeyService/CreateApiKey": func(w *world) proto.Message {
+		return &authv1.CreateApiKeyRequest{WorkspaceId: w.workspace, DisplayName: "Mine", Permissions: []string{"workspace.get"}}
+	},
+	"ApiKeyService/CreateApiKey(program's)": func(w *world) proto.Message {
+		return &authv1.CreateApiKeyRequest{
+			WorkspaceId: w.workspace, DisplayName: "Robot's", Permissions: []string{"workspace.get"}, ServiceAccountId: w.serviceAccount(w.owner),
+		}
+	},
+	"ApiKeyService/ListApiKeys": func(w *world) proto.Message { return &authv1.ListApiKeysRequest{WorkspaceId: w.workspace} },
+	"ApiKeyService/RotateApiKey": func(w *world) proto.Message {
+		return &authv1.RotateApiKeyRequest{WorkspaceId: w.workspace, ApiKeyId: w.ownKey()}
+	},
+	"ApiKeyService/RevokeApiKey": func(w *world) proto.Message {
+		return &authv1.RevokeApiKeyRequest{WorkspaceId: w.workspace, ApiKeyId: w.ownKey()}
+	},
+	"ServiceAccountService/CreateServiceAccount": func(w *world) proto.Message {
+		return &authv1.CreateServiceAccountRequest{WorkspaceId: w.workspace, DisplayName: "Robot " + uuid.NewString()}
+	},
+	"ServiceAccountService/ListServiceAccounts": func(w *world) proto.Message {
+		return &authv1.ListServiceAccountsRequest{WorkspaceId: w.workspace}
+	},
+	"ServiceAccountService/UpdateServiceAccount": func(w *world) proto.Message {
+		return &authv1.UpdateServiceAccountRequest{WorkspaceId: w.workspace, ServiceAccountId: w.serviceAccount(w.owner), Description: "Works"}
+	},
+	"ServiceAccountService/DeleteServiceAccount": func(w *world) proto.Message {
+		return &authv1.DeleteServiceAccountRequest{WorkspaceId: w.workspace, ServiceAccountId: w.serviceAccount(w.owner)}
+	},
 	"MembershipService/ListMemberships": func(w *world) proto.Message { return &teamv1.ListMembershipsRequest{WorkspaceId: w.workspace} },
 	"MembershipService/GetMembership": func(w *world) proto.Message {
 		return &teamv1.GetMembershipRequest{WorkspaceId: w.workspace, MembershipId: w.owner.Membership.Id}
