@@ -159,10 +159,12 @@ func TestAMailedCodeToSignInIsValidForTenMinutesAndFiveTries(t *testing.T) {
 	// Asked for by many at once, one is valid.
 	bindings := make([]*authv1.StartEmailSignInResponse, 8)
 	before := len(mailsAbout(t, srv, p.Email, "Sign in to"))
-	atOnce(len(bindings), func(i int) error {
+	if got := atOnce(len(bindings), func(i int) (err error) {
 		bindings[i], err = factorsOf(srv, "").StartEmailSignIn(t.Context(), &authv1.StartEmailSignInRequest{Email: p.Email})
-		return nil
-	})
+		return err
+	}); got[""] != len(bindings) {
+		t.Fatalf("asked for at once: %v", got)
+	}
 	mailAbout(t, srv, p.Email, "Sign in to", before+len(bindings))
 	valid := 0
 	for _, m := range mailsAbout(t, srv, p.Email, "Sign in to")[:len(bindings)] {
