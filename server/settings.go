@@ -91,6 +91,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 		}),
 		RPC: rpc.Options{
 			Sessions:            d.Store,
+			Keys:                d.Store,
 			Members:             d.Store,
 			Operators:           d.Store.Auth,
 			Limiter:             NetworkLimiter{d.Store, store.Limit{Burst: s.PublicBurst, Interval: time.Minute / time.Duration(max(1, s.PublicRate))}},

@@ -6,17 +6,53 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/store/auth"
 	"github.com/logicspike/manager/store/team"
 	"github.com/logicspike/manager/store/tenant"
 )
 
-// acting is the caller as a member of a workspace whose team is locked: what they
-// hold cannot change until the transaction ends.
+// acting is the caller in a workspace whose team is locked: what they hold cannot
+// change until the transaction ends.
 type acting struct {
 	workspace *tenant.Workspace
-	member    *team.Membership
-	custom    []string // the permissions of the member's role, if it is a custom one
+	member    *team.Membership     // nil for a service account
+	account   *auth.ServiceAccount // nil for a user
+	// role and custom are what the caller may do: the member's role, with the
+	// permissions that it has if it is a custom one, or what the API key holds by
+	// which they call.
+	role   authz.Role
+	custom []string
 }
+
+// user returns the user who acts, zero for a service account.
+func (a *acting) user() ids.User {
+	if a.member == nil {
+		return ids.User{}
+	}
+	return a.member.UserID
+}
+
+// program returns the service account that acts, zero for a user.
+func (a *acting) program() ids.ServiceAccount {
+	if a.account == nil {
+		return ids.ServiceAccount{}
+	}
+	return a.account.ID
+}
+
+// name is what others know who acts by.
+func (a *acting) name() string {
+	if a.member == nil {
+		return a.account.DisplayName
+	}
+	return a.member.DisplayName
+}
+
+// is reports whether who acts is a member, by an API key or not.
+func (a *acting) is(m *team.Membership) bool { return a.member != nil && a.member.ID == m.ID }
+
+// holds reports whether who acts holds a permission.
+func (a *acting) holds(p authz.Permission) bool { return p.HeldBy(a.role, a.custom) }
 
 // lockTeam locks a live workspace against other changes of its team, and returns
 // the caller as its member. The permission that the rule of the call asked for is
@@ -32,30 +68,49 @@ func (t *tx) lockTeam(ctx context.Context, id ids.Workspace) (*acting, error) {
 	return t.act(ctx, w)
 }
 
-// act returns the caller as a member of a locked workspace, which may be deleted.
+// act returns the caller in a locked workspace, which may be deleted.
 //
-// Errors: as lockTeam.
+// Errors: as lockTeam; fault SESSION_REQUIRED when the API key that calls has ended.
 func (t *tx) act(ctx context.Context, w *tenant.Workspace) (*acting, error) {
-	caller := authz.SessionFrom(ctx)
-	if caller == nil {
-		return nil, errNoSession()
-	}
-	m, err := t.team.MembershipOf(ctx, w.ID, caller.User)
+	a, err := t.actor(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	if !m.Active() {
-		return nil, fault.NotFoundFault()
-	}
-	a := &acting{workspace: w, member: m}
-	if a.custom, err = t.team.Permissions(ctx, w.ID, m.Role); err != nil {
-		return nil, err
-	}
-	if checked, ok := authz.MembershipFrom(ctx); ok && !checked.Permission.HeldBy(m.Role, a.custom) {
+	if checked, ok := authz.MembershipFrom(ctx); ok && !a.holds(checked.Permission) {
 		return nil, fault.New(fault.PermissionDenied, fault.PermissionMissing, "your role in the workspace lacks the permission "+checked.Permission.Name).
 			WithMetadata("permission", checked.Permission.Name)
 	}
 	return a, nil
+}
+
+func (t *tx) actor(ctx context.Context, w *tenant.Workspace) (*acting, error) {
+	if key := authz.KeyFrom(ctx); key != nil {
+		return t.actByKey(ctx, w, key)
+	}
+	caller := authz.SessionFrom(ctx)
+	if caller == nil {
+		return nil, errNoSession()
+	}
+	a := &acting{workspace: w}
+	if err := t.actAs(ctx, a, caller.User); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// actAs makes who acts a user.
+//
+// Errors: fault NOT_FOUND when they are not an active member.
+func (t *tx) actAs(ctx context.Context, a *acting, user ids.User) (err error) {
+	if a.member, err = t.team.MembershipOf(ctx, a.workspace.ID, user); err != nil {
+		return err
+	}
+	if !a.member.Active() {
+		return fault.NotFoundFault()
+	}
+	a.role = a.member.Role
+	a.custom, err = t.team.Permissions(ctx, a.workspace.ID, a.role)
+	return err
 }
 
 // lockActing locks a workspace, live or deleted, for a change by the caller of whom
@@ -88,7 +143,7 @@ func (t *tx) lockLive(ctx context.Context, id ids.Workspace) (*tenant.Workspace,
 //
 // Errors: fault EMAIL_UNVERIFIED.
 func mayInvite(ctx context.Context) error {
-	if !authz.SessionFrom(ctx).EmailVerified {
+	if !authz.EmailVerified(ctx) {
 		return errUnverified()
 	}
 	return nil
@@ -113,7 +168,7 @@ func (t *tx) mayGrant(ctx context.Context, a *acting, field string, role authz.R
 	if err := t.covers(a, role, custom); err != nil {
 		return err
 	}
-	if role == authz.Owner && !authz.SessionFrom(ctx).Recent {
+	if s := authz.SessionFrom(ctx); role == authz.Owner && (s == nil || !s.Recent) {
 		return fault.New(fault.FailedPrecondition, fault.ReauthenticationRequired, "sign in again or call Reauthenticate, then repeat the call")
 	}
 	return nil
@@ -133,7 +188,7 @@ func (t *tx) mayChange(ctx context.Context, a *acting, m *team.Membership) error
 
 // covers reports whether who acts holds all that a role holds.
 func (t *tx) covers(a *acting, role authz.Role, custom []string) error {
-	if a.member.Role == authz.Owner {
+	if a.role == authz.Owner {
 		return nil
 	}
 	refused := fault.New(fault.PermissionDenied, fault.RoleNotGrantable, "the role "+string(role)+" holds more than yours")
@@ -141,7 +196,7 @@ func (t *tx) covers(a *acting, role authz.Role, custom []string) error {
 		return refused
 	}
 	for _, p := range t.store.options.Permissions.HeldBy(role, custom) {
-		if !p.HeldBy(a.member.Role, a.custom) {
+		if !a.holds(p) {
 			return refused.WithMetadata("permission", p.Name)
 		}
 	}

@@ -27,6 +27,9 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		func(ctx context.Context, t *tx) error {
 			return t.team.DeleteDecidedJoinRequests(ctx, t.now.Add(-endedRetention))
 		},
+		func(ctx context.Context, t *tx) error {
+			return t.auth.DeleteExpiredAPIKeys(ctx, t.now.Add(-keyRetention), t.now)
+		},
 	} {
 		failures = append(failures, s.write(ctx, remove))
 	}

@@ -29,6 +29,8 @@ type DeletionPreview struct {
 	FirstSessions    []auth.Session
 	Ends             team.Ends
 	Domains          int
+	APIKeys          int // that work
+	ServiceAccounts  int
 	PurgeTime        time.Time // when it will be purged, or would be
 }
 
@@ -64,7 +66,10 @@ func (s *Store) PreviewDeleteWorkspace(ctx context.Context, id ids.Workspace) (p
 		if p.Ends, err = t.team.Ends(ctx, id, t.now); err != nil {
 			return err
 		}
-		p.Domains, err = t.tenant.CountDomains(ctx, id)
+		if p.Domains, err = t.tenant.CountDomains(ctx, id); err != nil {
+			return err
+		}
+		p.APIKeys, p.ServiceAccounts, err = t.auth.CountPrograms(ctx, id, t.now)
 		return err
 	})
 	return p, err
@@ -264,6 +269,9 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 		return Purged{}, err
 	}
 	if err := t.auth.ForgetWorkspace(ctx, id); err != nil {
+		return Purged{}, err
+	}
+	if err := t.auth.DeleteProgramsOf(ctx, id); err != nil {
 		return Purged{}, err
 	}
 	memberships, err := t.team.DeleteOfWorkspace(ctx, id)

@@ -54,7 +54,8 @@ func (s *Store) CreateInvitationLink(ctx context.Context, n NewLink) (l *team.Li
 		token = secret.NewToken(prefixLink)
 		hash := secret.HashOf(forLink, token)
 		l = &team.Link{
-			ID: ids.New[ids.InvitationLink](), WorkspaceID: n.Workspace, Role: n.Role, CreatorID: a.member.UserID, TokenHash: hash[:],
+			ID: ids.New[ids.InvitationLink](), WorkspaceID: n.Workspace, Role: n.Role,
+			CreatorID: a.user(), CreatorServiceAccountID: a.program(), TokenHash: hash[:],
 			Domains: n.Domains, MaxUses: n.MaxUses, CreateTime: t.now, ExpireTime: t.now.Add(n.Lifetime),
 		}
 		if err := t.team.InsertLink(ctx, l); err != nil {

@@ -128,7 +128,7 @@ func (s *Store) invite(ctx context.Context, n NewInvitation) (results []Invited,
 			code := newMailed(prefixInvitation)
 			inv := &team.Invitation{
 				ID: ids.New[ids.Invitation](), WorkspaceID: n.Workspace, Address: n.Addresses[i].Display, AddressKey: key,
-				Role: n.Role, InviterID: a.member.UserID, State: team.Pending,
+				Role: n.Role, InviterID: a.user(), InviterServiceAccountID: a.program(), State: team.Pending,
 				CreateTime: t.now, SendTime: t.now, ExpireTime: t.now.Add(n.Lifetime),
 			}
 			inv.CodeHash, inv.TokenHash = code.hashes(forInvitation)
@@ -212,7 +212,8 @@ func (s *Store) ResendInvitation(ctx context.Context, workspace ids.Workspace, i
 		code := newMailed(prefixInvitation)
 		inv.CodeHash, inv.TokenHash = code.hashes(forInvitation)
 		inv.ExpireTime = t.now.Add(inv.ExpireTime.Sub(inv.SendTime))
-		inv.InviterID, inv.CodeAttempts, inv.SendTime, inv.RenewalTime = a.member.UserID, 0, t.now, time.Time{}
+		inv.InviterID, inv.InviterServiceAccountID = a.user(), a.program()
+		inv.CodeAttempts, inv.SendTime, inv.RenewalTime = 0, t.now, time.Time{}
 		if err := t.team.UpdateInvitation(ctx, inv); err != nil {
 			return err
 		}
@@ -366,7 +367,7 @@ const InvitationLifetime = 7 * 24 * time.Hour
 func invitationMail(inv *team.Invitation, code mailed, a *acting, role string) letter {
 	return letter{Message: mail.Message{Template: mail.Invitation, To: inv.Address, Data: map[string]string{
 		"workspace":        a.workspace.Name,
-		"inviter":          a.member.DisplayName,
+		"inviter":          a.name(),
 		"role":             role,
 		"code":             code.code,
 		"token":            code.token,

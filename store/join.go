@@ -68,7 +68,7 @@ func (t *tx) join(ctx context.Context, workspace ids.Workspace, user *identity.U
 		}
 	}
 	e := audit.Event{WorkspaceID: workspace, Action: "membership.created", TargetID: m.ID.String(), Details: details}
-	if authz.SessionFrom(ctx) == nil {
+	if authz.CallerFrom(ctx) == (authz.Caller{}) {
 		e.ActorUserID = user.ID // who is signing up or in at this moment
 	}
 	return m, t.record(ctx, e)
@@ -114,6 +114,9 @@ func (t *tx) leave(ctx context.Context, m *team.Membership, removed bool) error 
 	if err := t.revokeGrants(ctx, m, nil, details); err != nil {
 		return err
 	}
+	if err := t.endKeys(ctx, m, details); err != nil {
+		return err
+	}
 	if err := t.team.Delete(ctx, m.ID); err != nil {
 		return err
 	}
@@ -145,16 +148,25 @@ func departureHashes(user ids.User, addressKey string) []secret.Hash {
 // The role is theirs from now on; nil for none.
 func (t *tx) revokeGrants(ctx context.Context, m *team.Membership, role *acting, details map[string]any) error {
 	granted, err := t.team.GrantedBy(ctx, m.WorkspaceID, m.UserID)
-	if err != nil || len(granted) == 0 {
+	if err != nil {
 		return err
 	}
+	return t.revokeUncoverable(ctx, m.WorkspaceID, granted, role, details)
+}
+
+// revokeUncoverable revokes those invitations and links of a locked workspace that
+// somebody could not make, nil for nobody, and notes them in the details of the event.
+func (t *tx) revokeUncoverable(ctx context.Context, workspace ids.Workspace, granted []team.Granted, role *acting, details map[string]any) error {
+	if len(granted) == 0 {
+		return nil
+	}
 	kept := map[authz.Role]bool{}
-	if role != nil && t.store.options.Invite.HeldBy(role.member.Role, role.custom) {
+	if role != nil && role.holds(t.store.options.Invite) {
 		for _, g := range granted {
 			if _, known := kept[g.Role]; known {
 				continue
 			}
-			custom, err := t.team.Permissions(ctx, m.WorkspaceID, g.Role)
+			custom, err := t.team.Permissions(ctx, workspace, g.Role)
 			if err != nil {
 				return err
 			}
@@ -187,7 +199,7 @@ func (t *tx) setRole(ctx context.Context, m *team.Membership, role authz.Role, d
 	if err != nil {
 		return err
 	}
-	return t.revokeGrants(ctx, m, &acting{member: m, custom: custom}, details)
+	return t.revokeGrants(ctx, m, &acting{role: role, custom: custom}, details)
 }
 
 // lockAll locks those of the workspaces that are live, in the order of their ids,

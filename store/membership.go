@@ -55,7 +55,7 @@ func (s *Store) UpdateMembership(ctx context.Context, workspace ids.Workspace, i
 // caller's own.
 func (s *Store) DeactivateMembership(ctx context.Context, workspace ids.Workspace, id ids.Membership) (*team.Membership, error) {
 	return s.change(ctx, workspace, id, func(ctx context.Context, t *tx, a *acting, m *team.Membership) error {
-		if m.ID == a.member.ID {
+		if a.is(m) {
 			return fault.Invalid("membership_id", "is your own; leave the workspace instead")
 		}
 		if !m.Active() {
@@ -63,6 +63,9 @@ func (s *Store) DeactivateMembership(ctx context.Context, workspace ids.Workspac
 		}
 		details := memberDetails(m)
 		if err := t.revokeGrants(ctx, m, nil, details); err != nil {
+			return err
+		}
+		if err := t.endKeys(ctx, m, details); err != nil {
 			return err
 		}
 		if err := t.team.Deactivate(ctx, m, t.now); err != nil {
@@ -97,7 +100,7 @@ func (s *Store) ReactivateMembership(ctx context.Context, workspace ids.Workspac
 // Errors: fault NOT_FOUND, ROLE_NOT_GRANTABLE, OWNER_REQUIRED.
 func (s *Store) RemoveMembership(ctx context.Context, workspace ids.Workspace, id ids.Membership) error {
 	_, err := s.change(ctx, workspace, id, func(ctx context.Context, t *tx, a *acting, m *team.Membership) error {
-		return t.leave(ctx, m, m.ID != a.member.ID)
+		return t.leave(ctx, m, !a.is(m))
 	})
 	return err
 }

@@ -28,6 +28,7 @@ const (
 	forSession       = "session"
 	forInvitation    = "invitation"
 	forLink          = "invitation link"
+	forAPIKey        = "api key" // behind authz.KeyPrefix
 
 	prefixRegistration  = "lsmr_"
 	prefixPasswordReset = "lsmp_"

@@ -200,19 +200,33 @@ func (t *tx) revokeUncovered(ctx context.Context, workspace ids.Workspace, detai
 	}
 	var revoked []string
 	count := 0
+	note := func(one map[string]any) {
+		if names, ok := one["revoked"].([]string); ok {
+			revoked = append(revoked, names...)
+			count += one["revoked_count"].(int)
+		}
+	}
 	for i := range granters {
 		custom, err := t.team.Permissions(ctx, workspace, granters[i].Role)
 		if err != nil {
 			return err
 		}
 		one := map[string]any{}
-		if err := t.revokeGrants(ctx, &granters[i], &acting{member: &granters[i], custom: custom}, one); err != nil {
+		if err := t.revokeGrants(ctx, &granters[i], &acting{role: granters[i].Role, custom: custom}, one); err != nil {
 			return err
 		}
-		if names, ok := one["revoked"].([]string); ok {
-			revoked = append(revoked, names...)
-			count += one["revoked_count"].(int)
+		note(one)
+	}
+	accounts, err := t.team.ServiceAccountGranters(ctx, workspace)
+	if err != nil {
+		return err
+	}
+	for _, account := range accounts {
+		one := map[string]any{}
+		if err := t.revokeGrantsOfAccount(ctx, workspace, account, one); err != nil {
+			return err
 		}
+		note(one)
 	}
 	if count > 0 {
 		details["revoked"], details["revoked_count"] = revoked[:min(len(revoked), maxNamed)], count

@@ -75,6 +75,7 @@ type Store struct {
 	Auth     auth.Repository
 	Audit    audit.Repository
 	Sessions auth.Sessions
+	Keys     auth.Keys
 	Throttle auth.Throttle
 	Failures auth.Failures
 
@@ -124,6 +125,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.Auth = auth.New(db.Bun, s.pager)
 	s.Audit = audit.New(db.Bun, s.pager)
 	s.Sessions = auth.NewSessions(db.Pool)
+	s.Keys = auth.NewKeys(s.Sessions)
 	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
 	s.Failures = auth.NewFailures(s.Auth, o.Clock)
 	s.constraints = postgres.Constraints{}
@@ -138,7 +140,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.constraints[table+"_creator_id_fkey"] = errGone()
 	}
 	s.constraints["sessions_impersonator_id_fkey"] = errGone()
-	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints} {
+	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ServiceAccountConstraints} {
 		maps.Copy(s.constraints, module)
 	}
 	if err := s.checkKey(ctx); err != nil {

@@ -30,6 +30,9 @@ func (t *tx) voidAccount(ctx context.Context, user ids.User) ([]*tenant.Workspac
 	if _, err := t.auth.DeleteSessions(ctx, user, ids.Session{}); err != nil {
 		return nil, err
 	}
+	if _, err := t.auth.DeleteAPIKeysOf(ctx, user, ids.Workspace{}); err != nil {
+		return nil, err
+	}
 	if err := t.identity.TakeAddress(ctx, user); err != nil {
 		return nil, err
 	}

@@ -69,8 +69,23 @@ type Key struct {
 	User ids.User
 	// ServiceAccount is whose key it is; zero for a user's.
 	ServiceAccount ids.ServiceAccount
-	Permissions    []string
+	// Permissions are those that the key can use now: of a user's key none that the
+	// user does not hold.
+	Permissions []string
+	// EmailVerified is whether the user's address was proven; it is true for a
+	// service account's key.
+	EmailVerified bool
+	// Hash is that of the secret that the call came with: there are two while the one
+	// before a rotation still works.
+	Hash [32]byte
 }
+
+// KeyPrefix is what every API key begins with, and no token of a session does.
+const KeyPrefix = "lsmk_"
+
+// Membership is the key's place in its workspace: that of a member with a custom role
+// of the key's permissions.
+func (k *Key) Membership() Membership { return Membership{Role: KeyRole, Custom: k.Permissions} }
 
 // Caller is who makes a call, in short. It is zero for who is not known.
 type Caller struct {
@@ -91,7 +106,7 @@ func CallerFrom(ctx context.Context) Caller {
 	return Caller{}
 }
 
-// Membership is a user's active place in one workspace.
+// Membership is a caller's active place in one workspace.
 type Membership struct {
 	Role    Role
 	Custom  []string // the permissions of the role, if it is a custom one
@@ -143,6 +158,16 @@ type (
 	apiKeyKey     struct{}
 )
 
+// EmailVerified reports whether the caller's address was proven. A service account
+// has none, and who made it had proven theirs.
+func EmailVerified(ctx context.Context) bool {
+	if s := SessionFrom(ctx); s != nil {
+		return s.EmailVerified
+	}
+	k := KeyFrom(ctx)
+	return k != nil && k.EmailVerified
+}
+
 // WithKey returns a context that carries the API key that calls.
 func WithKey(ctx context.Context, k *Key) context.Context {
 	return context.WithValue(ctx, apiKeyKey{}, k)
@@ -160,7 +185,8 @@ func WithSession(ctx context.Context, s *Session) context.Context {
 }
 
 // SessionFrom returns the caller's session. The rule of a method that is not
-// public guarantees that there is one; in a public method it is nil.
+// public guarantees that there is one, or, where API keys may call, the key that
+// KeyFrom returns; in a public method it is nil.
 func SessionFrom(ctx context.Context) *Session {
 	s, _ := ctx.Value(sessionKey{}).(*Session)
 	return s

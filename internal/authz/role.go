@@ -28,6 +28,10 @@ func (r Role) AtLeast(least Role) bool {
 	return rank(least) > 0 && rank(r) >= rank(least)
 }
 
+// KeyRole is the role by which API keys act: a custom one, which no workspace has, of
+// the permissions that the key holds.
+const KeyRole Role = "rol_key"
+
 // Custom reports whether the role is a custom one.
 func (r Role) Custom() bool { return strings.HasPrefix(string(r), "rol_") }
 
@@ -94,4 +98,16 @@ func (c Catalog) Permission(name string) (Permission, bool) {
 // role those are given that it names.
 func (c Catalog) HeldBy(role Role, custom []string) []Permission {
 	return slices.DeleteFunc(c.All(), func(p Permission) bool { return !p.HeldBy(role, custom) })
+}
+
+// Within returns those of the named permissions that a key of somebody with the role
+// can use: none that owners alone hold, and none that the role does not hold.
+func (c Catalog) Within(names []string, role Role, custom []string) []string {
+	held := make([]string, 0, len(names))
+	for _, name := range names {
+		if p, ok := c.byName[name]; ok && p.HeldBy(KeyRole, names) && p.HeldBy(role, custom) {
+			held = append(held, name)
+		}
+	}
+	return held
 }

@@ -59,14 +59,9 @@ func (s *Stack) authorizeOperator(ctx context.Context, session *authz.Session) e
 }
 
 func (s *Stack) authorizeMember(ctx context.Context, m *method, session *authz.Session, request proto.Message) (context.Context, error) {
-	named := request.ProtoReflect().Get(m.field).String()
-	if named == "" && m.optional {
-		return ctx, nil
-	}
-	workspace, err := ids.Parse[ids.Workspace](named)
-	if err != nil {
-		// The parser quotes characters of the text, which may be any.
-		return ctx, fault.Invalid(string(m.field.Name()), "not the id of a workspace, which is wsp_ and 26 characters")
+	workspace, named, err := m.workspaceOf(request)
+	if err != nil || !named {
+		return ctx, err
 	}
 	membership, err := s.options.Members.Membership(ctx, workspace, session.User)
 	if f := fault.As(err); f != nil && f.Kind == fault.NotFound {
@@ -84,4 +79,18 @@ func (s *Stack) authorizeMember(ctx context.Context, m *method, session *authz.S
 	}
 	membership.Permission = *m.permission
 	return authz.WithMembership(ctx, membership), nil
+}
+
+// workspaceOf returns the workspace that a request names, and whether it names one:
+// it may not where that is optional.
+func (m *method) workspaceOf(request proto.Message) (id ids.Workspace, named bool, err error) {
+	text := request.ProtoReflect().Get(m.field).String()
+	if text == "" && m.optional {
+		return id, false, nil
+	}
+	if id, err = ids.Parse[ids.Workspace](text); err != nil {
+		// The parser quotes characters of the text, which may be any.
+		return id, false, fault.Invalid(string(m.field.Name()), "not the id of a workspace, which is wsp_ and 26 characters")
+	}
+	return id, true, nil
 }

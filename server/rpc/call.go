@@ -27,6 +27,7 @@ type call struct {
 	client   authz.Client
 	protocol string
 	user     ids.User
+	key      ids.APIKey // that calls, if it is one
 
 	state  state
 	code   connect.Code // 0 when the call went well

@@ -72,6 +72,12 @@ func (i interceptor) serve(ctx context.Context, c *call, request connect.AnyRequ
 		if err = i.options.Limiter.Take(ctx, c.client.Network()); err == nil && c.method.session {
 			ctx, err = i.recognise(ctx, c, request.Header())
 		}
+	} else if token, ok := keyOf(request.Header()); ok {
+		var key *authz.Key
+		if key, err = i.authenticateKey(ctx, token); err == nil {
+			c.user, c.key = key.User, key.ID
+			ctx, err = i.authorizeKey(ctx, c.method, key, message)
+		}
 	} else {
 		var session *authz.Session
 		if session, err = i.authenticate(ctx, request.Header()); err == nil {
@@ -89,8 +95,11 @@ func (i interceptor) serve(ctx context.Context, c *call, request connect.AnyRequ
 }
 
 // recognise returns a context that carries the session which the request came
-// with, if it is live: who calls a public method needs none.
+// with, if it is live: who calls a public method needs none. An API key is none.
 func (i interceptor) recognise(ctx context.Context, c *call, header http.Header) (context.Context, error) {
+	if _, ok := keyOf(header); ok {
+		return ctx, nil
+	}
 	session, err := i.authenticate(ctx, header)
 	if f := fault.As(err); f != nil && f.Kind == fault.Unauthenticated {
 		return ctx, nil

@@ -54,6 +54,9 @@ func (s *Stack) log(ctx context.Context, c *call, took time.Duration) {
 	if !c.user.IsZero() {
 		attrs = append(attrs, slog.String("user_id", c.user.String()))
 	}
+	if !c.key.IsZero() {
+		attrs = append(attrs, slog.String("api_key_id", c.key.String()))
+	}
 	if c.cause != nil {
 		attrs = append(attrs, slog.String("error", c.cause.Error()))
 		var p *panicked

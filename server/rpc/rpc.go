@@ -43,6 +43,13 @@ type Sessions interface {
 	Authenticate(ctx context.Context, token string, transport authz.Transport) (*authz.Session, error)
 }
 
+// Keys finds API keys.
+type Keys interface {
+	// AuthenticateKey returns the live API key that a token is. Without one it returns
+	// a fault of the kind Unauthenticated.
+	AuthenticateKey(ctx context.Context, token string) (*authz.Key, error)
+}
+
 // Members finds memberships.
 type Members interface {
 	// Membership returns the user's membership of the workspace. It returns a
@@ -71,6 +78,8 @@ type Options struct {
 	Members   Members
 	Operators Operators
 	Limiter   Limiter
+	// Keys finds API keys; nil for none.
+	Keys Keys
 	// Fault turns an error that a handler returned into the fault that it means,
 	// such as a lost database; nil for none. It returns others as they are.
 	Fault func(error) error
@@ -107,8 +116,7 @@ type Stack struct {
 }
 
 // New returns a stack for the methods of the rules. It fails when a required
-// option is missing, a metric is already registered, or a validation rule of a
-// request does not compile.
+// option is missing or a metric is already registered.
 func New(rules *Rules, o Options) (*Stack, error) {
 	if rules == nil || o.Sessions == nil || o.Members == nil || o.Operators == nil || o.Limiter == nil || o.Clock == nil || o.Logger == nil {
 		return nil, errors.New("rpc: rules, sessions, members, operators, limiter, clock and logger are required")
@@ -119,7 +127,7 @@ func New(rules *Rules, o Options) (*Stack, error) {
 	if o.RequestTimeout <= 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
-	validator, err := newValidator(rules)
+	validator, err := newValidator()
 	if err != nil {
 		return nil, err
 	}

@@ -1,17 +1,26 @@
 package rpc
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"buf.build/go/protovalidate"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
 
+	_ "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
+	_ "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	authzv1 "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
+	_ "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	_ "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	_ "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
 )
@@ -184,7 +193,64 @@ func TestOnlyAPublicMethodThatSaysSoLooksAtTheSession(t *testing.T) {
 	}
 }
 
-func TestBrokenValidationRuleRefusesToStart(t *testing.T) {
+// compileValidation compiles the validation rules of all requests. It fails when one
+// does not compile.
+func compileValidation(rules *Rules) error {
+	v, err := newValidator()
+	if err != nil {
+		return err
+	}
+	known := map[protoreflect.FullName]protoreflect.MessageDescriptor{}
+	for _, m := range rules.methods {
+		reachable(m.request, known)
+	}
+	for _, d := range known {
+		var broken *protovalidate.CompilationError
+		if err := v.Validate(dynamicpb.NewMessage(d)); errors.As(err, &broken) {
+			return fmt.Errorf("validation of %s: %w", d.FullName(), err)
+		}
+	}
+	return nil
+}
+
+// reachable adds the message, and those that its fields hold, to known.
+func reachable(d protoreflect.MessageDescriptor, known map[protoreflect.FullName]protoreflect.MessageDescriptor) {
+	if _, ok := known[d.FullName()]; ok {
+		return
+	}
+	if !d.IsMapEntry() {
+		known[d.FullName()] = d
+	}
+	for i := range d.Fields().Len() {
+		if nested := d.Fields().Get(i).Message(); nested != nil {
+			reachable(nested, known)
+		}
+	}
+}
+
+func TestAllValidationRulesCompile(t *testing.T) {
+	var names []string
+	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		if strings.HasPrefix(string(f.Package()), "logicspike.") {
+			for i := range f.Services().Len() {
+				names = append(names, string(f.Services().Get(i).FullName()))
+			}
+		}
+		return true
+	})
+	rules, err := Compile(names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) < 20 {
+		t.Errorf("only %d services are linked in", len(names))
+	}
+	if err := compileValidation(rules); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestABrokenValidationRuleIsFound(t *testing.T) {
 	method := made{name: "M", rule: openTo(&authzv1.Authenticated{}, false)}
 	for name, rules := range map[string]*validate.FieldRules{
 		"syntax":     {Cel: []*validate.Rule{{Id: proto.String("x"), Message: proto.String("x"), Expression: proto.String("this ==")}}},
@@ -194,12 +260,12 @@ func TestBrokenValidationRuleRefusesToStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newValidator(compiled); err == nil || !strings.Contains(err.Error(), "test.v1.Plain") {
+		if err := compileValidation(compiled); err == nil || !strings.Contains(err.Error(), "test.v1.Plain") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	compiled, _ := compile(service(t, nil, method), []string{"test.v1.S"})
-	if _, err := newValidator(compiled); err != nil {
+	if err := compileValidation(compiled); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"buf.build/go/protovalidate"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 // maxViolations is how many violations an error names: a response's headers hold
@@ -39,44 +37,15 @@ func (v violations) Error() string {
 // validator applies the rules that the protos declare for requests.
 type validator struct{ protovalidate.Validator }
 
-// newValidator compiles the validation rules of all requests. It fails when one
-// does not compile.
-func newValidator(rules *Rules) (*validator, error) {
-	known := map[protoreflect.FullName]protoreflect.MessageDescriptor{}
-	for _, m := range rules.methods {
-		reachable(m.request, known)
-	}
-	all := make([]protoreflect.MessageDescriptor, 0, len(known))
-	for _, d := range known {
-		all = append(all, d)
-	}
-	v, err := protovalidate.New(protovalidate.WithMessageDescriptors(all...), protovalidate.WithDisableLazy())
+// newValidator returns the validator. The rules of a request are compiled when one
+// first comes: those of all methods take more memory than the rest of an idle
+// server. That all of them compile is for the tests to see.
+func newValidator() (*validator, error) {
+	v, err := protovalidate.New()
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range all {
-		var broken *protovalidate.CompilationError
-		if err := v.Validate(dynamicpb.NewMessage(d)); errors.As(err, &broken) {
-			return nil, fmt.Errorf("validation of %s: %w", d.FullName(), err)
-		}
-	}
 	return &validator{v}, nil
-}
-
-// reachable adds the message, and those that its fields hold, to known.
-func reachable(d protoreflect.MessageDescriptor, known map[protoreflect.FullName]protoreflect.MessageDescriptor) {
-	if _, ok := known[d.FullName()]; ok || d.IsMapEntry() {
-		if ok {
-			return
-		}
-	} else {
-		known[d.FullName()] = d
-	}
-	for i := range d.Fields().Len() {
-		if nested := d.Fields().Get(i).Message(); nested != nil {
-			reachable(nested, known)
-		}
-	}
 }
 
 // validate returns the violations of the request, or another error when a rule

@@ -71,7 +71,10 @@ func (m *Module) ExplainAccess(ctx context.Context, req *teamv1.ExplainAccessReq
 	if err != nil {
 		return nil, err
 	}
-	user := authz.SessionFrom(ctx).User
+	user := authz.CallerFrom(ctx).User
+	if req.UserId == "" && user.IsZero() {
+		return nil, fault.Invalid("user_id", "is required of a service account, which is no user")
+	}
 	if req.UserId != "" {
 		if user, err = parse("user_id", req.UserId, ids.Parse[ids.User]); err != nil {
 			return nil, err

@@ -40,6 +40,8 @@ func (m *Module) invitation(i *team.Invitation) *teamv1.Invitation {
 		SendTime:    convert.Time(i.SendTime),
 		ExpireTime:  convert.Time(i.ExpireTime),
 		EndTime:     convert.Time(i.EndTime),
+
+		InviterServiceAccountId: i.InviterServiceAccountID.String(),
 	}
 }
 
@@ -55,6 +57,8 @@ func (m *Module) link(l *team.Link) *teamv1.InvitationLink {
 		CreatorId:   l.CreatorID.String(),
 		CreateTime:  convert.Time(l.CreateTime),
 		ExpireTime:  convert.Time(l.ExpireTime),
+
+		CreatorServiceAccountId: l.CreatorServiceAccountID.String(),
 	}
 }
 

@@ -29,7 +29,12 @@ func (m *Module) limitInvitations(ctx context.Context, workspace ids.Workspace, 
 	if err := throttle.TakeMany(ctx, "invitations of "+workspace.String(), count, m.options.Invitations); err != nil {
 		return err
 	}
-	return throttle.TakeMany(ctx, "invitations by "+authz.SessionFrom(ctx).User.String(), count, m.options.Inviter)
+	caller := authz.CallerFrom(ctx)
+	by := caller.User.String()
+	if caller.User.IsZero() {
+		by = caller.ServiceAccount.String()
+	}
+	return throttle.TakeMany(ctx, "invitations by "+by, count, m.options.Inviter)
 }
 
 // CreateInvitation implements InvitationService.

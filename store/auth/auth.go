@@ -105,13 +105,13 @@ func (r Repository) DeleteUsers(ctx context.Context, users []ids.User) error {
 	}
 	for _, table := range []string{
 		"sessions", "credentials", "registrations", "disablements", "operators", "totp_factors", "recovery_codes", "passkeys",
-		"external_identities", "devices",
+		"external_identities", "devices", "api_keys",
 	} {
 		if _, err := r.db.NewRaw("DELETE FROM auth."+table+" WHERE user_id IN (SELECT unnest(?::uuid[]))", set).Exec(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.forgetCreators(ctx, users)
 }
 
 // ForgetWorkspace removes a workspace's id from the registrations that created it:

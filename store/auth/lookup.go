@@ -12,22 +12,21 @@ import (
 
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/ids"
-	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/postgres"
 )
 
 const (
-	// maxTogether is how many sessions one round trip looks up at most.
+	// maxTogether is how many callers one round trip looks up at most.
 	maxTogether = 64
 	// roundTripTimeout bounds a round trip. Whoever waits has a time of their own.
 	roundTripTimeout = 10 * time.Second
 )
 
-// lookups finds the sessions of all calls. A few round trips run at once; calls
+// lookups finds the sessions and the API keys of all calls. A few round trips run at once; calls
 // that come meanwhile wait for the next one, which answers all of them: under
 // load that takes the database and this process half the work of a round trip
-// each. A session is always looked up after the call for it began, so one that
-// had ended by then is not found.
+// each. A session, or a key, is always looked up after the call for it began, so one
+// that had ended by then is not found.
 type lookups struct {
 	pool *pgxpool.Pool
 	most int // round trips at once
@@ -39,14 +38,14 @@ type lookups struct {
 
 // lookup is one call's question.
 type lookup struct {
-	token     secret.Hash
-	transport authz.Transport
-	now       time.Time
-	ctx       context.Context // of the call, which may have been given up
+	name, sql string // of the prepared statement
+	args      []any
+	// scan reads the answer. It is called at most once, before done is closed.
+	scan func(pgx.Row) error
+	ctx  context.Context // of the call, which may have been given up
 
-	done    chan struct{} // closed when the rest is there
-	session *authz.Session
-	err     error
+	done chan struct{} // closed when the answer was read, or err is there
+	err  error
 }
 
 func newLookups(pool *pgxpool.Pool) *lookups {
@@ -54,8 +53,8 @@ func newLookups(pool *pgxpool.Pool) *lookups {
 	return &lookups{pool: pool, most: max(1, min(runtime.GOMAXPROCS(0), int(pool.Config().MaxConns)/2))}
 }
 
-// find answers l: with nil when there is no such session.
-func (q *lookups) find(ctx context.Context, l *lookup) (*authz.Session, error) {
+// find answers l. After an error what was scanned means nothing, and may still change.
+func (q *lookups) find(ctx context.Context, l *lookup) error {
 	l.done, l.ctx = make(chan struct{}), ctx
 	q.mu.Lock()
 	q.waiting = append(q.waiting, l)
@@ -66,9 +65,9 @@ func (q *lookups) find(ctx context.Context, l *lookup) (*authz.Session, error) {
 	q.mu.Unlock()
 	select {
 	case <-l.done:
-		return l.session, l.err
+		return l.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 
@@ -78,7 +77,7 @@ func (q *lookups) work() {
 		err := q.roundTrip(batch)
 		for _, l := range batch {
 			if err != nil {
-				l.session, l.err = nil, err
+				l.err = err
 			}
 			close(l.done)
 		}
@@ -114,7 +113,7 @@ const (
 		WHERE s.token_hash = $1 AND s.transport = $2 AND s.idle_expire_time > $3`
 )
 
-// roundTrip answers the questions by one prepared statement, sent for each of
+// roundTrip answers the questions by prepared statements, one sent for each of
 // them before the first answer is awaited.
 func (q *lookups) roundTrip(batch []*lookup) error {
 	ctx, cancel := context.WithTimeout(context.Background(), roundTripTimeout)
@@ -130,17 +129,16 @@ func (q *lookups) roundTrip(batch []*lookup) error {
 }
 
 func answer(ctx context.Context, conn *pgx.Conn, batch []*lookup) error {
-	if _, err := conn.Prepare(ctx, findSession, findSessionSQL); err != nil { // once
-		return err
-	}
 	var questions pgx.Batch
 	for _, l := range batch {
-		questions.Queue(findSession, l.token[:], string(l.transport), l.now)
+		if _, err := conn.Prepare(ctx, l.name, l.sql); err != nil { // once
+			return err
+		}
+		questions.Queue(l.name, l.args...)
 	}
 	answers := conn.SendBatch(ctx, &questions)
 	for _, l := range batch {
-		var err error
-		if l.session, err = scanSession(answers.QueryRow()); err != nil {
+		if err := l.scan(answers.QueryRow()); err != nil {
 			_ = answers.Close()
 			return err
 		}

@@ -182,7 +182,17 @@ func NewSessions(pool *pgxpool.Pool) Sessions { return Sessions{pool, newLookups
 // Find returns the live session of a token, with what is known of its account,
 // or nil.
 func (f Sessions) Find(ctx context.Context, token secret.Hash, transport authz.Transport, now time.Time) (*authz.Session, error) {
-	return f.lookups.find(ctx, &lookup{token: token, transport: transport, now: now})
+	var session *authz.Session
+	if err := f.lookups.find(ctx, &lookup{
+		name: findSession, sql: findSessionSQL, args: []any{token[:], string(transport), now},
+		scan: func(row pgx.Row) (err error) {
+			session, err = scanSession(row)
+			return err
+		},
+	}); err != nil {
+		return nil, err
+	}
+	return session, nil
 }
 
 // Touch records that a session was used.

@@ -36,22 +36,24 @@ const (
 type Invitation struct {
 	bun.BaseModel `bun:"table:team.invitations,alias:i"`
 
-	ID           ids.Invitation `bun:"id,pk"`
-	WorkspaceID  ids.Workspace
-	Address      string
-	AddressKey   string
-	Role         authz.Role
-	InviterID    ids.User
-	State        InvitationState
-	TokenHash    []byte
-	CodeHash     []byte
-	CodeAttempts int
-	UserID       ids.User // who accepted it
-	CreateTime   time.Time
-	SendTime     time.Time
-	ExpireTime   time.Time
-	EndTime      time.Time `bun:",nullzero"`
-	RenewalTime  time.Time `bun:",nullzero"` // when a new one was asked for
+	ID          ids.Invitation `bun:"id,pk"`
+	WorkspaceID ids.Workspace
+	Address     string
+	AddressKey  string
+	Role        authz.Role
+	InviterID   ids.User
+	// InviterServiceAccountID is the inviter, if that is no user.
+	InviterServiceAccountID ids.ServiceAccount
+	State                   InvitationState
+	TokenHash               []byte
+	CodeHash                []byte
+	CodeAttempts            int
+	UserID                  ids.User // who accepted it
+	CreateTime              time.Time
+	SendTime                time.Time
+	ExpireTime              time.Time
+	EndTime                 time.Time `bun:",nullzero"`
+	RenewalTime             time.Time `bun:",nullzero"` // when a new one was asked for
 }
 
 // Email returns the invited address.
@@ -68,7 +70,7 @@ func (i *Invitation) StateAt(now time.Time) InvitationState {
 }
 
 // invitationColumns are those of the table that the model has.
-const invitationColumns = `i.id, i.workspace_id, i.address, i.address_key, i.role, i.inviter_id, i.state, i.token_hash, i.code_hash,
+const invitationColumns = `i.id, i.workspace_id, i.address, i.address_key, i.role, i.inviter_id, i.inviter_service_account_id, i.state, i.token_hash, i.code_hash,
 	i.code_attempts, i.user_id, i.create_time, i.send_time, i.expire_time, i.end_time, i.renewal_time`
 
 // InsertInvitations stores new invitations.
@@ -134,7 +136,7 @@ func (r Repository) CountInvitationAttempts(ctx context.Context, list []ids.Invi
 // UpdateInvitation stores what changed of a locked invitation.
 func (r Repository) UpdateInvitation(ctx context.Context, i *Invitation) error {
 	_, err := r.db.NewUpdate().Model(i).Column(
-		"inviter_id", "state", "token_hash", "code_hash", "code_attempts", "user_id", "send_time", "expire_time", "end_time", "renewal_time").
+		"inviter_id", "inviter_service_account_id", "state", "token_hash", "code_hash", "code_attempts", "user_id", "send_time", "expire_time", "end_time", "renewal_time").
 		WherePK().Exec(ctx)
 	return err
 }
@@ -196,6 +198,20 @@ func (r Repository) GrantedBy(ctx context.Context, workspace ids.Workspace, user
 		UNION ALL
 		SELECT id, true, role FROM team.invitation_links WHERE workspace_id = ?0 AND creator_id = ?1 AND revoke_time IS NULL`,
 		workspace, user).Scan(ctx, &rows)
+	return rows, err
+}
+
+// GrantedByServiceAccount returns the pending invitations and the links that a service
+// account made in a workspace.
+func (r Repository) GrantedByServiceAccount(ctx context.Context, workspace ids.Workspace, account ids.ServiceAccount) ([]Granted, error) {
+	var rows []Granted
+	err := r.db.NewRaw(`
+		SELECT id, false AS link, role FROM team.invitations
+		WHERE workspace_id = ?0 AND inviter_service_account_id = ?1 AND state = 'pending'
+		UNION ALL
+		SELECT id, true, role FROM team.invitation_links
+		WHERE workspace_id = ?0 AND creator_service_account_id = ?1 AND revoke_time IS NULL`,
+		workspace, account).Scan(ctx, &rows)
 	return rows, err
 }
 
@@ -275,9 +291,10 @@ func (r Repository) ReceivedByToken(ctx context.Context, token secret.Hash) (*Re
 func (r Repository) received(model any) *bun.SelectQuery {
 	return r.db.NewSelect().Model(model).ModelTableExpr("team.invitations AS i").
 		ColumnExpr(invitationColumns).
-		ColumnExpr("d.name AS workspace_name, coalesce(p.display_name, '') AS inviter_name, coalesce(o.name, '') AS role_name").
+		ColumnExpr("d.name AS workspace_name, coalesce(p.display_name, s.display_name, '') AS inviter_name, coalesce(o.name, '') AS role_name").
 		Join("JOIN tenant.directory AS d ON d.workspace_id = i.workspace_id AND d.delete_time IS NULL").
 		Join("LEFT JOIN identity.profiles AS p ON p.user_id = i.inviter_id").
+		Join("LEFT JOIN auth.programs AS s ON s.service_account_id = i.inviter_service_account_id").
 		Join("LEFT JOIN team.roles AS o ON o.workspace_id = i.workspace_id AND o.id = i.role")
 }
 

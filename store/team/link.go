@@ -24,13 +24,15 @@ type Link struct {
 	WorkspaceID ids.Workspace
 	Role        authz.Role
 	CreatorID   ids.User
-	TokenHash   []byte
-	Domains     []string `bun:",array"` // of the addresses that it is for; none for all
-	MaxUses     int      // 0 for any number
-	UseCount    int
-	CreateTime  time.Time
-	ExpireTime  time.Time
-	RevokeTime  time.Time `bun:",nullzero"`
+	// CreatorServiceAccountID is who made it, if that is no user.
+	CreatorServiceAccountID ids.ServiceAccount
+	TokenHash               []byte
+	Domains                 []string `bun:",array"` // of the addresses that it is for; none for all
+	MaxUses                 int      // 0 for any number
+	UseCount                int
+	CreateTime              time.Time
+	ExpireTime              time.Time
+	RevokeTime              time.Time `bun:",nullzero"`
 }
 
 // StateAt returns the state at a time.
@@ -51,7 +53,7 @@ func (l *Link) Fits(addressKey string) bool {
 	return len(l.Domains) == 0 || slices.Contains(l.Domains, addressKey[strings.LastIndexByte(addressKey, '@')+1:])
 }
 
-const linkColumns = `l.id, l.workspace_id, l.role, l.creator_id, l.token_hash, l.domains, l.max_uses, l.use_count,
+const linkColumns = `l.id, l.workspace_id, l.role, l.creator_id, l.creator_service_account_id, l.token_hash, l.domains, l.max_uses, l.use_count,
 	l.create_time, l.expire_time, l.revoke_time`
 
 // InsertLink stores a new link.
@@ -139,9 +141,10 @@ func (r Repository) ReceivedLinkByToken(ctx context.Context, token secret.Hash) 
 	l := new(ReceivedLink)
 	err := r.db.NewSelect().Model(l).ModelTableExpr("team.invitation_links AS l").
 		ColumnExpr(linkColumns).
-		ColumnExpr("d.name AS workspace_name, coalesce(p.display_name, '') AS creator_name, coalesce(o.name, '') AS role_name").
+		ColumnExpr("d.name AS workspace_name, coalesce(p.display_name, s.display_name, '') AS creator_name, coalesce(o.name, '') AS role_name").
 		Join("JOIN tenant.directory AS d ON d.workspace_id = l.workspace_id AND d.delete_time IS NULL").
 		Join("LEFT JOIN identity.profiles AS p ON p.user_id = l.creator_id").
+		Join("LEFT JOIN auth.programs AS s ON s.service_account_id = l.creator_service_account_id").
 		Join("LEFT JOIN team.roles AS o ON o.workspace_id = l.workspace_id AND o.id = l.role").
 		Where("l.token_hash = ?", token[:]).Scan(ctx)
 	if postgres.NotFound(err) {

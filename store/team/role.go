@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
@@ -143,4 +144,18 @@ func (r Repository) Granters(ctx context.Context, workspace ids.Workspace) ([]Me
 			SELECT creator_id FROM team.invitation_links WHERE workspace_id = ?0 AND revoke_time IS NULL)`, workspace).
 		OrderExpr("m.id").Scan(ctx)
 	return rows, err
+}
+
+// ServiceAccountGranters returns the service accounts that made invitations that are
+// pending, or links.
+func (r Repository) ServiceAccountGranters(ctx context.Context, workspace ids.Workspace) ([]ids.ServiceAccount, error) {
+	var list []uuid.UUID
+	err := r.db.NewRaw(`
+		SELECT inviter_service_account_id FROM team.invitations
+		WHERE workspace_id = ?0 AND state = 'pending' AND inviter_service_account_id IS NOT NULL
+		UNION
+		SELECT creator_service_account_id FROM team.invitation_links
+		WHERE workspace_id = ?0 AND revoke_time IS NULL AND creator_service_account_id IS NOT NULL
+		ORDER BY 1`, workspace).Scan(ctx, &list)
+	return ids.FromUUIDs[ids.ServiceAccount](list), err
 }

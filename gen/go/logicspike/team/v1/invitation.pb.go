@@ -174,7 +174,7 @@ type Invitation struct {
 	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
 	// Its state.
 	State InvitationState `protobuf:"varint,5,opt,name=state,proto3,enum=logicspike.team.v1.InvitationState" json:"state,omitempty"`
-	// The user who invited; empty when they are gone.
+	// The user who invited; empty when they are gone, or no user did.
 	InviterId string `protobuf:"bytes,6,opt,name=inviter_id,json=inviterId,proto3" json:"inviter_id,omitempty"`
 	// When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -183,9 +183,12 @@ type Invitation struct {
 	// When it expires.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// When it was accepted, declined or revoked; unset before.
-	EndTime       *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// The service account that invited; empty when a user did. With it, or with the last
+	// of its API keys that could make the invitation, the invitation is revoked.
+	InviterServiceAccountId string `protobuf:"bytes,11,opt,name=inviter_service_account_id,json=inviterServiceAccountId,proto3" json:"inviter_service_account_id,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *Invitation) Reset() {
@@ -288,6 +291,13 @@ func (x *Invitation) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Invitation) GetInviterServiceAccountId() string {
+	if x != nil {
+		return x.InviterServiceAccountId
+	}
+	return ""
+}
+
 // A link that several people can join by.
 type InvitationLink struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -305,14 +315,17 @@ type InvitationLink struct {
 	MaxUses int32 `protobuf:"varint,6,opt,name=max_uses,json=maxUses,proto3" json:"max_uses,omitempty"`
 	// How often it was used.
 	UseCount int32 `protobuf:"varint,7,opt,name=use_count,json=useCount,proto3" json:"use_count,omitempty"`
-	// The user who made it; empty when they are gone.
+	// The user who made it; empty when they are gone, or no user did.
 	CreatorId string `protobuf:"bytes,8,opt,name=creator_id,json=creatorId,proto3" json:"creator_id,omitempty"`
 	// When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it expires.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The service account that made it; empty when a user did. It is revoked as
+	// invitations are.
+	CreatorServiceAccountId string `protobuf:"bytes,11,opt,name=creator_service_account_id,json=creatorServiceAccountId,proto3" json:"creator_service_account_id,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *InvitationLink) Reset() {
@@ -413,6 +426,13 @@ func (x *InvitationLink) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *InvitationLink) GetCreatorServiceAccountId() string {
+	if x != nil {
+		return x.CreatorServiceAccountId
+	}
+	return ""
 }
 
 // An invitation, as the invited person sees it.
@@ -2310,7 +2330,7 @@ var File_logicspike_team_v1_invitation_proto protoreflect.FileDescriptor
 
 const file_logicspike_team_v1_invitation_proto_rawDesc = "" +
 	"\n" +
-	"#logicspike/team/v1/invitation.proto\x12\x12logicspike.team.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a#logicspike/team/v1/membership.proto\"\xad\x03\n" +
+	"#logicspike/team/v1/invitation.proto\x12\x12logicspike.team.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a#logicspike/team/v1/membership.proto\"\xea\x03\n" +
 	"\n" +
 	"Invitation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -2326,7 +2346,8 @@ const file_logicspike_team_v1_invitation_proto_rawDesc = "" +
 	"\vexpire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x125\n" +
 	"\bend_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xfd\x02\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12;\n" +
+	"\x1ainviter_service_account_id\x18\v \x01(\tR\x17inviterServiceAccountId\"\xba\x03\n" +
 	"\x0eInvitationLink\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fworkspace_id\x18\x02 \x01(\tR\vworkspaceId\x12\x12\n" +
@@ -2341,7 +2362,8 @@ const file_logicspike_team_v1_invitation_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vexpire_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xba\x02\n" +
+	"expireTime\x12;\n" +
+	"\x1acreator_service_account_id\x18\v \x01(\tR\x17creatorServiceAccountId\"\xba\x02\n" +
 	"\x12ReceivedInvitation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fworkspace_id\x18\x02 \x01(\tR\vworkspaceId\x12%\n" +

@@ -897,9 +897,13 @@ type PreviewDeleteWorkspaceResponse struct {
 	// How many pending requests to join end.
 	JoinRequestCount int32 `protobuf:"varint,14,opt,name=join_request_count,json=joinRequestCount,proto3" json:"join_request_count,omitempty"`
 	// How many domains are removed, and free for others.
-	DomainCount   int32 `protobuf:"varint,15,opt,name=domain_count,json=domainCount,proto3" json:"domain_count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DomainCount int32 `protobuf:"varint,15,opt,name=domain_count,json=domainCount,proto3" json:"domain_count,omitempty"`
+	// How many API keys that work end.
+	ApiKeyCount int32 `protobuf:"varint,16,opt,name=api_key_count,json=apiKeyCount,proto3" json:"api_key_count,omitempty"`
+	// How many service accounts are removed.
+	ServiceAccountCount int32 `protobuf:"varint,17,opt,name=service_account_count,json=serviceAccountCount,proto3" json:"service_account_count,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *PreviewDeleteWorkspaceResponse) Reset() {
@@ -1033,6 +1037,20 @@ func (x *PreviewDeleteWorkspaceResponse) GetJoinRequestCount() int32 {
 func (x *PreviewDeleteWorkspaceResponse) GetDomainCount() int32 {
 	if x != nil {
 		return x.DomainCount
+	}
+	return 0
+}
+
+func (x *PreviewDeleteWorkspaceResponse) GetApiKeyCount() int32 {
+	if x != nil {
+		return x.ApiKeyCount
+	}
+	return 0
+}
+
+func (x *PreviewDeleteWorkspaceResponse) GetServiceAccountCount() int32 {
+	if x != nil {
+		return x.ServiceAccountCount
 	}
 	return 0
 }
@@ -1535,7 +1553,7 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"suggestion\x18\x02 \x01(\tR\n" +
 	"suggestion\"l\n" +
 	"\x1dPreviewDeleteWorkspaceRequest\x12K\n" +
-	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\"\x89\x06\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\"\xe1\x06\n" +
 	"\x1ePreviewDeleteWorkspaceResponse\x12,\n" +
 	"\x12deleted_user_count\x18\x01 \x01(\x05R\x10deletedUserCount\x12G\n" +
 	"\rdeleted_users\x18\x02 \x03(\v2\".logicspike.tenant.v1.AffectedUserR\fdeletedUsers\x120\n" +
@@ -1554,7 +1572,9 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"\n" +
 	"role_count\x18\r \x01(\x05R\troleCount\x12,\n" +
 	"\x12join_request_count\x18\x0e \x01(\x05R\x10joinRequestCount\x12!\n" +
-	"\fdomain_count\x18\x0f \x01(\x05R\vdomainCount\"`\n" +
+	"\fdomain_count\x18\x0f \x01(\x05R\vdomainCount\x12\"\n" +
+	"\rapi_key_count\x18\x10 \x01(\x05R\vapiKeyCount\x122\n" +
+	"\x15service_account_count\x18\x11 \x01(\x05R\x13serviceAccountCount\"`\n" +
 	"\fAffectedUser\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x14\n" +

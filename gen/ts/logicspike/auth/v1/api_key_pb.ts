@@ -65,7 +65,7 @@ export type ApiKey = Message<"logicspike.auth.v1.ApiKey"> & {
   permissions: string[];
 
   /**
-   * The last four characters of the key.
+   * The last four characters of the key, which are of its checksum.
    *
    * @generated from field: string hint = 7;
    */
@@ -79,7 +79,7 @@ export type ApiKey = Message<"logicspike.auth.v1.ApiKey"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When it ends; unset for never.
+   * When it ends.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 9;
    */
@@ -347,7 +347,7 @@ export type RotateApiKeyRequest = Message<"logicspike.auth.v1.RotateApiKeyReques
   overlapSeconds: number;
 
   /**
-   * When the key ends. Default: as before.
+   * When the key ends: at most 366 days ahead. Default: as before.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 4;
    */
@@ -650,18 +650,32 @@ export const DeleteServiceAccountResponseSchema: GenMessage<DeleteServiceAccount
  *
  * A key is of a user or of a service account, and holds some permissions. A user's
  * key can never do more than the user at that moment, and ends with their membership.
- * A key is shown once; it ends with a checksum, so that scanners for leaked secrets
- * find it. Permissions that owners alone hold are in no key.
+ * It works while the user is an active member and not disabled, and while the
+ * workspace is not deleted. Permissions that owners alone hold are in no key.
+ *
+ * A key calls the methods of its own workspace, and of them none that is for users
+ * only or asks for a recent sign-in: these fail with `permission_denied`, reason
+ * API_KEY_NOT_ALLOWED, and so does whatever concerns the caller's own account. Another
+ * workspace is `not_found`, and for a permission that the key lacks, or the user no
+ * longer holds, the call fails with `permission_denied`, reason PERMISSION_MISSING. To
+ * methods for everybody a key means nothing. What is no live key is
+ * `unauthenticated`, reason SESSION_REQUIRED.
+ *
+ * A key is shown once. It is `lsmk_`, 43 digits in base 62 that hold 256 random bits,
+ * and 6 that hold a CRC-32 (IEEE 802.3) of all before; digits are 0-9, a-z, A-Z, in
+ * the order of their values. A scanner for leaked secrets finds it by the regular
+ * expression `\blsmk_[0-9A-Za-z]{49}\b` and tells by the checksum whether it is one.
  *
  * @generated from service logicspike.auth.v1.ApiKeyService
  */
 export const ApiKeyService: GenService<{
   /**
    * CreateApiKey makes a key. With `request_id` it is made once, but shown only in
-   * the first answer.
+   * the first answer. The user whose key it is gets a mail.
    *
    * Errors: `permission_denied` PERMISSION_NOT_GRANTABLE for a permission that the
-   * caller does not hold or that owners alone hold; `failed_precondition`
+   * caller does not hold or that owners alone hold; PERMISSION_MISSING for the key of
+   * a service account without `service_account.manage`; `failed_precondition`
    * EMAIL_UNVERIFIED, REAUTHENTICATION_REQUIRED, TOO_MANY with 100 live keys of one
    * user or service account in the workspace; REQUEST_ID_REUSED;
    * `not_found` for a service account that the workspace does not have.
@@ -675,7 +689,8 @@ export const ApiKeyService: GenService<{
   },
   /**
    * ListApiKeys lists keys, the newest first: the caller's own, or with the permission
-   * `service_account.manage` all of the workspace.
+   * `service_account.manage` all of the workspace. By an API key the caller is whose
+   * key it is. Keys that have expired are listed for 120 days.
    *
    * @generated from rpc logicspike.auth.v1.ApiKeyService.ListApiKeys
    */
@@ -686,11 +701,14 @@ export const ApiKeyService: GenService<{
   },
   /**
    * RotateApiKey gives a key a new secret, which is shown this once. The old one
-   * works on for the overlap.
+   * works on for the overlap, and the one before that ends. The key is the caller's
+   * own, or with the permission `service_account.manage` a service account's. The user
+   * whose key it is gets a mail.
    *
    * Errors: `not_found` when there is no such live key, or it is another user's;
-   * `failed_precondition` REAUTHENTICATION_REQUIRED; `permission_denied`
-   * PERMISSION_NOT_GRANTABLE when the key holds more than the caller.
+   * `failed_precondition` EMAIL_UNVERIFIED, REAUTHENTICATION_REQUIRED;
+   * `permission_denied` PERMISSION_NOT_GRANTABLE when the key holds more than the
+   * caller.
    *
    * @generated from rpc logicspike.auth.v1.ApiKeyService.RotateApiKey
    */
@@ -701,7 +719,9 @@ export const ApiKeyService: GenService<{
   },
   /**
    * RevokeApiKey ends a key at once: the caller's own, or with the permission
-   * `service_account.manage` any of the workspace. A key may revoke itself.
+   * `service_account.manage` any of the workspace. By an API key the caller's own is
+   * that key alone. Invitations and links that a service account has made end with the
+   * last of its keys that could make them.
    *
    * Errors: `not_found`.
    *
@@ -726,8 +746,8 @@ export const ServiceAccountService: GenService<{
   /**
    * CreateServiceAccount makes a service account.
    *
-   * Errors: `failed_precondition` SERVICE_ACCOUNT_NAME_TAKEN, TOO_MANY with 100,
-   * EMAIL_UNVERIFIED.
+   * Errors: `already_exists` SERVICE_ACCOUNT_NAME_TAKEN; `failed_precondition`
+   * TOO_MANY with 100, EMAIL_UNVERIFIED.
    *
    * @generated from rpc logicspike.auth.v1.ServiceAccountService.CreateServiceAccount
    */
@@ -749,7 +769,7 @@ export const ServiceAccountService: GenService<{
   /**
    * UpdateServiceAccount changes name or description.
    *
-   * Errors: `not_found`; `failed_precondition` SERVICE_ACCOUNT_NAME_TAKEN.
+   * Errors: `not_found`; `already_exists` SERVICE_ACCOUNT_NAME_TAKEN.
    *
    * @generated from rpc logicspike.auth.v1.ServiceAccountService.UpdateServiceAccount
    */
@@ -759,7 +779,8 @@ export const ServiceAccountService: GenService<{
     output: typeof UpdateServiceAccountResponseSchema;
   },
   /**
-   * DeleteServiceAccount removes a service account, and ends its keys at once.
+   * DeleteServiceAccount removes a service account, and ends its keys at once, with
+   * the invitations and links that it has made. The event log keeps its id.
    *
    * Errors: `not_found`.
    *

@@ -154,7 +154,8 @@ export type ExplainAccessRequest = Message<"logicspike.team.v1.ExplainAccessRequ
   permission: string;
 
   /**
-   * The user. Default: the caller.
+   * The user. Default: the caller, by an API key the user whose it is; the key of a
+   * service account must name one.
    *
    * @generated from field: string user_id = 3;
    */

@@ -64,26 +64,33 @@ const (
 // ApiKeyServiceClient is a client for the logicspike.auth.v1.ApiKeyService service.
 type ApiKeyServiceClient interface {
 	// CreateApiKey makes a key. With `request_id` it is made once, but shown only in
-	// the first answer.
+	// the first answer. The user whose key it is gets a mail.
 	//
 	// Errors: `permission_denied` PERMISSION_NOT_GRANTABLE for a permission that the
-	// caller does not hold or that owners alone hold; `failed_precondition`
+	// caller does not hold or that owners alone hold; PERMISSION_MISSING for the key of
+	// a service account without `service_account.manage`; `failed_precondition`
 	// EMAIL_UNVERIFIED, REAUTHENTICATION_REQUIRED, TOO_MANY with 100 live keys of one
 	// user or service account in the workspace; REQUEST_ID_REUSED;
 	// `not_found` for a service account that the workspace does not have.
 	CreateApiKey(context.Context, *v1.CreateApiKeyRequest) (*v1.CreateApiKeyResponse, error)
 	// ListApiKeys lists keys, the newest first: the caller's own, or with the permission
-	// `service_account.manage` all of the workspace.
+	// `service_account.manage` all of the workspace. By an API key the caller is whose
+	// key it is. Keys that have expired are listed for 120 days.
 	ListApiKeys(context.Context, *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error)
 	// RotateApiKey gives a key a new secret, which is shown this once. The old one
-	// works on for the overlap.
+	// works on for the overlap, and the one before that ends. The key is the caller's
+	// own, or with the permission `service_account.manage` a service account's. The user
+	// whose key it is gets a mail.
 	//
 	// Errors: `not_found` when there is no such live key, or it is another user's;
-	// `failed_precondition` REAUTHENTICATION_REQUIRED; `permission_denied`
-	// PERMISSION_NOT_GRANTABLE when the key holds more than the caller.
+	// `failed_precondition` EMAIL_UNVERIFIED, REAUTHENTICATION_REQUIRED;
+	// `permission_denied` PERMISSION_NOT_GRANTABLE when the key holds more than the
+	// caller.
 	RotateApiKey(context.Context, *v1.RotateApiKeyRequest) (*v1.RotateApiKeyResponse, error)
 	// RevokeApiKey ends a key at once: the caller's own, or with the permission
-	// `service_account.manage` any of the workspace. A key may revoke itself.
+	// `service_account.manage` any of the workspace. By an API key the caller's own is
+	// that key alone. Invitations and links that a service account has made end with the
+	// last of its keys that could make them.
 	//
 	// Errors: `not_found`.
 	RevokeApiKey(context.Context, *v1.RevokeApiKeyRequest) (*v1.RevokeApiKeyResponse, error)
@@ -175,26 +182,33 @@ func (c *apiKeyServiceClient) RevokeApiKey(ctx context.Context, req *v1.RevokeAp
 // ApiKeyServiceHandler is an implementation of the logicspike.auth.v1.ApiKeyService service.
 type ApiKeyServiceHandler interface {
 	// CreateApiKey makes a key. With `request_id` it is made once, but shown only in
-	// the first answer.
+	// the first answer. The user whose key it is gets a mail.
 	//
 	// Errors: `permission_denied` PERMISSION_NOT_GRANTABLE for a permission that the
-	// caller does not hold or that owners alone hold; `failed_precondition`
+	// caller does not hold or that owners alone hold; PERMISSION_MISSING for the key of
+	// a service account without `service_account.manage`; `failed_precondition`
 	// EMAIL_UNVERIFIED, REAUTHENTICATION_REQUIRED, TOO_MANY with 100 live keys of one
 	// user or service account in the workspace; REQUEST_ID_REUSED;
 	// `not_found` for a service account that the workspace does not have.
 	CreateApiKey(context.Context, *v1.CreateApiKeyRequest) (*v1.CreateApiKeyResponse, error)
 	// ListApiKeys lists keys, the newest first: the caller's own, or with the permission
-	// `service_account.manage` all of the workspace.
+	// `service_account.manage` all of the workspace. By an API key the caller is whose
+	// key it is. Keys that have expired are listed for 120 days.
 	ListApiKeys(context.Context, *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error)
 	// RotateApiKey gives a key a new secret, which is shown this once. The old one
-	// works on for the overlap.
+	// works on for the overlap, and the one before that ends. The key is the caller's
+	// own, or with the permission `service_account.manage` a service account's. The user
+	// whose key it is gets a mail.
 	//
 	// Errors: `not_found` when there is no such live key, or it is another user's;
-	// `failed_precondition` REAUTHENTICATION_REQUIRED; `permission_denied`
-	// PERMISSION_NOT_GRANTABLE when the key holds more than the caller.
+	// `failed_precondition` EMAIL_UNVERIFIED, REAUTHENTICATION_REQUIRED;
+	// `permission_denied` PERMISSION_NOT_GRANTABLE when the key holds more than the
+	// caller.
 	RotateApiKey(context.Context, *v1.RotateApiKeyRequest) (*v1.RotateApiKeyResponse, error)
 	// RevokeApiKey ends a key at once: the caller's own, or with the permission
-	// `service_account.manage` any of the workspace. A key may revoke itself.
+	// `service_account.manage` any of the workspace. By an API key the caller's own is
+	// that key alone. Invitations and links that a service account has made end with the
+	// last of its keys that could make them.
 	//
 	// Errors: `not_found`.
 	RevokeApiKey(context.Context, *v1.RevokeApiKeyRequest) (*v1.RevokeApiKeyResponse, error)
@@ -271,16 +285,17 @@ func (UnimplementedApiKeyServiceHandler) RevokeApiKey(context.Context, *v1.Revok
 type ServiceAccountServiceClient interface {
 	// CreateServiceAccount makes a service account.
 	//
-	// Errors: `failed_precondition` SERVICE_ACCOUNT_NAME_TAKEN, TOO_MANY with 100,
-	// EMAIL_UNVERIFIED.
+	// Errors: `already_exists` SERVICE_ACCOUNT_NAME_TAKEN; `failed_precondition`
+	// TOO_MANY with 100, EMAIL_UNVERIFIED.
 	CreateServiceAccount(context.Context, *v1.CreateServiceAccountRequest) (*v1.CreateServiceAccountResponse, error)
 	// ListServiceAccounts lists the service accounts, the newest first: at most 100.
 	ListServiceAccounts(context.Context, *v1.ListServiceAccountsRequest) (*v1.ListServiceAccountsResponse, error)
 	// UpdateServiceAccount changes name or description.
 	//
-	// Errors: `not_found`; `failed_precondition` SERVICE_ACCOUNT_NAME_TAKEN.
+	// Errors: `not_found`; `already_exists` SERVICE_ACCOUNT_NAME_TAKEN.
 	UpdateServiceAccount(context.Context, *v1.UpdateServiceAccountRequest) (*v1.UpdateServiceAccountResponse, error)
-	// DeleteServiceAccount removes a service account, and ends its keys at once.
+	// DeleteServiceAccount removes a service account, and ends its keys at once, with
+	// the invitations and links that it has made. The event log keeps its id.
 	//
 	// Errors: `not_found`.
 	DeleteServiceAccount(context.Context, *v1.DeleteServiceAccountRequest) (*v1.DeleteServiceAccountResponse, error)
@@ -374,16 +389,17 @@ func (c *serviceAccountServiceClient) DeleteServiceAccount(ctx context.Context, 
 type ServiceAccountServiceHandler interface {
 	// CreateServiceAccount makes a service account.
 	//
-	// Errors: `failed_precondition` SERVICE_ACCOUNT_NAME_TAKEN, TOO_MANY with 100,
-	// EMAIL_UNVERIFIED.
+	// Errors: `already_exists` SERVICE_ACCOUNT_NAME_TAKEN; `failed_precondition`
+	// TOO_MANY with 100, EMAIL_UNVERIFIED.
 	CreateServiceAccount(context.Context, *v1.CreateServiceAccountRequest) (*v1.CreateServiceAccountResponse, error)
 	// ListServiceAccounts lists the service accounts, the newest first: at most 100.
 	ListServiceAccounts(context.Context, *v1.ListServiceAccountsRequest) (*v1.ListServiceAccountsResponse, error)
 	// UpdateServiceAccount changes name or description.
 	//
-	// Errors: `not_found`; `failed_precondition` SERVICE_ACCOUNT_NAME_TAKEN.
+	// Errors: `not_found`; `already_exists` SERVICE_ACCOUNT_NAME_TAKEN.
 	UpdateServiceAccount(context.Context, *v1.UpdateServiceAccountRequest) (*v1.UpdateServiceAccountResponse, error)
-	// DeleteServiceAccount removes a service account, and ends its keys at once.
+	// DeleteServiceAccount removes a service account, and ends its keys at once, with
+	// the invitations and links that it has made. The event log keeps its id.
 	//
 	// Errors: `not_found`.
 	DeleteServiceAccount(context.Context, *v1.DeleteServiceAccountRequest) (*v1.DeleteServiceAccountResponse, error)
