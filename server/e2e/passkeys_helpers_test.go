@@ -1,46 +1,34 @@
 package e2e
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"testing"
 
 	"connectrpc.com/connect"
 
+	"github.com/logicspike/manager/client"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 	"github.com/logicspike/manager/internal/testkit"
 )
 
-// passkeysOf returns the clients of the services that passkeys need, with the token of
-// a session, or none.
-func passkeysOf(srv *testkit.Server, token string) passkeyClients {
-	return passkeysBy(srv, token, http.DefaultClient)
-}
-
+// passkeyClients are the clients that passkeys need.
 type passkeyClients struct {
 	authv1connect.PasskeyServiceClient
 	mfa  authv1connect.MfaServiceClient
 	auth authv1connect.AuthenticationServiceClient
 }
 
+// passkeysOf returns the clients with the token of a session, or none.
+func passkeysOf(srv *testkit.Server, token string) passkeyClients {
+	return passkeysBy(srv, token, http.DefaultClient)
+}
+
 func passkeysBy(srv *testkit.Server, token string, by connect.HTTPClient) passkeyClients {
-	var options []connect.ClientOption
-	if token != "" {
-		options = append(options, connect.WithInterceptors(connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
-			return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-				req.Header().Set("Authorization", "Bearer "+token)
-				return next(ctx, req)
-			}
-		})))
-	}
-	return passkeyClients{
-		authv1connect.NewPasskeyServiceClient(by, srv.URL, options...),
-		authv1connect.NewMfaServiceClient(by, srv.URL, options...),
-		authv1connect.NewAuthenticationServiceClient(by, srv.URL, options...),
-	}
+	c := srv.Client("", client.WithHTTPClient(by), client.WithSession(token))
+	return passkeyClients{c.Passkeys, c.SecondFactors, c.Authentication}
 }
 
 // passkeyOrigin is where a server's own pages are: the name of the address that the
@@ -142,4 +130,30 @@ func secondPasskeyRefused(t testing.TB, what string, err error) {
 func challengeRefused(t testing.TB, what string, err error) {
 	t.Helper()
 	refused(t, what, err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_CHALLENGE_INVALID)
+}
+
+// passkey gives the caller a passkey, and returns its id.
+func (w *world) passkey() string {
+	w.t.Helper()
+	w.prove(w.self())
+	_, made := addPasskey(w.t, w.srv, w.self(), testkit.EdDSA)
+	return made.Passkey.Id
+}
+
+// newPasskey begins to register a passkey of the caller.
+func (w *world) newPasskey() *authv1.RegisterPasskeyRequest {
+	w.t.Helper()
+	w.prove(w.self())
+	start, err := w.self().Passkeys.StartPasskeyRegistration(w.t.Context(), &authv1.StartPasskeyRegistrationRequest{})
+	w.must(err)
+	return &authv1.RegisterPasskeyRequest{
+		ChallengeId: start.ChallengeId, CredentialJson: testkit.NewPasskey(w.t, passkeyOrigin(w.srv), testkit.EdDSA).Create(w.t, start.OptionsJson),
+	}
+}
+
+// passkeyAnswer begins a sign-in of the owner by a passkey.
+func (w *world) passkeyAnswer() *authv1.SignInWithPasskeyRequest {
+	w.t.Helper()
+	key, _ := addPasskey(w.t, w.srv, w.owner, testkit.EdDSA)
+	return &authv1.SignInWithPasskeyRequest{Passkey: answerPasskey(w.t, key, askPasskey(w.t, passkeysOf(w.srv, "")))}
 }
