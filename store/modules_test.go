@@ -341,6 +341,8 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(1, "CountSessions", user, now)
 	e.want([]auth.Session{*s}, "SoleSessions", w, now, 10)
 
+	exercisePasskeys(t, e, repository, user, s.ID)
+
 	f := newExercise(t, auth.NewSessions(m.Pool))
 	found := f.call("Find", token, authz.Bearer, now)[0].(*authz.Session)
 	if found == nil || found.User != user || !found.EmailVerified || !found.HasWorkspace {

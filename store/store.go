@@ -151,6 +151,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.constraints["sessions_impersonator_id_fkey"] = errGone()
 	s.constraints["sessions_impersonator_session_id_fkey"] = fault.As(errNoSession())
+	for _, table := range []string{"challenges", "email_challenges", "external_sign_ins", "refresh_tokens"} {
+		s.constraints[table+"_session_id_fkey"] = fault.As(errNoSession()) // it ended while it was used
+	}
 	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ServiceAccountConstraints} {
 		maps.Copy(s.constraints, module)
 	}

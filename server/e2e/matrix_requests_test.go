@@ -82,6 +82,18 @@ var requests = map[string]func(w *world) proto.Message{
 	"EmailChallengeService/StartEmailReauthentication": func(*world) proto.Message {
 		return &authv1.StartEmailReauthenticationRequest{}
 	},
+	"PasskeyService/StartPasskeyRegistration": func(*world) proto.Message { return &authv1.StartPasskeyRegistrationRequest{} },
+	"PasskeyService/RegisterPasskey":          func(w *world) proto.Message { return w.newPasskey() },
+	"PasskeyService/StartPasskeyAssertion": func(w *world) proto.Message {
+		w.passkey()
+		return &authv1.StartPasskeyAssertionRequest{}
+	},
+	"PasskeyService/SignInWithPasskey": func(w *world) proto.Message { return w.passkeyAnswer() },
+	"PasskeyService/ListPasskeys":      func(*world) proto.Message { return &authv1.ListPasskeysRequest{} },
+	"PasskeyService/UpdatePasskey": func(w *world) proto.Message {
+		return &authv1.UpdatePasskeyRequest{PasskeyId: w.passkey(), DisplayName: "Phone"}
+	},
+	"PasskeyService/DeletePasskey": func(w *world) proto.Message { return &authv1.DeletePasskeyRequest{PasskeyId: w.passkey()} },
 	"MfaService/VerifySecondFactor": func(*world) proto.Message {
 		return &authv1.VerifySecondFactorRequest{Proof: &authv1.VerifySecondFactorRequest_TotpCode{TotpCode: "000000"}}
 	},

@@ -67,6 +67,8 @@ InvitationService/GetInvitationByToken       ok       ok       ok       ok      
 InvitationService/RegisterWithInvitation     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/DeclineInvitation          ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/RequestInvitationRenewal   ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PasskeyService/StartPasskeyAssertion         ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PasskeyService/SignInWithPasskey             ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 EmailChallengeService/StartEmailSignIn       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 EmailChallengeService/CompleteEmailSignIn    ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 
@@ -84,6 +86,11 @@ PasswordService/ChangePassword               session  ok       ok       ok      
 ExternalIdentityService/ListExternalIdentities session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 ExternalIdentityService/DeleteExternalIdentity session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
 EmailChallengeService/StartEmailReauthentication session ok  ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+PasskeyService/StartPasskeyRegistration      session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+PasskeyService/RegisterPasskey               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+PasskeyService/ListPasskeys                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+PasskeyService/UpdatePasskey                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+PasskeyService/DeletePasskey                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
 MfaService/VerifySecondFactor                session  owes     owes     owes     owes     owes     owes     owes     owes     owes     owes     session  owes
 MfaService/CreateTotpFactor                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
 MfaService/ConfirmTotpFactor                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
