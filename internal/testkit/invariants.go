@@ -26,7 +26,7 @@ type invariant struct {
 var invariants = []invariant{
 	{"a user registered exactly once", `
 		SELECT u.id || ': ' || count(e.id) || ' events'
-		FROM identity.users u LEFT JOIN audit.events e ON e.user_id = u.id AND e.action = 'user.registered'
+		FROM identity.users u LEFT JOIN audit.events e ON e.user_id = u.id AND e.action IN ('user.registered', 'user.imported')
 		GROUP BY u.id HAVING count(e.id) <> 1`},
 
 	// Of a purged workspace no more is left than that there was one. So a user
@@ -35,7 +35,7 @@ var invariants = []invariant{
 	{"every user was given a workspace, or a membership, by the transaction that registered them", `
 		WITH orphans AS (
 			SELECT e.user_id, e.tx FROM audit.events e
-			WHERE e.action = 'user.registered' AND NOT EXISTS (
+			WHERE e.action IN ('user.registered', 'user.imported') AND NOT EXISTS (
 				SELECT 1 FROM audit.events w
 				WHERE w.tx = e.tx AND w.workspace_id IS NOT NULL
 				  AND (w.action = 'workspace.created' AND w.actor_user_id = e.user_id
@@ -72,11 +72,6 @@ var invariants = []invariant{
 
 	{"an address belongs to one user", `
 		SELECT address_key FROM identity.emails GROUP BY address_key HAVING count(DISTINCT user_id) > 1`},
-
-	{"who has an address has a password, unless the account was voided", `
-		SELECT e.user_id::text FROM identity.emails e
-		WHERE NOT EXISTS (SELECT 1 FROM auth.credentials c WHERE c.user_id = e.user_id)
-		  AND NOT EXISTS (SELECT 1 FROM audit.events v WHERE v.user_id = e.user_id AND v.action = 'user.voided')`},
 
 	{"who has no address is a voided account: without a password, without sessions", `
 		SELECT u.id::text FROM identity.users u
@@ -117,7 +112,7 @@ func checkInvariants(t testing.TB, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, check := range slices.Concat(invariants, teamInvariants, programInvariants, children) {
+	for _, check := range slices.Concat(invariants, teamInvariants, authInvariants, children) {
 		found, err := column(t.Context(), tx, check.offenders)
 		if err != nil {
 			return fmt.Errorf("%s: %w", check.promise, err)
@@ -128,6 +123,9 @@ func checkInvariants(t testing.TB, tx pgx.Tx) error {
 		return err
 	}
 	if err := checkPrograms(t, tx); err != nil {
+		return err
+	}
+	if err := checkRecorded(t, tx); err != nil {
 		return err
 	}
 	return checkTeam(t, tx)

@@ -51,9 +51,6 @@ var breaks = map[string][]string{
 	"an address belongs to one user": {
 		"ALTER TABLE identity.emails DROP CONSTRAINT emails_address_key_unique; UPDATE identity.emails SET address_key = 'same'",
 	},
-	"who has an address has a password, unless the account was voided": {
-		"DELETE FROM auth.credentials WHERE user_id = $u",
-	},
 	"who has no address is a voided account: without a password, without sessions": {
 		"DELETE FROM identity.emails WHERE user_id = $u",
 	},
@@ -123,6 +120,51 @@ var breaks = map[string][]string{
 		"UPDATE team.memberships SET deactivate_time = NULL WHERE deactivate_time IS NOT NULL",
 		"UPDATE audit.events SET action = 'membership.reactivated' WHERE action = 'membership.deactivated'",
 	},
+	"who has an address has a way to sign in, unless the account was voided": {
+		"UPDATE identity.emails SET verified_time = NULL WHERE user_id = $u; DELETE FROM auth.credentials WHERE user_id = $u",
+	},
+	"who has a factor, a passkey, an identity or an API key has a proven address": {
+		"UPDATE identity.emails SET verified_time = NULL WHERE user_id = $u; " + totp + passkey,
+		"UPDATE identity.emails SET verified_time = NULL WHERE user_id = $u; " + identity,
+		"UPDATE identity.emails SET verified_time = NULL WHERE user_id = $u; " + apiKey,
+	},
+	"recovery codes are of who has a second factor": {recoveryCode},
+	"nobody has more than ten recovery codes": {
+		totp + "INSERT INTO auth.recovery_codes SELECT $u, decode(n::text, 'escape'), now() FROM generate_series(1, 11) n",
+	},
+	"a session that owes its second factor ends within ten minutes": {
+		"UPDATE auth.sessions SET second_factor_pending = true WHERE user_id = $u",
+	},
+	"a full session that began after its account had a second factor proved one": {
+		totp + "UPDATE auth.totp_factors SET confirm_time = '2000-01-01'",
+		passkey + "UPDATE auth.passkeys SET create_time = '2000-01-01'",
+	},
+	"a disabled account has no session": {
+		"INSERT INTO auth.disablements VALUES ($u, NULL, 'test', now())",
+	},
+	"an impersonation is by an operator, has a reason, and ends within 30 minutes": {
+		"UPDATE auth.sessions SET impersonator_id = $v, impersonation_reason = 'test', expire_time = create_time WHERE user_id = $u",
+		"INSERT INTO auth.operators VALUES ($v, now()); UPDATE auth.sessions SET impersonator_id = $v, impersonation_reason = 'test' WHERE user_id = $u",
+		"INSERT INTO auth.operators VALUES ($v, now()); UPDATE auth.sessions SET impersonator_id = $v, expire_time = create_time WHERE user_id = $u",
+	},
+	"a user's API key is of an active member": {
+		apiKey + "UPDATE auth.api_keys SET user_id = $v WHERE user_id IS NOT NULL",
+		apiKey + "UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
+	},
+	"a service account's API key is of its own workspace": {
+		serviceAccount + "UPDATE auth.service_accounts SET workspace_id = $o",
+	},
+	"no API key holds a permission that owners alone hold": {
+		apiKey + "UPDATE auth.api_keys SET permissions = '{workspace.delete}'",
+	},
+	"a refresh token for a workspace is of an active member": {
+		refreshToken + "UPDATE auth.refresh_tokens SET workspace_id = $o",
+		refreshToken + "UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
+	},
+	"at most one signing key is the current one": {
+		signingKey + signingKey,
+	},
+	recordedOnce: {totp, passkey, identity, apiKey, serviceAccount},
 	grantsAreHeld: {
 		"UPDATE team.memberships SET role = 'viewer' WHERE id = $m",
 		"UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
@@ -134,18 +176,6 @@ var breaks = map[string][]string{
 		"UPDATE auth.api_keys SET permissions = array_remove(permissions, 'invitation.create')",
 		"DELETE FROM auth.api_keys",
 	},
-	"a user's API key is of an active member of its workspace": {
-		"DELETE FROM team.memberships WHERE id = $m",
-		"UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
-		"UPDATE auth.api_keys SET workspace_id = $o",
-	},
-	"a service account's API key is of its own workspace": {
-		"DELETE FROM auth.service_accounts",
-		"UPDATE auth.service_accounts SET workspace_id = $o",
-	},
-	"a voided account has no API key": {
-		"DELETE FROM identity.emails WHERE user_id = $u",
-	},
 	keysHoldLess: {
 		"UPDATE auth.api_keys SET permissions = permissions || '{workspace.delete}'",
 	},
@@ -155,6 +185,19 @@ var breaks = map[string][]string{
 		"UPDATE audit.events SET workspace_id = $o WHERE action = 'api_key.created'",
 	},
 }
+
+// Statements that add what an invariant is about, without the event of it.
+const (
+	totp           = "INSERT INTO auth.totp_factors VALUES (gen_random_uuid(), $u, 'App', '', now(), now(), 0, now()); "
+	recoveryCode   = "INSERT INTO auth.recovery_codes VALUES ($u, '\\x01', now()); "
+	passkey        = "INSERT INTO auth.passkeys VALUES (gen_random_uuid(), $u, 'Key', '\\x01', '', 0, '{}', NULL, false, false, now()); "
+	identity       = "INSERT INTO auth.external_identities VALUES (gen_random_uuid(), $u, 'test', 'https://test', 'subject', '', now()); "
+	refreshToken   = "INSERT INTO auth.refresh_tokens (id, session_id, audience, workspace_id, generation, token_hash, create_time, expire_time) SELECT gen_random_uuid(), id, 'test', $w, 1, '', now(), now() FROM auth.sessions WHERE user_id = $u LIMIT 1; "
+	signingKey     = "INSERT INTO auth.signing_keys VALUES (gen_random_uuid(), '', '', now(), '2000-01-01'); "
+	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now(), now()); "
+	serviceAccount = "INSERT INTO auth.service_accounts VALUES (gen_random_uuid(), $w, 'Another robot', 'another robot', '', $u, now(), now()); " +
+		"INSERT INTO auth.api_keys (id, workspace_id, service_account_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) SELECT gen_random_uuid(), $w, id, $u, 'Key', '{}', '\\x02', '', now(), now() FROM auth.service_accounts WHERE display_name = 'Another robot'; "
+)
 
 // TestEachInvariantIsFoundWhenItIsBroken breaks the database in one way after the
 // other, and proves that the checks see it.
@@ -182,8 +225,8 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 	if found := find("SELECT"); found != "" {
 		t.Fatalf("before anything is broken: %s", found)
 	}
-	promises := []string{eventsAreInTheirLog, membersAreFound, membersHaveBegun, membersHaveEnded, membersAreSwitched, grantsAreHeld, keysHoldLess, programsAreInLog}
-	for _, i := range slices.Concat(invariants, teamInvariants, programInvariants) {
+	promises := []string{eventsAreInTheirLog, membersAreFound, membersHaveBegun, membersHaveEnded, membersAreSwitched, grantsAreHeld, recordedOnce, keysHoldLess, programsAreInLog}
+	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants) {
 		promises = append(promises, i.promise)
 	}
 	for _, promise := range promises {
@@ -208,7 +251,10 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	without := find("DELETE FROM identity.users") + find("DELETE FROM tenant.workspaces")
+	more := totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
+		"INSERT INTO auth.disablements VALUES ($u, NULL, 'test', now()); INSERT INTO auth.operators VALUES ($u, now()); " +
+		"INSERT INTO auth.devices VALUES (gen_random_uuid(), $u, '', '', now(), now()); UPDATE auth.sessions SET impersonator_id = $v; "
+	without := find(more+"DELETE FROM identity.users") + find(more+"DELETE FROM tenant.workspaces")
 	for _, child := range children {
 		if !strings.Contains(without, child.promise) {
 			t.Errorf("broken, and not found: %s", child.promise)
