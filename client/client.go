@@ -42,7 +42,7 @@ type Client struct {
 	APIKeys            authv1connect.ApiKeyServiceClient
 	ServiceAccounts    authv1connect.ServiceAccountServiceClient
 	Security           authv1connect.SecurityServiceClient
-	Operator           authv1connect.OperatorServiceClient
+	Operators          authv1connect.OperatorServiceClient
 	Users              identityv1connect.UserServiceClient
 	Workspaces         tenantv1connect.WorkspaceServiceClient
 	Domains            tenantv1connect.DomainServiceClient
@@ -132,7 +132,7 @@ func build(url string, o options) *Client {
 		APIKeys:            authv1connect.NewApiKeyServiceClient(o.http, url, all...),
 		ServiceAccounts:    authv1connect.NewServiceAccountServiceClient(o.http, url, all...),
 		Security:           authv1connect.NewSecurityServiceClient(o.http, url, all...),
-		Operator:           authv1connect.NewOperatorServiceClient(o.http, url, all...),
+		Operators:          authv1connect.NewOperatorServiceClient(o.http, url, all...),
 		Users:              identityv1connect.NewUserServiceClient(o.http, url, all...),
 		Workspaces:         tenantv1connect.NewWorkspaceServiceClient(o.http, url, all...),
 		Domains:            tenantv1connect.NewDomainServiceClient(o.http, url, all...),

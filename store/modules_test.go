@@ -321,6 +321,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(false, "Disabled", user)
 	e.want(false, "Operator", user)
 	e.want(auth.SecondFactors{}, "SecondFactors", user)
+	exerciseFactors(t, e, repository, user)
 
 	token := secret.HashOf("test", "token")
 	s := &auth.Session{

@@ -83,6 +83,7 @@ type Store struct {
 	pager       *postgres.Pager
 	jobs        *river.Client[*sql.Tx]
 	mails       *secret.Box
+	totp        *secret.Box
 	constraints postgres.Constraints
 	options     Options
 }
@@ -117,6 +118,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
 	s := &Store{db: db, pager: postgres.NewPager(o.Key), jobs: jobs, mails: o.Key.Box("mail"), options: o}
+	s.totp = o.Key.Box("totp secret")
 	s.Identity = identity.New(db.Bun)
 	s.Tenant = tenant.New(db.Bun)
 	s.Team = team.New(db.Bun, s.pager)

@@ -11,6 +11,25 @@ import (
 	"github.com/logicspike/manager/internal/ids"
 )
 
+// programInvariants are those of API keys and service accounts that one query each can
+// decide.
+var programInvariants = []invariant{
+	{"a user's API key is of an active member of its workspace", `
+		SELECT k.id::text FROM auth.api_keys k
+		WHERE k.user_id IS NOT NULL AND NOT EXISTS (
+			SELECT 1 FROM team.memberships m
+			WHERE m.workspace_id = k.workspace_id AND m.user_id = k.user_id AND m.deactivate_time IS NULL)`},
+
+	{"a service account's API key is of its own workspace", `
+		SELECT k.id::text FROM auth.api_keys k
+		WHERE k.service_account_id IS NOT NULL AND NOT EXISTS (
+			SELECT 1 FROM auth.service_accounts a WHERE a.id = k.service_account_id AND a.workspace_id = k.workspace_id)`},
+
+	{"a voided account has no API key", `
+		SELECT k.id::text FROM auth.api_keys k
+		WHERE k.user_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM identity.emails e WHERE e.user_id = k.user_id)`},
+}
+
 // The invariants of programs that take more than a query.
 const (
 	keysHoldLess     = "no API key holds what owners alone hold"

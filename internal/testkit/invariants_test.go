@@ -147,16 +147,6 @@ var breaks = map[string][]string{
 		"INSERT INTO auth.operators VALUES ($v, now()); UPDATE auth.sessions SET impersonator_id = $v, impersonation_reason = 'test' WHERE user_id = $u",
 		"INSERT INTO auth.operators VALUES ($v, now()); UPDATE auth.sessions SET impersonator_id = $v, expire_time = create_time WHERE user_id = $u",
 	},
-	"a user's API key is of an active member": {
-		apiKey + "UPDATE auth.api_keys SET user_id = $v WHERE user_id IS NOT NULL",
-		apiKey + "UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
-	},
-	"a service account's API key is of its own workspace": {
-		serviceAccount + "UPDATE auth.service_accounts SET workspace_id = $o",
-	},
-	"no API key holds a permission that owners alone hold": {
-		apiKey + "UPDATE auth.api_keys SET permissions = '{workspace.delete}'",
-	},
 	"a refresh token for a workspace is of an active member": {
 		refreshToken + "UPDATE auth.refresh_tokens SET workspace_id = $o",
 		refreshToken + "UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
@@ -164,7 +154,7 @@ var breaks = map[string][]string{
 	"at most one signing key is the current one": {
 		signingKey + signingKey,
 	},
-	recordedOnce: {totp, passkey, identity, apiKey, serviceAccount},
+	recordedOnce: {totp, passkey, identity},
 	grantsAreHeld: {
 		"UPDATE team.memberships SET role = 'viewer' WHERE id = $m",
 		"UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
@@ -175,6 +165,18 @@ var breaks = map[string][]string{
 		"UPDATE team.invitations SET role = 'owner' WHERE state = 'pending'",
 		"UPDATE auth.api_keys SET permissions = array_remove(permissions, 'invitation.create')",
 		"DELETE FROM auth.api_keys",
+	},
+	"a user's API key is of an active member of its workspace": {
+		"DELETE FROM team.memberships WHERE id = $m",
+		"UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
+		"UPDATE auth.api_keys SET workspace_id = $o",
+	},
+	"a service account's API key is of its own workspace": {
+		"DELETE FROM auth.service_accounts",
+		"UPDATE auth.service_accounts SET workspace_id = $o",
+	},
+	"a voided account has no API key": {
+		"DELETE FROM identity.emails WHERE user_id = $u",
 	},
 	keysHoldLess: {
 		"UPDATE auth.api_keys SET permissions = permissions || '{workspace.delete}'",
@@ -195,8 +197,8 @@ const (
 	refreshToken   = "INSERT INTO auth.refresh_tokens (id, session_id, audience, workspace_id, generation, token_hash, create_time, expire_time) SELECT gen_random_uuid(), id, 'test', $w, 1, '', now(), now() FROM auth.sessions WHERE user_id = $u LIMIT 1; "
 	signingKey     = "INSERT INTO auth.signing_keys VALUES (gen_random_uuid(), '', '', now(), '2000-01-01'); "
 	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now(), now()); "
-	serviceAccount = "INSERT INTO auth.service_accounts VALUES (gen_random_uuid(), $w, 'Another robot', 'another robot', '', $u, now(), now()); " +
-		"INSERT INTO auth.api_keys (id, workspace_id, service_account_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) SELECT gen_random_uuid(), $w, id, $u, 'Key', '{}', '\\x02', '', now(), now() FROM auth.service_accounts WHERE display_name = 'Another robot'; "
+	serviceAccount = "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, creator_id, create_time, update_time) VALUES (gen_random_uuid(), $w, 'Robot', 'another robot', $u, now(), now()); " +
+		"INSERT INTO auth.api_keys (id, workspace_id, service_account_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) SELECT gen_random_uuid(), $w, id, $u, 'Key', '{}', '\\x02', '', now(), now() FROM auth.service_accounts WHERE name_key = 'another robot'; "
 )
 
 // TestEachInvariantIsFoundWhenItIsBroken breaks the database in one way after the
@@ -226,7 +228,7 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 		t.Fatalf("before anything is broken: %s", found)
 	}
 	promises := []string{eventsAreInTheirLog, membersAreFound, membersHaveBegun, membersHaveEnded, membersAreSwitched, grantsAreHeld, recordedOnce, keysHoldLess, programsAreInLog}
-	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants) {
+	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants) {
 		promises = append(promises, i.promise)
 	}
 	for _, promise := range promises {

@@ -61,8 +61,31 @@ var requests = map[string]func(w *world) proto.Message{
 			PasswordResetId: reset.PasswordResetId, Code: queued(w.t, w.srv, w.owner.Email).Data["code"], NewPassword: "another horse, another staple",
 		}
 	},
-	"UserService/GetMe":    func(*world) proto.Message { return &identityv1.GetMeRequest{} },
-	"UserService/UpdateMe": func(*world) proto.Message { return &identityv1.UpdateMeRequest{DisplayName: "Ann"} },
+	"EmailChallengeService/StartEmailSignIn": func(w *world) proto.Message {
+		return &authv1.StartEmailSignInRequest{Email: w.owner.Email}
+	},
+	"EmailChallengeService/CompleteEmailSignIn": func(w *world) proto.Message { return w.emailSignIn() },
+	"EmailChallengeService/StartEmailReauthentication": func(*world) proto.Message {
+		return &authv1.StartEmailReauthenticationRequest{}
+	},
+	"MfaService/VerifySecondFactor": func(*world) proto.Message {
+		return &authv1.VerifySecondFactorRequest{Proof: &authv1.VerifySecondFactorRequest_TotpCode{TotpCode: "000000"}}
+	},
+	"MfaService/CreateTotpFactor":  func(*world) proto.Message { return &authv1.CreateTotpFactorRequest{} },
+	"MfaService/ConfirmTotpFactor": func(w *world) proto.Message { return w.unconfirmedFactor() },
+	"MfaService/ListTotpFactors":   func(*world) proto.Message { return &authv1.ListTotpFactorsRequest{} },
+	"MfaService/UpdateTotpFactor": func(w *world) proto.Message {
+		return &authv1.UpdateTotpFactorRequest{TotpFactorId: w.totpFactor(), DisplayName: "Phone"}
+	},
+	"MfaService/DeleteTotpFactor": func(w *world) proto.Message { return &authv1.DeleteTotpFactorRequest{TotpFactorId: w.totpFactor()} },
+	"MfaService/GetRecoveryCodes": func(*world) proto.Message { return &authv1.GetRecoveryCodesRequest{} },
+	"MfaService/RegenerateRecoveryCodes": func(w *world) proto.Message {
+		w.totpFactor()
+		return &authv1.RegenerateRecoveryCodesRequest{}
+	},
+	"SecurityService/GetSecurityOverview": func(*world) proto.Message { return &authv1.GetSecurityOverviewRequest{} },
+	"UserService/GetMe":                   func(*world) proto.Message { return &identityv1.GetMeRequest{} },
+	"UserService/UpdateMe":                func(*world) proto.Message { return &identityv1.UpdateMeRequest{DisplayName: "Ann"} },
 	"UserService/RequestEmailChange": func(*world) proto.Message {
 		return &identityv1.RequestEmailChangeRequest{NewEmail: testkit.NewEmail()}
 	},

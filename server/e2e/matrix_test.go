@@ -63,6 +63,8 @@ InvitationService/GetInvitationByToken       ok       ok       ok       ok      
 InvitationService/RegisterWithInvitation     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/DeclineInvitation          ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/RequestInvitationRenewal   ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+EmailChallengeService/StartEmailSignIn       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+EmailChallengeService/CompleteEmailSignIn    ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 
 AuthenticationService/Reauthenticate         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 AuthenticationService/SignOut                session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
@@ -71,6 +73,16 @@ SessionService/ListSessions                  session  ok       ok       ok      
 SessionService/RevokeSession                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 SessionService/RevokeOtherSessions           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 PasswordService/ChangePassword               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+EmailChallengeService/StartEmailReauthentication session ok  ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+MfaService/VerifySecondFactor                session  owes     owes     owes     owes     owes     owes     owes     owes     owes     owes     session  owes
+MfaService/CreateTotpFactor                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+MfaService/ConfirmTotpFactor                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+MfaService/ListTotpFactors                   session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+MfaService/UpdateTotpFactor                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+MfaService/DeleteTotpFactor                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+MfaService/GetRecoveryCodes                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+MfaService/RegenerateRecoveryCodes           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+SecurityService/GetSecurityOverview          session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/GetMe                            session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/UpdateMe                         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/RequestEmailChange               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
@@ -152,6 +164,7 @@ var outcomes = map[string]string{
 	"last":    "failed_precondition OWNER_REQUIRED",
 	"more":    "permission_denied ROLE_NOT_GRANTABLE",
 	"no-key":  "permission_denied API_KEY_NOT_ALLOWED",
+	"owes":    "failed_precondition FACTOR_MISSING", // of a session that owes no second factor
 }
 
 // customPermissions are those of the caller `custom`: two that an admin holds, and

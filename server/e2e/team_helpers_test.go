@@ -172,7 +172,7 @@ var codes = map[string]connect.Code{
 	"ROLE_NOT_GRANTABLE": connect.CodePermissionDenied, "PERMISSION_MISSING": connect.CodePermissionDenied,
 	"PERMISSION_NOT_GRANTABLE": connect.CodePermissionDenied, "API_KEY_NOT_ALLOWED": connect.CodePermissionDenied,
 	"SERVICE_ACCOUNT_NAME_TAKEN": connect.CodeAlreadyExists,
-	"SEATS_EXHAUSTED": connect.CodeResourceExhausted, "RATE_LIMITED": connect.CodeResourceExhausted,
+	"SEATS_EXHAUSTED":            connect.CodeResourceExhausted, "RATE_LIMITED": connect.CodeResourceExhausted,
 	"NOT_FOUND": connect.CodeNotFound, "FIELD_INVALID": connect.CodeInvalidArgument, "PASSWORD_LENGTH": connect.CodeInvalidArgument, "SESSION_REQUIRED": connect.CodeUnauthenticated,
 	"ETAG_MISMATCH": connect.CodeAborted, "INTERNAL": connect.CodeInternal,
 }

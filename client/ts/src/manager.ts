@@ -60,7 +60,7 @@ export interface Manager {
    * For operators of the server: finds accounts and helps their owners. `importUsers` is
    * a stream to the server, which needs a transport of `@connectrpc/connect-node`.
    */
-  readonly operator: Client<typeof OperatorService>;
+  readonly operators: Client<typeof OperatorService>;
   /** The caller's own account. */
   readonly users: Client<typeof UserService>;
   /** Creates, changes and deletes workspaces. */
@@ -119,7 +119,7 @@ export function createManager(options: ManagerOptions): Manager {
     apiKeys: createClient(ApiKeyService, transport),
     serviceAccounts: createClient(ServiceAccountService, transport),
     security: createClient(SecurityService, transport),
-    operator: createClient(OperatorService, transport),
+    operators: createClient(OperatorService, transport),
     users: createClient(UserService, transport),
     workspaces: createClient(WorkspaceService, transport),
     domains: createClient(DomainService, transport),

@@ -105,7 +105,7 @@ export async function isAutofillSupported(): Promise<boolean> {
  */
 export async function register(manager: Pick<Manager, "passkeys">, options: RegisterOptions = {}): Promise<RegisterPasskeyResponse> {
   requireSupport();
-  const { challengeId, optionsJson } = await manager.passkeys.startPasskeyRegistration({}, callOptions(options.signal));
+  const { challengeId, optionsJson } = await abortable(options.signal, (call) => manager.passkeys.startPasskeyRegistration({}, call));
   const publicKey = creationOptions(optionsJson);
   const credential = await alone(options.signal, (signal) => navigator.credentials.create({ publicKey, signal }));
   return manager.passkeys.registerPasskey({
@@ -157,7 +157,7 @@ export async function assert(
   options: PasskeyOptions = {},
 ): Promise<MessageInitShape<typeof PasskeyAssertionSchema>> {
   requireSupport();
-  const { challengeId, optionsJson } = await manager.passkeys.startPasskeyAssertion({}, callOptions(options.signal));
+  const { challengeId, optionsJson } = await abortable(options.signal, (call) => manager.passkeys.startPasskeyAssertion({}, call));
   const publicKey = requestOptions(optionsJson);
   const credential = await alone(options.signal, (signal) => navigator.credentials.get({ publicKey, signal }));
   return { challengeId, credentialJson: serialize(credential) };
@@ -172,6 +172,7 @@ async function assertByAutofill(
   signal: AbortSignal | undefined,
 ): Promise<MessageInitShape<typeof PasskeyAssertionSchema>> {
   requireSupport();
+  throwIfAborted(signal);
   const ended = new AbortController();
   const stop = () => ended.abort();
   signal?.addEventListener("abort", stop);
@@ -179,9 +180,7 @@ async function assertByAutofill(
   waiting = ended;
   try {
     for (;;) {
-      throwIfAborted(signal, ended.signal);
-      const { challengeId, optionsJson } = await manager.passkeys.startPasskeyAssertion({}, callOptions(signal));
-      throwIfAborted(signal, ended.signal);
+      const { challengeId, optionsJson } = await abortable(ended.signal, (call) => manager.passkeys.startPasskeyAssertion({}, call));
       const publicKey = requestOptions(optionsJson);
       const grownOld = new AbortController();
       const timer = setTimeout(() => grownOld.abort(), autofillRenewal);
@@ -244,16 +243,20 @@ function requireSupport(): void {
   }
 }
 
-function throwIfAborted(...signals: (AbortSignal | undefined)[]): void {
-  for (const signal of signals) {
-    if (signal?.aborted) {
-      throw new PasskeyError("ABORTED", { cause: signal.reason });
-    }
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new PasskeyError("ABORTED", { cause: signal.reason });
   }
 }
 
-function callOptions(signal: AbortSignal | undefined): { signal?: AbortSignal } {
-  return signal ? { signal } : {};
+/** Makes a call that the signal ends. */
+async function abortable<T>(signal: AbortSignal | undefined, call: (options: { signal?: AbortSignal }) => Promise<T>): Promise<T> {
+  throwIfAborted(signal);
+  try {
+    return await call(signal ? { signal } : {});
+  } finally {
+    throwIfAborted(signal);
+  }
 }
 
 /** Sorts what browsers throw (WebAuthn Level 3, 5.1.3 and 5.1.4). */
