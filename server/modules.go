@@ -33,6 +33,8 @@ type ModuleOptions struct {
 	// Hasher and Policy are how passwords are kept and judged.
 	Hasher *password.Hasher
 	Policy password.Policy
+	// Product is what authenticator apps call the product.
+	Product string
 	// VerifyAfter creates accounts before their address is proven (setting
 	// `email-verification` = `after`).
 	VerifyAfter bool
@@ -69,6 +71,10 @@ func Modules(o ModuleOptions) []Service {
 		// stays below by its own limit (at most 50 an hour by default).
 		AccountFailures: limit(100, time.Hour),
 		LimitMail:       mails.take,
+		// The same bound for codes that are mailed. Nobody is locked out by it who could
+		// not be by the limit of mails.
+		EmailCodeFailures: limit(100, 24*time.Hour),
+		Product:           o.Product,
 	})
 	i := identity.New(identity.Options{
 		Store: o.Store, Mails: limit(10, time.Hour), LimitMail: mails.take, ClearCookie: auth.ClearCookie,
@@ -83,51 +89,32 @@ func Modules(o ModuleOptions) []Service {
 	})
 	e := audit.New(o.Store)
 	return []Service{
-		{Name: authv1connect.RegistrationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewRegistrationServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.AuthenticationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewAuthenticationServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.SessionServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewSessionServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.PasswordServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewPasswordServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.ApiKeyServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewApiKeyServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.ServiceAccountServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewServiceAccountServiceHandler(a, o...)
-		}},
-		{Name: identityv1connect.UserServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return identityv1connect.NewUserServiceHandler(i, o...)
-		}},
-		{Name: tenantv1connect.WorkspaceServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return tenantv1connect.NewWorkspaceServiceHandler(t, o...)
-		}},
-		{Name: tenantv1connect.DomainServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return tenantv1connect.NewDomainServiceHandler(t, o...)
-		}},
-		{Name: teamv1connect.MembershipServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewMembershipServiceHandler(m, o...)
-		}},
-		{Name: teamv1connect.InvitationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewInvitationServiceHandler(m, o...)
-		}},
-		{Name: teamv1connect.RoleServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewRoleServiceHandler(m, o...)
-		}},
-		{Name: teamv1connect.AuthorizationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewAuthorizationServiceHandler(m, o...)
-		}},
-		{Name: teamv1connect.JoinRequestServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewJoinRequestServiceHandler(m, o...)
-		}},
-		{Name: auditv1connect.EventServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return auditv1connect.NewEventServiceHandler(e, o...)
-		}},
+		of(authv1connect.RegistrationServiceName, authv1connect.NewRegistrationServiceHandler)(a),
+		of(authv1connect.AuthenticationServiceName, authv1connect.NewAuthenticationServiceHandler)(a),
+		of(authv1connect.SessionServiceName, authv1connect.NewSessionServiceHandler)(a),
+		of(authv1connect.PasswordServiceName, authv1connect.NewPasswordServiceHandler)(a),
+		of(authv1connect.ApiKeyServiceName, authv1connect.NewApiKeyServiceHandler)(a),
+		of(authv1connect.ServiceAccountServiceName, authv1connect.NewServiceAccountServiceHandler)(a),
+		of(authv1connect.MfaServiceName, authv1connect.NewMfaServiceHandler)(a),
+		of(authv1connect.EmailChallengeServiceName, authv1connect.NewEmailChallengeServiceHandler)(a),
+		of(authv1connect.SecurityServiceName, authv1connect.NewSecurityServiceHandler)(a),
+		of(identityv1connect.UserServiceName, identityv1connect.NewUserServiceHandler)(i),
+		of(tenantv1connect.WorkspaceServiceName, tenantv1connect.NewWorkspaceServiceHandler)(t),
+		of(tenantv1connect.DomainServiceName, tenantv1connect.NewDomainServiceHandler)(t),
+		of(teamv1connect.MembershipServiceName, teamv1connect.NewMembershipServiceHandler)(m),
+		of(teamv1connect.InvitationServiceName, teamv1connect.NewInvitationServiceHandler)(m),
+		of(teamv1connect.RoleServiceName, teamv1connect.NewRoleServiceHandler)(m),
+		of(teamv1connect.AuthorizationServiceName, teamv1connect.NewAuthorizationServiceHandler)(m),
+		of(teamv1connect.JoinRequestServiceName, teamv1connect.NewJoinRequestServiceHandler)(m),
+		of(auditv1connect.EventServiceName, auditv1connect.NewEventServiceHandler)(e),
+	}
+}
+
+// of returns what makes the service of a name, given its generated constructor, from
+// an implementation.
+func of[H any](name string, handler func(H, ...connect.HandlerOption) (string, http.Handler)) func(H) Service {
+	return func(h H) Service {
+		return Service{Name: name, Handler: func(o ...connect.HandlerOption) (string, http.Handler) { return handler(h, o...) }}
 	}
 }
 

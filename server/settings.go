@@ -77,6 +77,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			Policy:           password.Policy{MinLength: s.PasswordMinLength, MaxLength: s.PasswordMaxLength, Context: []string{s.ProductName}},
 			Permissions:      permissions,
 			PublicURL:        string(s.PublicURL),
+			Product:          s.ProductName,
 			VerifyAfter:      s.EmailVerification == config.VerifyAfter,
 			PasswordFailures: s.PasswordFailures,
 			Resolver:         dns.New(dns.Options{Server: s.DNSResolver}),

@@ -33,6 +33,10 @@ type Options struct {
 	// AccountFailures limits the wrong passwords for one account from everywhere.
 	// One network must not be able to use it up.
 	AccountFailures store.Limit
+	// EmailCodeFailures limits the wrong codes of sign-ins by mail for one address.
+	EmailCodeFailures store.Limit
+	// Product is what authenticator apps call the product.
+	Product string
 	// LimitMail counts a mail to an address that anybody can cause. It returns a
 	// fault RATE_LIMITED when there were too many.
 	LimitMail func(context.Context, email.Address) error

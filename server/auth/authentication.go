@@ -101,11 +101,36 @@ func (m *Module) reauthenticate(ctx context.Context, req *authv1.ReauthenticateR
 	if !caller.Impersonator.IsZero() {
 		return nil, "", errImpersonation()
 	}
-	hash, err := m.verifyCaller(ctx, caller, req.GetPassword())
+	switch {
+	case req.TotpCode != "":
+		return m.reauthenticateByTOTP(ctx, caller, req.TotpCode)
+	case req.Passkey != nil:
+		return m.reauthenticateByPasskey(ctx, caller, req.Passkey)
+	case req.EmailCode != nil:
+		return m.reauthenticateByEmail(ctx, caller, req.EmailCode)
+	}
+	hash, err := m.verifyCaller(ctx, caller, req.Password)
 	if err != nil {
 		return nil, "", err
 	}
 	return m.options.Store.Reauthenticate(ctx, caller, hash)
+}
+
+// reauthenticateByTOTP gives the caller's session a new token by a code of an
+// authenticator app, under the limit of wrong ones.
+//
+// Errors: fault SECOND_FACTOR_INVALID, FACTOR_MISSING, RATE_LIMITED.
+func (m *Module) reauthenticateByTOTP(ctx context.Context, caller *authz.Session, code string) (*auth.Session, string, error) {
+	factors, err := m.options.Store.Auth.SecondFactors(ctx, caller.User)
+	if err != nil {
+		return nil, "", err
+	}
+	if factors.TOTP == 0 {
+		return nil, "", errNoTOTP()
+	}
+	return m.guess(ctx, caller, func() (*auth.Session, string, error) {
+		return m.options.Store.ReauthenticateByTOTP(ctx, caller, code)
+	})
 }
 
 func errImpersonation() error {

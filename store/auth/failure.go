@@ -50,16 +50,21 @@ func (f Failures) Begin(ctx context.Context, key string, b Backoff) error {
 	now, hash := f.clock.Now(), secret.HashOf("failures", key)
 	// A time so far ahead was written while a clock was wrong: it counts for nothing.
 	wrong := now.Add(2*b.Max + time.Minute)
+	first := now // from when the next try is free after the first one
+	if b.Free == 1 {
+		first = now.Add(min(b.First, b.Max))
+	}
 	var n int
 	result, err := f.repository.db.NewRaw(`
-		INSERT INTO auth.failures AS f (key, count, free_time, expire_time) VALUES (?0, 1, ?1, ?2)
+		INSERT INTO auth.failures AS f (key, count, free_time, expire_time) VALUES (?0, 1, ?7, ?2)
 		ON CONFLICT (key) DO UPDATE SET
 			count = CASE WHEN f.expire_time <= ?1 OR f.free_time > ?3 THEN 1 ELSE f.count + 1 END,
-			free_time = CASE WHEN f.expire_time <= ?1 OR f.free_time > ?3 OR f.count + 1 < ?4 THEN ?1::timestamptz
+			free_time = CASE WHEN f.expire_time <= ?1 OR f.free_time > ?3 THEN ?7::timestamptz
+				WHEN f.count + 1 < ?4 THEN ?1::timestamptz
 				ELSE ?1::timestamptz + least(?5 * power(2, least(f.count + 1 - ?4, 40)), ?6) * interval '1 microsecond' END,
 			expire_time = ?2
 		WHERE f.free_time <= ?1 OR f.expire_time <= ?1 OR f.free_time > ?3`,
-		hash[:], now, now.Add(forgetFailures), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds()).Exec(ctx)
+		hash[:], now, now.Add(forgetFailures), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds(), first).Exec(ctx)
 	if err != nil {
 		return err
 	}

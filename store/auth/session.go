@@ -50,7 +50,7 @@ type Renewal struct {
 	Method     authz.Method
 	IdleExpire time.Time
 	// Completed is set where a session that owed its second factor owes it no more:
-	// it is then when the session ends.
+	// it is then when the session ends. A session that owes none is as one that ended.
 	Completed time.Time
 }
 
@@ -67,7 +67,7 @@ func (r Repository) Renew(ctx context.Context, id ids.Session, n Renewal, now ti
 		    idle_expire_time = least(?2, CASE WHEN second_factor_pending THEN coalesce(?4, expire_time) ELSE expire_time END),
 		    second_factor_pending = second_factor_pending AND ?4::timestamptz IS NULL,
 		    methods = array_append(array_remove(methods, ?5), ?5)
-		WHERE id = ?3 RETURNING *`, n.Token[:], now, n.IdleExpire, id, bun.NullTime{Time: n.Completed}, n.Method).Scan(ctx, s)
+		WHERE id = ?3 AND (second_factor_pending OR ?4::timestamptz IS NULL) RETURNING *`, n.Token[:], now, n.IdleExpire, id, bun.NullTime{Time: n.Completed}, n.Method).Scan(ctx, s)
 	if postgres.NotFound(err) {
 		return nil, fault.New(fault.Unauthenticated, fault.SessionRequired, "the session has ended")
 	}
