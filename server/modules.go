@@ -18,6 +18,7 @@ import (
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/server/audit"
 	"github.com/logicspike/manager/server/auth"
+	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/identity"
 	"github.com/logicspike/manager/server/team"
@@ -47,6 +48,8 @@ type ModuleOptions struct {
 	PasswordFailures int
 	// Resolver finds the DNS records that prove domains.
 	Resolver *dns.Resolver
+	// Passkeys is the relying party of passkeys; nil where there can be none.
+	Passkeys *passkey.Party
 	// Unlimited lifts the limits on mails, on wrong passwords from everywhere, on
 	// new workspaces and on questions to DNS, which are not settings.
 	Unlimited bool
@@ -71,6 +74,7 @@ func Modules(o ModuleOptions) []Service {
 		// stays below by its own limit (at most 50 an hour by default).
 		AccountFailures: limit(100, time.Hour),
 		LimitMail:       mails.take,
+		Passkeys:        o.Passkeys,
 		// The same bound for codes that are mailed. Nobody is locked out by it who could
 		// not be by the limit of mails.
 		EmailCodeFailures: limit(100, 24*time.Hour),
@@ -99,6 +103,7 @@ func Modules(o ModuleOptions) []Service {
 		of(authv1connect.EmailChallengeServiceName, authv1connect.NewEmailChallengeServiceHandler)(a),
 		of(authv1connect.SecurityServiceName, authv1connect.NewSecurityServiceHandler)(a),
 		of(authv1connect.OperatorServiceName, authv1connect.NewOperatorServiceHandler)(a),
+		of(authv1connect.PasskeyServiceName, authv1connect.NewPasskeyServiceHandler)(a),
 		of(identityv1connect.UserServiceName, identityv1connect.NewUserServiceHandler)(i),
 		of(tenantv1connect.WorkspaceServiceName, tenantv1connect.NewWorkspaceServiceHandler)(t),
 		of(tenantv1connect.DomainServiceName, tenantv1connect.NewDomainServiceHandler)(t),

@@ -14,6 +14,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
@@ -33,6 +34,8 @@ type Options struct {
 	// AccountFailures limits the wrong passwords for one account from everywhere.
 	// One network must not be able to use it up.
 	AccountFailures store.Limit
+	// Passkeys is the relying party of passkeys; nil where there can be none.
+	Passkeys *passkey.Party
 	// EmailCodeFailures limits the wrong codes of sign-ins by mail for one address.
 	EmailCodeFailures store.Limit
 	// Product is what authenticator apps call the product.

@@ -112,6 +112,18 @@ func (r Repository) CountSessions(ctx context.Context, user ids.User, now time.T
 	return int(n), err
 }
 
+// HoldSession reports whether a session of a user is live, and keeps it so until the
+// transaction ends.
+func (r Repository) HoldSession(ctx context.Context, user ids.User, id ids.Session, now time.Time) (bool, error) {
+	result, err := r.db.NewSelect().Model((*Session)(nil)).ColumnExpr("1").
+		Where("user_id = ? AND id = ? AND idle_expire_time > ? AND NOT second_factor_pending", user, id, now).For("KEY SHARE").Exec(ctx)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
+}
+
 // DeleteSession ends a session of a user, and reports whether there was one.
 func (r Repository) DeleteSession(ctx context.Context, user ids.User, id ids.Session) (bool, error) {
 	result, err := r.db.NewDelete().Model((*Session)(nil)).Where("user_id = ? AND id = ?", user, id).Exec(ctx)
