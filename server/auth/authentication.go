@@ -44,7 +44,7 @@ func (m *Module) signIn(ctx context.Context, mail email.Address, req *authv1.Sig
 	if err != nil {
 		return nil, "", err
 	}
-	stale, err := m.verify(ctx, mail.Key, req.Password, hash)
+	stale, err := m.verify(ctx, mail.Key, user, req.Password, hash)
 	if err != nil {
 		return nil, "", err
 	}
@@ -80,7 +80,7 @@ func (m *Module) verifyCaller(ctx context.Context, caller *authz.Session, given 
 	if err != nil {
 		return "", err
 	}
-	_, err = m.verify(ctx, caller.User.String(), given, hash)
+	_, err = m.verify(ctx, caller.User.String(), caller.User, given, hash)
 	return hash, err
 }
 
