@@ -5,6 +5,10 @@
 //	manager := client.New("https://accounts.example.com", client.WithSession(token))
 //	me, err := manager.Users.GetMe(ctx, &identityv1.GetMeRequest{})
 //
+// A program without a user calls with an API key instead:
+//
+//	manager := client.New("https://accounts.example.com", client.WithAPIKey(os.Getenv("MANAGER_API_KEY")))
+//
 // Errors are *connect.Error; Reason tells what a program may want to know of one.
 package client
 
@@ -26,21 +30,28 @@ import (
 
 // Client has the client of every service. It is safe for concurrent use.
 type Client struct {
-	Registration    authv1connect.RegistrationServiceClient
-	Authentication  authv1connect.AuthenticationServiceClient
-	Sessions        authv1connect.SessionServiceClient
-	Passwords       authv1connect.PasswordServiceClient
-	APIKeys         authv1connect.ApiKeyServiceClient
-	ServiceAccounts authv1connect.ServiceAccountServiceClient
-	Users           identityv1connect.UserServiceClient
-	Workspaces      tenantv1connect.WorkspaceServiceClient
-	Domains         tenantv1connect.DomainServiceClient
-	Memberships     teamv1connect.MembershipServiceClient
-	Invitations     teamv1connect.InvitationServiceClient
-	Roles           teamv1connect.RoleServiceClient
-	Authorization   teamv1connect.AuthorizationServiceClient
-	JoinRequests    teamv1connect.JoinRequestServiceClient
-	Events          auditv1connect.EventServiceClient
+	Registration       authv1connect.RegistrationServiceClient
+	Authentication     authv1connect.AuthenticationServiceClient
+	Sessions           authv1connect.SessionServiceClient
+	Passwords          authv1connect.PasswordServiceClient
+	EmailChallenges    authv1connect.EmailChallengeServiceClient
+	SecondFactors      authv1connect.MfaServiceClient
+	Passkeys           authv1connect.PasskeyServiceClient
+	ExternalIdentities authv1connect.ExternalIdentityServiceClient
+	Tokens             authv1connect.TokenServiceClient
+	APIKeys            authv1connect.ApiKeyServiceClient
+	ServiceAccounts    authv1connect.ServiceAccountServiceClient
+	Security           authv1connect.SecurityServiceClient
+	Operators          authv1connect.OperatorServiceClient
+	Users              identityv1connect.UserServiceClient
+	Workspaces         tenantv1connect.WorkspaceServiceClient
+	Domains            tenantv1connect.DomainServiceClient
+	Memberships        teamv1connect.MembershipServiceClient
+	Invitations        teamv1connect.InvitationServiceClient
+	Roles              teamv1connect.RoleServiceClient
+	Authorization      teamv1connect.AuthorizationServiceClient
+	JoinRequests       teamv1connect.JoinRequestServiceClient
+	Events             auditv1connect.EventServiceClient
 
 	url     string
 	options options
@@ -58,7 +69,9 @@ type Option func(*options)
 // WithSession sends the token of a session with each call.
 func WithSession(token string) Option { return func(o *options) { o.token = token } }
 
-// WithAPIKey sends an API key with each call.
+// WithAPIKey sends an API key, `lsmk_…`, with each call: a program then calls the
+// methods of the key's workspace that the key's permissions allow. Of WithAPIKey and
+// WithSession the last one holds.
 func WithAPIKey(key string) Option { return func(o *options) { o.token = key } }
 
 // WithHTTPClient calls through another HTTP client. Default: one that speaks
@@ -107,23 +120,30 @@ func build(url string, o options) *Client {
 		all = append(all[:len(all):len(all)], connect.WithInterceptors(bearer("Bearer "+o.token)))
 	}
 	return &Client{
-		Registration:    authv1connect.NewRegistrationServiceClient(o.http, url, all...),
-		Authentication:  authv1connect.NewAuthenticationServiceClient(o.http, url, all...),
-		Sessions:        authv1connect.NewSessionServiceClient(o.http, url, all...),
-		Passwords:       authv1connect.NewPasswordServiceClient(o.http, url, all...),
-		APIKeys:         authv1connect.NewApiKeyServiceClient(o.http, url, all...),
-		ServiceAccounts: authv1connect.NewServiceAccountServiceClient(o.http, url, all...),
-		Users:           identityv1connect.NewUserServiceClient(o.http, url, all...),
-		Workspaces:      tenantv1connect.NewWorkspaceServiceClient(o.http, url, all...),
-		Domains:         tenantv1connect.NewDomainServiceClient(o.http, url, all...),
-		Memberships:     teamv1connect.NewMembershipServiceClient(o.http, url, all...),
-		Invitations:     teamv1connect.NewInvitationServiceClient(o.http, url, all...),
-		Roles:           teamv1connect.NewRoleServiceClient(o.http, url, all...),
-		Authorization:   teamv1connect.NewAuthorizationServiceClient(o.http, url, all...),
-		JoinRequests:    teamv1connect.NewJoinRequestServiceClient(o.http, url, all...),
-		Events:          auditv1connect.NewEventServiceClient(o.http, url, all...),
-		url:             url,
-		options:         o,
+		Registration:       authv1connect.NewRegistrationServiceClient(o.http, url, all...),
+		Authentication:     authv1connect.NewAuthenticationServiceClient(o.http, url, all...),
+		Sessions:           authv1connect.NewSessionServiceClient(o.http, url, all...),
+		Passwords:          authv1connect.NewPasswordServiceClient(o.http, url, all...),
+		EmailChallenges:    authv1connect.NewEmailChallengeServiceClient(o.http, url, all...),
+		SecondFactors:      authv1connect.NewMfaServiceClient(o.http, url, all...),
+		Passkeys:           authv1connect.NewPasskeyServiceClient(o.http, url, all...),
+		ExternalIdentities: authv1connect.NewExternalIdentityServiceClient(o.http, url, all...),
+		Tokens:             authv1connect.NewTokenServiceClient(o.http, url, all...),
+		APIKeys:            authv1connect.NewApiKeyServiceClient(o.http, url, all...),
+		ServiceAccounts:    authv1connect.NewServiceAccountServiceClient(o.http, url, all...),
+		Security:           authv1connect.NewSecurityServiceClient(o.http, url, all...),
+		Operators:          authv1connect.NewOperatorServiceClient(o.http, url, all...),
+		Users:              identityv1connect.NewUserServiceClient(o.http, url, all...),
+		Workspaces:         tenantv1connect.NewWorkspaceServiceClient(o.http, url, all...),
+		Domains:            tenantv1connect.NewDomainServiceClient(o.http, url, all...),
+		Memberships:        teamv1connect.NewMembershipServiceClient(o.http, url, all...),
+		Invitations:        teamv1connect.NewInvitationServiceClient(o.http, url, all...),
+		Roles:              teamv1connect.NewRoleServiceClient(o.http, url, all...),
+		Authorization:      teamv1connect.NewAuthorizationServiceClient(o.http, url, all...),
+		JoinRequests:       teamv1connect.NewJoinRequestServiceClient(o.http, url, all...),
+		Events:             auditv1connect.NewEventServiceClient(o.http, url, all...),
+		url:                url,
+		options:            o,
 	}
 }
 

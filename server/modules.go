@@ -18,6 +18,7 @@ import (
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/server/audit"
 	"github.com/logicspike/manager/server/auth"
+	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/identity"
 	"github.com/logicspike/manager/server/team"
@@ -35,6 +36,8 @@ type ModuleOptions struct {
 	Policy password.Policy
 	// Leaks knows leaked passwords; nil for none.
 	Leaks *password.Leaks
+	// Product is what authenticator apps call the product.
+	Product string
 	// VerifyAfter creates accounts before their address is proven (setting
 	// `email-verification` = `after`).
 	VerifyAfter bool
@@ -47,6 +50,8 @@ type ModuleOptions struct {
 	PasswordFailures int
 	// Resolver finds the DNS records that prove domains.
 	Resolver *dns.Resolver
+	// Passkeys is the relying party of passkeys; nil where there can be none.
+	Passkeys *passkey.Party
 	// Unlimited lifts the limits on mails, on wrong passwords from everywhere, on
 	// new workspaces and on questions to DNS, which are not settings.
 	Unlimited bool
@@ -79,7 +84,13 @@ func Modules(o ModuleOptions) []Service {
 		AccountFailures: backoff(store.Backoff{Free: 10, First: time.Second, Max: time.Hour}),
 		// One that goes on settles at one password in two minutes.
 		NetworkFailures: backoff(store.Backoff{Free: 50, First: time.Second, Max: 5 * time.Minute, Forget: time.Hour, Decay: 2 * time.Minute}),
+		Refusals:        store.PerWindow(10, time.Hour), // a bound of the log, not of callers
 		LimitMail:       mails.take,
+		Passkeys:        o.Passkeys,
+		// The same bound for codes that are mailed. Nobody is locked out by it who could
+		// not be by the limit of mails.
+		EmailCodeFailures: limit(100, 24*time.Hour),
+		Product:           o.Product,
 	})
 	i := identity.New(identity.Options{
 		Store: o.Store, Mails: limit(10, time.Hour), LimitMail: mails.take, ClearCookie: auth.ClearCookie,
@@ -94,51 +105,33 @@ func Modules(o ModuleOptions) []Service {
 	})
 	e := audit.New(o.Store)
 	return []Service{
-		{Name: authv1connect.RegistrationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewRegistrationServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.AuthenticationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewAuthenticationServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.SessionServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewSessionServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.PasswordServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewPasswordServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.ApiKeyServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewApiKeyServiceHandler(a, o...)
-		}},
-		{Name: authv1connect.ServiceAccountServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return authv1connect.NewServiceAccountServiceHandler(a, o...)
-		}},
-		{Name: identityv1connect.UserServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return identityv1connect.NewUserServiceHandler(i, o...)
-		}},
-		{Name: tenantv1connect.WorkspaceServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return tenantv1connect.NewWorkspaceServiceHandler(t, o...)
-		}},
-		{Name: tenantv1connect.DomainServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return tenantv1connect.NewDomainServiceHandler(t, o...)
-		}},
-		{Name: teamv1connect.MembershipServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewMembershipServiceHandler(m, o...)
-		}},
-		{Name: teamv1connect.InvitationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewInvitationServiceHandler(m, o...)
-		}},
-		{Name: teamv1connect.RoleServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewRoleServiceHandler(m, o...)
-		}},
-		{Name: teamv1connect.AuthorizationServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewAuthorizationServiceHandler(m, o...)
-		}},
-		{Name: teamv1connect.JoinRequestServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return teamv1connect.NewJoinRequestServiceHandler(m, o...)
-		}},
-		{Name: auditv1connect.EventServiceName, Handler: func(o ...connect.HandlerOption) (string, http.Handler) {
-			return auditv1connect.NewEventServiceHandler(e, o...)
-		}},
+		of(authv1connect.RegistrationServiceName, authv1connect.NewRegistrationServiceHandler)(a),
+		of(authv1connect.AuthenticationServiceName, authv1connect.NewAuthenticationServiceHandler)(a),
+		of(authv1connect.SessionServiceName, authv1connect.NewSessionServiceHandler)(a),
+		of(authv1connect.PasswordServiceName, authv1connect.NewPasswordServiceHandler)(a),
+		of(authv1connect.ApiKeyServiceName, authv1connect.NewApiKeyServiceHandler)(a),
+		of(authv1connect.ServiceAccountServiceName, authv1connect.NewServiceAccountServiceHandler)(a),
+		of(authv1connect.MfaServiceName, authv1connect.NewMfaServiceHandler)(a),
+		of(authv1connect.EmailChallengeServiceName, authv1connect.NewEmailChallengeServiceHandler)(a),
+		of(authv1connect.SecurityServiceName, authv1connect.NewSecurityServiceHandler)(a),
+		of(authv1connect.PasskeyServiceName, authv1connect.NewPasskeyServiceHandler)(a),
+		of(identityv1connect.UserServiceName, identityv1connect.NewUserServiceHandler)(i),
+		of(tenantv1connect.WorkspaceServiceName, tenantv1connect.NewWorkspaceServiceHandler)(t),
+		of(tenantv1connect.DomainServiceName, tenantv1connect.NewDomainServiceHandler)(t),
+		of(teamv1connect.MembershipServiceName, teamv1connect.NewMembershipServiceHandler)(m),
+		of(teamv1connect.InvitationServiceName, teamv1connect.NewInvitationServiceHandler)(m),
+		of(teamv1connect.RoleServiceName, teamv1connect.NewRoleServiceHandler)(m),
+		of(teamv1connect.AuthorizationServiceName, teamv1connect.NewAuthorizationServiceHandler)(m),
+		of(teamv1connect.JoinRequestServiceName, teamv1connect.NewJoinRequestServiceHandler)(m),
+		of(auditv1connect.EventServiceName, auditv1connect.NewEventServiceHandler)(e),
+	}
+}
+
+// of returns what makes the service of a name, given its generated constructor, from
+// an implementation.
+func of[H any](name string, handler func(H, ...connect.HandlerOption) (string, http.Handler)) func(H) Service {
+	return func(h H) Service {
+		return Service{Name: name, Handler: func(o ...connect.HandlerOption) (string, http.Handler) { return handler(h, o...) }}
 	}
 }
 

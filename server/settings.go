@@ -12,6 +12,7 @@ import (
 
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/captcha"
 	"github.com/logicspike/manager/server/pages"
@@ -78,6 +79,10 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	for _, pattern := range pages.Patterns() {
 		mounted[pattern] = own
 	}
+	passkeys, err := passkeyParty(s)
+	if err != nil {
+		return nil, err
+	}
 	permissions, _, err := Permissions()
 	if err != nil {
 		return nil, err
@@ -91,9 +96,11 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			Leaks:            leaks,
 			Permissions:      permissions,
 			PublicURL:        string(s.PublicURL),
+			Product:          s.ProductName,
 			VerifyAfter:      s.EmailVerification == config.VerifyAfter,
 			PasswordFailures: s.PasswordFailures,
 			Resolver:         dns.New(dns.Options{Server: s.DNSResolver}),
+			Passkeys:         passkeys,
 			Unlimited:        d.Unlimited,
 		}),
 		RPC: rpc.Options{
@@ -120,6 +127,15 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 		MaxConnections: s.MaxConnections,
 		DrainTimeout:   s.DrainTimeout,
 	})
+}
+
+// passkeyParty returns the relying party of passkeys; nil where there can be none.
+func passkeyParty(s config.Settings) (*passkey.Party, error) {
+	id, origins := s.PasskeyParty()
+	if id == "" {
+		return nil, nil
+	}
+	return passkey.New(passkey.Options{ID: id, Name: s.ProductName, Origins: origins, Timeout: store.ChallengeLifetime})
 }
 
 func gauge(name, help string, value func() int32) prometheus.Collector {

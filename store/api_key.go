@@ -29,8 +29,8 @@ const (
 	keyLifetime    = 90 * 24 * time.Hour
 	maxKeyLifetime = 366 * 24 * time.Hour
 	// keyRetention is how long keys are kept whose time is over: no shorter than the
-	// invitations that service accounts made by them.
-	keyRetention = 90 * 24 * time.Hour
+	// invitations and links, of 90 days at most, that service accounts made by them.
+	keyRetention = 90*24*time.Hour + endedRetention
 	// hintLength is how many of a key's last characters are shown: a part of the
 	// checksum, so nothing of the secret.
 	hintLength = 4

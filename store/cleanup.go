@@ -6,7 +6,7 @@ import (
 )
 
 // DeleteExpired removes what can no longer be used: ended sessions; registrations,
-// resets, changes and counters whose time is over; invitations and requests to join
+// resets, changes, challenges, factors that were not confirmed, and counters whose time is over; invitations and requests to join
 // that ended a while ago. Each kind is a
 // transaction of its own, so that one which fails does not keep the others.
 func (s *Store) DeleteExpired(ctx context.Context) error {
@@ -18,6 +18,9 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredThrottles(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredFailures(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteUnusedDevices(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredChallenges(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredEmailChallenges(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredTOTPFactors(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.identity.DeleteExpired(ctx, t.now) },
 		func(ctx context.Context, t *tx) error {
 			return t.team.DeleteEndedInvitations(ctx, t.now.Add(-endedRetention))

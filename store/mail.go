@@ -43,6 +43,7 @@ type condition string
 const (
 	hasAccount        condition = "account"             // somebody has the address; the mail greets them by name
 	noVerifiedAccount condition = "no verified account" // nobody has proven it
+	verifiedAccount   condition = "verified account"    // somebody has proven it who can sign in; the mail greets them by name
 )
 
 // mailContext is what sealed letters are bound to.
@@ -92,6 +93,14 @@ func (s *Store) Letter(ctx context.Context, job MailJob) (*mail.Message, error) 
 		holds = address != nil
 	case noVerifiedAccount:
 		holds = address == nil || !address.Verified()
+	case verifiedAccount:
+		if address != nil && address.Verified() {
+			disabled, err := s.Auth.Disabled(ctx, address.UserID)
+			if err != nil {
+				return nil, s.constraints.Fault(err)
+			}
+			holds = !disabled
+		}
 	}
 	if !holds {
 		if l.Else != nil && address != nil {
@@ -99,7 +108,7 @@ func (s *Store) Letter(ctx context.Context, job MailJob) (*mail.Message, error) 
 		}
 		return l.Else, nil
 	}
-	if l.If == hasAccount {
+	if l.If == hasAccount || l.If == verifiedAccount {
 		user, err := s.Identity.User(ctx, address.UserID)
 		if err != nil {
 			return nil, s.constraints.Fault(err)

@@ -53,6 +53,7 @@ func TestTeamNeedsItsOwnSchemaOnly(t *testing.T) {
 	w.invitations()
 	w.links()
 	w.grants()
+	w.programs()
 	w.joinRequests()
 	w.departures()
 	w.ends()

@@ -35,7 +35,7 @@ import (
 // others.
 var (
 	schemas  = []string{"identity", "tenant", "team", "auth", "audit"}
-	exported = []string{"identity.profiles", "tenant.directory", "tenant.enrollments", "team.roster"}
+	exported = []string{"identity.profiles", "tenant.directory", "tenant.enrollments", "team.roster", "team.authority", "auth.programs"}
 )
 
 // now is when everything in these tests happens.
@@ -321,6 +321,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(false, "Disabled", user)
 	e.want(false, "Operator", user)
 	e.want(auth.SecondFactors{}, "SecondFactors", user)
+	exerciseFactors(t, e, repository, user)
 
 	token := secret.HashOf("test", "token")
 	s := &auth.Session{
@@ -342,6 +343,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	}
 	f.call("Touch", s.ID, "::2", now.Add(time.Minute), now.Add(time.Hour))
 	f.finish()
+	exercisePrograms(t, e, auth.NewKeys(auth.NewSessions(m.Pool)), user, w)
 
 	e.want(true, "DeleteSession", user, s.ID)
 	e.call("InsertSession", s)

@@ -30,6 +30,9 @@ func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, 
 		if session, token, err = t.renew(ctx, caller.ID, authz.ByPassword); err != nil {
 			return err
 		}
+		if err := t.voidEmailChallenges(ctx, caller.User); err != nil {
+			return err
+		}
 		if revoked, err = t.auth.DeleteSessions(ctx, caller.User, caller.ID); err != nil {
 			return err
 		}
@@ -118,6 +121,10 @@ func (t *tx) resetPassword(ctx context.Context, address *identity.Email, hash st
 		}
 	}
 	if err := t.auth.SetPassword(ctx, user.ID, hash, t.now); err != nil {
+		return err
+	}
+	// Before the sessions: see voidEmailChallenges.
+	if err := t.auth.DeleteEmailChallenges(ctx, address.AddressKey); err != nil {
 		return err
 	}
 	revoked, err := t.auth.DeleteSessions(ctx, user.ID, ids.Session{})

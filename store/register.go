@@ -236,6 +236,9 @@ func (s *Store) RepeatRegistration(ctx context.Context, reg *auth.Registration, 
 		if !user.CreateTime.Equal(reg.CreateTime) {
 			return nil // created later, when the address was proven
 		}
+		if err := t.identity.HoldUser(ctx, reg.UserID); err != nil { // and with it their second factors
+			return err
+		}
 		if held, err := t.auth.HoldPassword(ctx, reg.UserID, reg.PasswordHash); err != nil || !held {
 			return orCredentials(err) // the account goes by another password now
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/tenant"
 )
 
 // tokenLength is the length of every session's token.
@@ -149,21 +150,31 @@ func (s *Store) SignIn(ctx context.Context, in SignIn) (session *auth.Session, t
 		if err != nil || !held {
 			return orCredentials(err)
 		}
-		if session, token, err = t.startSession(ctx, in.User, authz.ByPassword, in.Transport, in.Client); err != nil {
-			return err
-		}
-		if err := t.record(ctx, audit.Event{
-			UserID: in.User, ActorUserID: in.User, Action: "session.created", TargetID: session.ID.String(),
-		}); err != nil || enrollment == nil {
-			return err
-		}
-		user, err := t.identity.LockUser(ctx, in.User) // what they are called must not change meanwhile
-		if err != nil {
-			return err
-		}
-		return t.enroll(ctx, enrollment, user)
+		session, token, err = t.signIn(ctx, in.User, authz.ByPassword, in.Transport, in.Client, enrollment)
+		return err
 	})
 	return session, token, err
+}
+
+// signIn starts a session of a held user, who has just proven who they are, writes the
+// event, and enrols them by what lockEnrollmentOf returned before.
+//
+// Errors: fault ACCOUNT_DISABLED.
+func (t *tx) signIn(ctx context.Context, user ids.User, by authz.Method, transport authz.Transport, client authz.Client, enrollment *tenant.Enrollment) (*auth.Session, string, error) {
+	session, token, err := t.startSession(ctx, user, by, transport, client)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := t.record(ctx, audit.Event{
+		UserID: user, ActorUserID: user, Action: "session.created", TargetID: session.ID.String(),
+	}); err != nil || enrollment == nil {
+		return session, token, err
+	}
+	u, err := t.identity.LockUser(ctx, user) // what they are called must not change meanwhile
+	if err != nil {
+		return nil, "", err
+	}
+	return session, token, t.enroll(ctx, enrollment, u)
 }
 
 // ErrPasswordChanged is the cause of a refusal because the password, or its hash,

@@ -83,6 +83,7 @@ type Store struct {
 	pager       *postgres.Pager
 	jobs        *river.Client[*sql.Tx]
 	mails       *secret.Box
+	totp        *secret.Box
 	constraints postgres.Constraints
 	options     Options
 }
@@ -117,13 +118,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
 	s := &Store{db: db, pager: postgres.NewPager(o.Key), jobs: jobs, mails: o.Key.Box("mail"), options: o}
+	s.totp = o.Key.Box("totp secret")
 	s.Identity = identity.New(db.Bun)
 	s.Tenant = tenant.New(db.Bun)
 	s.Team = team.New(db.Bun, s.pager)
 	s.Auth = auth.New(db.Bun, s.pager)
 	s.Audit = audit.New(db.Bun, s.pager)
 	s.Sessions = auth.NewSessions(db.Pool)
-	s.Keys = s.Sessions.Keys()
+	s.Keys = auth.NewKeys(s.Sessions)
 	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
 	s.Failures = auth.NewFailures(s.Auth, o.Clock)
 	s.constraints = postgres.Constraints{}

@@ -191,8 +191,11 @@ func (t *tx) changeEmail(ctx context.Context, u *identity.User, change *identity
 	if err := t.identity.DeleteEmailChanges(ctx, u.ID); err != nil {
 		return err
 	}
-	// A reset that was mailed to the old address must not open the account.
+	// What was mailed to the old address must not open the account.
 	if old != nil {
+		if err := t.auth.DeleteEmailChallenges(ctx, old.AddressKey); err != nil {
+			return err
+		}
 		if err := t.auth.DeletePasswordResets(ctx, old.AddressKey); err != nil {
 			return err
 		}

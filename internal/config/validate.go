@@ -31,6 +31,7 @@ func (s Settings) Validate() error {
 		c.fail("secret-key", "%v", err)
 	}
 	s.accounts(&c)
+	s.passkeys(&c)
 	s.passwords(&c)
 	s.limits(&c)
 	s.captcha(&c)

@@ -35,6 +35,14 @@ const (
 	// token, expire_time.
 	PasswordResetCode Template = "password_reset_code"
 
+	// EmailSignInCode lets a user sign in. Values: name, code, token, expire_time,
+	// address and agent (of the client that asked; either may be empty).
+	EmailSignInCode Template = "email_sign_in_code"
+
+	// ConfirmationCode lets a user prove again who they are. Values: name, code,
+	// expire_time, address and agent (of the client that asked; either may be empty).
+	ConfirmationCode Template = "confirmation_code"
+
 	// PasswordChanged tells a user that the password is a new one. Values:
 	// name, change_time.
 	PasswordChanged Template = "password_changed"

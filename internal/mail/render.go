@@ -20,6 +20,7 @@ type spec struct {
 	plain []string // checked elsewhere: only cleaned
 	times []string // shown as a date
 	link  string   // page that a token is handed to; needs code and token
+	code  bool     // a code without a link; needs code
 }
 
 var expires = []string{"expire_time"}
@@ -31,6 +32,8 @@ var specs = map[Template]spec{
 	EmailChangeTaken:  {},
 	EmailChanged:      {names: []string{"name"}, plain: []string{"email"}},
 	PasswordResetCode: {names: []string{"name"}, times: expires, link: "reset-password"},
+	EmailSignInCode:   {names: []string{"name", "agent"}, plain: []string{"address"}, times: expires, link: "sign-in-by-email"},
+	ConfirmationCode:  {names: []string{"name", "agent"}, plain: []string{"address"}, times: expires, code: true},
 	PasswordChanged:   {names: []string{"name"}, times: []string{"change_time"}},
 	SecurityChange:    {names: []string{"name", "agent", "reason"}, plain: []string{"change", "address"}, times: []string{"change_time"}},
 	WorkspaceDeleted:  {names: []string{"workspace"}, times: []string{"purge_time"}},
@@ -118,7 +121,7 @@ func (r *Renderer) view(m Message) (map[string]string, error) {
 			view[key] = shown
 		}
 	}
-	if s.link == "" {
+	if s.link == "" && !s.code {
 		return view, nil
 	}
 	return view, r.addCode(view, s.link, m.Data)
@@ -128,18 +131,21 @@ func noError(show func(string) string) func(string) (string, error) {
 	return func(s string) (string, error) { return show(s), nil }
 }
 
-// addCode adds the code, also in two groups, and the link that carries the
-// token.
+// addCode adds the code, also in two groups, and the link that carries the token to
+// a page; no link for the page "".
 func (r *Renderer) addCode(view map[string]string, page string, data map[string]string) error {
 	code, token := data["code"], data["token"]
 	if code == "" || strings.Trim(code, "0123456789") != "" {
 		return fmt.Errorf("the value code is missing or not made of digits")
 	}
+	half := len(code) / 2
+	view["code"], view["code_start"], view["code_end"] = code, code[:half], code[half:]
+	if page == "" {
+		return nil
+	}
 	if token == "" {
 		return fmt.Errorf("the value token is missing")
 	}
-	half := len(code) / 2
-	view["code"], view["code_start"], view["code_end"] = code, code[:half], code[half:]
 	link := r.public.JoinPath(page)
 	view["link"] = link.String() + "#token=" + url.QueryEscape(token)
 	return nil

@@ -112,7 +112,7 @@ func checkInvariants(t testing.TB, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, check := range slices.Concat(invariants, teamInvariants, authInvariants, children) {
+	for _, check := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants, children) {
 		found, err := column(t.Context(), tx, check.offenders)
 		if err != nil {
 			return fmt.Errorf("%s: %w", check.promise, err)
@@ -123,6 +123,9 @@ func checkInvariants(t testing.TB, tx pgx.Tx) error {
 		return err
 	}
 	if err := checkRecorded(t, tx); err != nil {
+		return err
+	}
+	if err := checkPrograms(t, tx); err != nil {
 		return err
 	}
 	return checkTeam(t, tx)

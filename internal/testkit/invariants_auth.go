@@ -60,18 +60,6 @@ var authInvariants = []invariant{
 		  AND (s.impersonation_reason = '' OR s.expire_time > s.create_time + interval '30 minutes' OR s.impersonator_id = s.user_id
 		    OR NOT EXISTS (SELECT 1 FROM auth.operators o WHERE o.user_id = s.impersonator_id))`},
 
-	{"a user's API key is of an active member", `
-		SELECT k.id::text FROM auth.api_keys k
-		LEFT JOIN team.memberships m ON m.workspace_id = k.workspace_id AND m.user_id = k.user_id AND m.deactivate_time IS NULL
-		WHERE k.user_id IS NOT NULL AND m.id IS NULL`},
-
-	{"a service account's API key is of its own workspace", `
-		SELECT k.id::text FROM auth.api_keys k JOIN auth.service_accounts a ON a.id = k.service_account_id
-		WHERE a.workspace_id <> k.workspace_id`},
-
-	{"no API key holds a permission that owners alone hold", `
-		SELECT id::text FROM auth.api_keys WHERE permissions && '{workspace.delete,workspace.purge,membership.transfer}'`},
-
 	{"a refresh token for a workspace is of an active member", `
 		SELECT r.id::text FROM auth.refresh_tokens r JOIN auth.sessions s ON s.id = r.session_id
 		LEFT JOIN team.memberships m ON m.workspace_id = r.workspace_id AND m.user_id = s.user_id AND m.deactivate_time IS NULL
@@ -82,15 +70,13 @@ var authInvariants = []invariant{
 }
 
 // recordedOnce is the promise that checkRecorded checks.
-const recordedOnce = "each key, factor and identity was recorded once, when it came to be"
+const recordedOnce = "each factor, passkey and identity was recorded once, when it came to be"
 
 // recorded are what is recorded when it comes to be, and by what action.
 var recorded = []struct{ rows, action string }{
 	{"SELECT id FROM auth.totp_factors WHERE confirm_time IS NOT NULL", "totp_factor.created"},
 	{"SELECT id FROM auth.passkeys", "passkey.created"},
 	{"SELECT id FROM auth.external_identities", "external_identity.linked"},
-	{"SELECT id FROM auth.api_keys", "api_key.created"},
-	{"SELECT id FROM auth.service_accounts", "service_account.created"},
 }
 
 // checkRecorded compares what there is with the events of its creation, whose targets
@@ -101,8 +87,6 @@ func checkRecorded(t testing.TB, tx pgx.Tx) error {
 		"totp_factor.created":      func(u uuid.UUID) string { return ids.FromUUID[ids.Factor](u).String() },
 		"passkey.created":          func(u uuid.UUID) string { return ids.FromUUID[ids.Passkey](u).String() },
 		"external_identity.linked": func(u uuid.UUID) string { return ids.FromUUID[ids.ExternalIdentity](u).String() },
-		"api_key.created":          func(u uuid.UUID) string { return ids.FromUUID[ids.APIKey](u).String() },
-		"service_account.created":  func(u uuid.UUID) string { return ids.FromUUID[ids.ServiceAccount](u).String() },
 	}
 	var offenders []string
 	for _, kind := range recorded {

@@ -159,7 +159,8 @@ var permissions = sync.OnceValues(func() (held struct {
 })
 
 // checkGrants checks that pending invitations, and links that are not revoked, are of
-// active members who may invite people, and who hold all that they give.
+// active members who may invite people, and who hold all that they give, or of service
+// accounts whose keys do.
 func checkGrants(t testing.TB, tx pgx.Tx) error {
 	t.Helper()
 	held, err := permissions()
@@ -167,9 +168,14 @@ func checkGrants(t testing.TB, tx pgx.Tx) error {
 		return err
 	}
 	rows, err := tx.Query(t.Context(), `
-		SELECT g.what || ' ' || g.id, g.role, coalesce(given.permissions, '{}'), coalesce(m.role, ''), coalesce(own.permissions, '{}')
-		FROM (SELECT 'invitation' AS what, id, workspace_id, role, inviter_id AS by FROM team.invitations WHERE state = 'pending'
-		      UNION ALL SELECT 'link', id, workspace_id, role, creator_id FROM team.invitation_links WHERE revoke_time IS NULL) g
+		SELECT g.what || ' ' || g.id, g.role, coalesce(given.permissions, '{}'), coalesce(m.role, key.role, ''), coalesce(own.permissions, key.permissions, '{}')
+		FROM (SELECT 'invitation' AS what, id, workspace_id, role, inviter_id AS by, inviter_service_account_id AS program
+		      FROM team.invitations WHERE state = 'pending'
+		      UNION ALL SELECT 'link', id, workspace_id, role, creator_id, creator_service_account_id
+		      FROM team.invitation_links WHERE revoke_time IS NULL) g
+		LEFT JOIN (SELECT workspace_id, service_account_id, 'rol_key' AS role, array_agg(DISTINCT p) AS permissions
+		           FROM auth.api_keys, unnest(permissions) p GROUP BY 1, 2) key
+		       ON key.workspace_id = g.workspace_id AND key.service_account_id = g.program
 		LEFT JOIN team.roles given ON given.workspace_id = g.workspace_id AND given.id = g.role
 		LEFT JOIN team.memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.by AND m.deactivate_time IS NULL
 		LEFT JOIN team.roles own ON own.workspace_id = g.workspace_id AND own.id = m.role`)

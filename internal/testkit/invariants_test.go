@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,7 +14,9 @@ import (
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 
+	"github.com/logicspike/manager/client"
 	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/ids"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -144,16 +147,6 @@ var breaks = map[string][]string{
 		"INSERT INTO auth.operators VALUES ($v, now()); UPDATE auth.sessions SET impersonator_id = $v, impersonation_reason = 'test' WHERE user_id = $u",
 		"INSERT INTO auth.operators VALUES ($v, now()); UPDATE auth.sessions SET impersonator_id = $v, expire_time = create_time WHERE user_id = $u",
 	},
-	"a user's API key is of an active member": {
-		apiKey + "UPDATE auth.api_keys SET user_id = $v",
-		apiKey + "UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
-	},
-	"a service account's API key is of its own workspace": {
-		serviceAccount + "UPDATE auth.service_accounts SET workspace_id = $o",
-	},
-	"no API key holds a permission that owners alone hold": {
-		apiKey + "UPDATE auth.api_keys SET permissions = '{workspace.delete}'",
-	},
 	"a refresh token for a workspace is of an active member": {
 		refreshToken + "UPDATE auth.refresh_tokens SET workspace_id = $o",
 		refreshToken + "UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
@@ -161,7 +154,7 @@ var breaks = map[string][]string{
 	"at most one signing key is the current one": {
 		signingKey + signingKey,
 	},
-	recordedOnce: {totp, passkey, identity, apiKey, serviceAccount},
+	recordedOnce: {totp, passkey, identity},
 	grantsAreHeld: {
 		"UPDATE team.memberships SET role = 'viewer' WHERE id = $m",
 		"UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
@@ -170,6 +163,28 @@ var breaks = map[string][]string{
 		"UPDATE team.invitation_links SET creator_id = $v",
 		"UPDATE team.roles SET permissions = array_remove(permissions, 'invitation.create')",
 		"UPDATE team.invitations SET role = 'owner' WHERE state = 'pending'",
+		"UPDATE auth.api_keys SET permissions = array_remove(permissions, 'invitation.create')",
+		"DELETE FROM auth.api_keys",
+	},
+	"a user's API key is of an active member of its workspace": {
+		"DELETE FROM team.memberships WHERE id = $m",
+		"UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
+		"UPDATE auth.api_keys SET workspace_id = $o",
+	},
+	"a service account's API key is of its own workspace": {
+		"DELETE FROM auth.service_accounts",
+		"UPDATE auth.service_accounts SET workspace_id = $o",
+	},
+	"a voided account has no API key": {
+		"DELETE FROM identity.emails WHERE user_id = $u",
+	},
+	keysHoldLess: {
+		"UPDATE auth.api_keys SET permissions = permissions || '{workspace.delete}'",
+	},
+	programsAreInLog: {
+		"DELETE FROM audit.events WHERE action = 'api_key.created'",
+		"UPDATE audit.events SET action = 'service_account.deleted' WHERE action = 'service_account.created'",
+		"UPDATE audit.events SET workspace_id = $o WHERE action = 'api_key.created'",
 	},
 }
 
@@ -181,9 +196,9 @@ const (
 	identity       = "INSERT INTO auth.external_identities VALUES (gen_random_uuid(), $u, 'test', 'https://test', 'subject', '', now()); "
 	refreshToken   = "INSERT INTO auth.refresh_tokens (id, session_id, audience, workspace_id, generation, token_hash, create_time, expire_time) SELECT gen_random_uuid(), id, 'test', $w, 1, '', now(), now() FROM auth.sessions WHERE user_id = $u LIMIT 1; "
 	signingKey     = "INSERT INTO auth.signing_keys VALUES (gen_random_uuid(), '', '', now(), '2000-01-01'); "
-	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now()); "
-	serviceAccount = "INSERT INTO auth.service_accounts VALUES (gen_random_uuid(), $w, 'Robot', '', $u, now(), now()); " +
-		"INSERT INTO auth.api_keys (id, workspace_id, service_account_id, creator_id, display_name, permissions, token_hash, hint, create_time) SELECT gen_random_uuid(), $w, id, $u, 'Key', '{}', '\\x02', '', now() FROM auth.service_accounts; "
+	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now(), now()); "
+	serviceAccount = "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, creator_id, create_time, update_time) VALUES (gen_random_uuid(), $w, 'Robot', 'another robot', $u, now(), now()); " +
+		"INSERT INTO auth.api_keys (id, workspace_id, service_account_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) SELECT gen_random_uuid(), $w, id, $u, 'Key', '{}', '\\x02', '', now(), now() FROM auth.service_accounts WHERE name_key = 'another robot'; "
 )
 
 // TestEachInvariantIsFoundWhenItIsBroken breaks the database in one way after the
@@ -212,8 +227,8 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 	if found := find("SELECT"); found != "" {
 		t.Fatalf("before anything is broken: %s", found)
 	}
-	promises := []string{eventsAreInTheirLog, membersAreFound, membersHaveBegun, membersHaveEnded, membersAreSwitched, grantsAreHeld, recordedOnce}
-	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants) {
+	promises := []string{eventsAreInTheirLog, membersAreFound, membersHaveBegun, membersHaveEnded, membersAreSwitched, grantsAreHeld, recordedOnce, keysHoldLess, programsAreInLog}
+	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants) {
 		promises = append(promises, i.promise)
 	}
 	for _, promise := range promises {
@@ -284,6 +299,7 @@ func (s *Server) world(t *testing.T) *strings.Replacer {
 	must(err)
 	_, err = mate.Invitations.CreateInvitationLink(ctx, &teamv1.CreateInvitationLinkRequest{WorkspaceId: w, Role: role.Role.Id, MaxUses: 2})
 	must(err)
+	must(s.programs(ctx, w, owner, mate))
 	_, err = owner.Memberships.DeactivateMembership(ctx, &teamv1.DeactivateMembershipRequest{WorkspaceId: w, MembershipId: join(other, "viewer").Id})
 	must(err)
 	_, err = owner.Memberships.RemoveMembership(ctx, &teamv1.RemoveMembershipRequest{WorkspaceId: w, MembershipId: join(gone, "member").Id})
@@ -327,6 +343,42 @@ func (s *Server) world(t *testing.T) *strings.Replacer {
 		must(err)
 	}
 	return names
+}
+
+// programs makes a service account of a workspace, with a key by which it invites
+// somebody, and a key of a mate.
+func (s *Server) programs(ctx context.Context, workspace string, owner, mate *Person) error {
+	account, err := owner.ServiceAccounts.CreateServiceAccount(ctx, &authv1.CreateServiceAccountRequest{WorkspaceId: workspace, DisplayName: "Robot"})
+	if err != nil {
+		return err
+	}
+	held := []string{"invitation.create", "membership.get"}
+	key, err := owner.APIKeys.CreateApiKey(ctx, &authv1.CreateApiKeyRequest{
+		WorkspaceId: workspace, DisplayName: "Robot's", Permissions: held, ServiceAccountId: account.ServiceAccount.Id,
+	})
+	if err != nil {
+		return err
+	}
+	roles, err := owner.Roles.ListRoles(ctx, &teamv1.ListRolesRequest{WorkspaceId: workspace})
+	if err != nil {
+		return err
+	}
+	custom := roles.Roles[len(roles.Roles)-1].Id
+	robot := s.Client("", client.WithAPIKey(key.Token))
+	if _, err = robot.Invitations.CreateInvitation(ctx, &teamv1.CreateInvitationRequest{WorkspaceId: workspace, Email: NewEmail(), Role: custom}); err != nil {
+		return err
+	}
+	now := s.Clock.Now()
+	id := ids.New[ids.APIKey]()
+	_, err = s.SQL.Exec(ctx, `
+		WITH log AS (
+			INSERT INTO audit.events (id, workspace_id, actor_kind, action, target_id, create_time)
+			SELECT $1, e.workspace_id, 'system', 'api_key.created', $2, $3 FROM audit.events e WHERE e.target_id = $4)
+		INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time)
+		SELECT $5, e.workspace_id, m.user_id, m.user_id, 'Mine', '{membership.get}', 'x', '', $3, $3
+		FROM audit.events e, identity.emails m WHERE e.target_id = $4 AND m.address = $6`,
+		ids.New[ids.Event]().UUID(), id.String(), now, key.ApiKey.Id, id.UUID(), mate.Email)
+	return err
 }
 
 // reporter keeps what a check reports instead of failing the test.

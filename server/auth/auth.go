@@ -14,6 +14,7 @@ import (
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
@@ -38,6 +39,14 @@ type Options struct {
 	// NetworkFailures delays the passwords from one network after wrong ones for any
 	// accounts.
 	NetworkFailures store.Backoff
+	// Passkeys is the relying party of passkeys; nil where there can be none.
+	Passkeys *passkey.Party
+	// EmailCodeFailures limits the wrong codes of sign-ins by mail for one address.
+	EmailCodeFailures store.Limit
+	// Product is what authenticator apps call the product.
+	Product string
+	// Refusals limits how many refused sign-ins are noted in the log of one account.
+	Refusals store.Limit
 	// LimitMail counts a mail to an address that anybody can cause. It returns a
 	// fault RATE_LIMITED when there were too many.
 	LimitMail func(context.Context, email.Address) error

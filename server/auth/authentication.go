@@ -24,7 +24,7 @@ func (m *Module) SignInWithPassword(ctx context.Context, req *authv1.SignInWithP
 		session, token, err = m.signIn(ctx, mail, req)
 	}
 	if err != nil {
-		return nil, err
+		return nil, m.refused(ctx, store.Refusal{AddressKey: mail.Key, Action: signInRefused, Method: authz.ByPassword}, err)
 	}
 	// What the account needs is what its new session is found with.
 	found, err := m.options.Store.Authenticate(ctx, token, session.Transport)
@@ -80,8 +80,10 @@ func (m *Module) verifyCaller(ctx context.Context, caller *authz.Session, given 
 	if err != nil {
 		return "", err
 	}
-	_, err = m.verify(ctx, caller.User.String(), caller.User, given, hash)
-	return hash, err
+	if _, err = m.verify(ctx, caller.User.String(), caller.User, given, hash); err != nil {
+		return "", m.refusedAgain(ctx, caller.User, authz.ByPassword, err)
+	}
+	return hash, nil
 }
 
 // Reauthenticate implements AuthenticationService.
@@ -101,11 +103,37 @@ func (m *Module) reauthenticate(ctx context.Context, req *authv1.ReauthenticateR
 	if !caller.Impersonator.IsZero() {
 		return nil, "", errImpersonation()
 	}
-	hash, err := m.verifyCaller(ctx, caller, req.GetPassword())
+	switch {
+	case req.TotpCode != "":
+		return m.reauthenticateByTOTP(ctx, caller, req.TotpCode)
+	case req.Passkey != nil:
+		return m.reauthenticateByPasskey(ctx, caller, req.Passkey)
+	case req.EmailCode != nil:
+		return m.reauthenticateByEmail(ctx, caller, req.EmailCode)
+	}
+	hash, err := m.verifyCaller(ctx, caller, req.Password)
 	if err != nil {
 		return nil, "", err
 	}
 	return m.options.Store.Reauthenticate(ctx, caller, hash)
+}
+
+// reauthenticateByTOTP gives the caller's session a new token by a code of an
+// authenticator app, under the limit of wrong ones.
+//
+// Errors: fault SECOND_FACTOR_INVALID, FACTOR_MISSING, RATE_LIMITED.
+func (m *Module) reauthenticateByTOTP(ctx context.Context, caller *authz.Session, code string) (*auth.Session, string, error) {
+	factors, err := m.options.Store.Auth.SecondFactors(ctx, caller.User)
+	if err != nil {
+		return nil, "", err
+	}
+	if factors.TOTP == 0 {
+		return nil, "", errNoTOTP()
+	}
+	session, token, err := m.guess(ctx, caller, func() (*auth.Session, string, error) {
+		return m.options.Store.ReauthenticateByTOTP(ctx, caller, code)
+	})
+	return session, token, m.refusedAgain(ctx, caller.User, authz.ByTOTP, err)
 }
 
 func errImpersonation() error {

@@ -554,7 +554,7 @@ func (in *inputs) request(t testing.TB, path string, body []byte) *http.Request 
 
 // inside is what an answer to a caller must not contain: the words of the
 // database, of the libraries and of Go.
-var inside = regexp.MustCompile(`(?i)sqlstate|\bpgx|postgres|\bbun\b|syntax error|violates|constraint|relation "|protojson|proto:|protobuf|strconv|runtime error|goroutine|panic|nil pointer|\.go:|unexpected eof|json:|gzip:|compress|connect\.|reflect`)
+var inside = regexp.MustCompile(`(?i)sqlstate|\bpgx|postgres|\bbun\b|syntax error|violates|constraint|relation "|protojson|proto:|protobuf|strconv|runtime error|goroutine|panic|nil pointer|\.go:|unexpected eof|\bjson:|gzip:|compress|connect\.|reflect`)
 
 // check checks the outcome of a call, and that its error tells nothing of the
 // inside.

@@ -49,6 +49,8 @@ func TestWhatBelongsToOthersIsAnsweredLikeWhatNeverExisted(t *testing.T) {
 	invitation, link, role := w.invitation(bob, carol.Email), w.link(bob), string(w.role(bob, "workspace.get"))
 	ownRole := string(w.role(ann, "workspace.get"))
 	domain, asked := w.domain(bob, newDomain()), w.joinRequest(bob)
+	key, account := w.apiKey(bob, bobs, "", "workspace.get").ApiKey.Id, w.serviceAccount(bob)
+	neverKey, neverAccount := ids.New[ids.APIKey]().String(), ids.New[ids.ServiceAccount]().String()
 	never := struct{ workspace, membership, invitation, link, role, domain, joinRequest, user string }{
 		ids.New[ids.Workspace]().String(), ids.New[ids.Membership]().String(), ids.New[ids.Invitation]().String(), ids.New[ids.InvitationLink]().String(),
 		ids.New[ids.Role]().String(), ids.New[ids.Domain]().String(), ids.New[ids.JoinRequest]().String(), ids.New[ids.User]().String(),
@@ -205,6 +207,35 @@ func TestWhatBelongsToOthersIsAnsweredLikeWhatNeverExisted(t *testing.T) {
 			&tenantv1.DeleteDomainRequest{WorkspaceId: own, DomainId: never.domain}, missing,
 		},
 		{
+			"an API key to rotate", "ApiKeyService/RotateApiKey",
+			&authv1.RotateApiKeyRequest{WorkspaceId: own, ApiKeyId: key}, &authv1.RotateApiKeyRequest{WorkspaceId: own, ApiKeyId: neverKey}, missing,
+		},
+		{
+			"an API key to revoke", "ApiKeyService/RevokeApiKey",
+			&authv1.RevokeApiKeyRequest{WorkspaceId: own, ApiKeyId: key}, &authv1.RevokeApiKeyRequest{WorkspaceId: own, ApiKeyId: neverKey}, missing,
+		},
+		{
+			"a service account to make a key of", "ApiKeyService/CreateApiKey",
+			&authv1.CreateApiKeyRequest{WorkspaceId: own, DisplayName: "Key", Permissions: []string{"workspace.get"}, ServiceAccountId: account},
+			&authv1.CreateApiKeyRequest{WorkspaceId: own, DisplayName: "Key", Permissions: []string{"workspace.get"}, ServiceAccountId: neverAccount},
+			missing,
+		},
+		{
+			"a service account to list the keys of", "ApiKeyService/ListApiKeys",
+			&authv1.ListApiKeysRequest{WorkspaceId: own, ServiceAccountId: account},
+			&authv1.ListApiKeysRequest{WorkspaceId: own, ServiceAccountId: neverAccount}, "ok",
+		},
+		{
+			"a service account to change", "ServiceAccountService/UpdateServiceAccount",
+			&authv1.UpdateServiceAccountRequest{WorkspaceId: own, ServiceAccountId: account, DisplayName: "Mine"},
+			&authv1.UpdateServiceAccountRequest{WorkspaceId: own, ServiceAccountId: neverAccount, DisplayName: "Mine"}, missing,
+		},
+		{
+			"a service account to delete", "ServiceAccountService/DeleteServiceAccount",
+			&authv1.DeleteServiceAccountRequest{WorkspaceId: own, ServiceAccountId: account},
+			&authv1.DeleteServiceAccountRequest{WorkspaceId: own, ServiceAccountId: neverAccount}, missing,
+		},
+		{
 			"a change of address, with its code", "UserService/ConfirmEmailChange",
 			&identityv1.ConfirmEmailChangeRequest{EmailChangeId: change.EmailChangeId, Code: code},
 			&identityv1.ConfirmEmailChangeRequest{EmailChangeId: ids.New[ids.EmailChange]().String(), Code: code}, "failed_precondition CODE_INVALID",
@@ -241,6 +272,8 @@ func TestWhatBelongsToOthersIsAnsweredLikeWhatNeverExisted(t *testing.T) {
 		"the invitation": {"InvitationService/AcceptInvitation", carol, &teamv1.AcceptInvitationRequest{InvitationId: invitation}},
 		"the link":       {"InvitationService/RevokeInvitationLink", bob, &teamv1.RevokeInvitationLinkRequest{WorkspaceId: bobs, LinkId: link}},
 		"the role":       {"RoleService/DeleteRole", bob, &teamv1.DeleteRoleRequest{WorkspaceId: bobs, RoleId: role}},
+		"the key":        {"ApiKeyService/RevokeApiKey", bob, &authv1.RevokeApiKeyRequest{WorkspaceId: bobs, ApiKeyId: key}},
+		"the account":    {"ServiceAccountService/DeleteServiceAccount", bob, &authv1.DeleteServiceAccountRequest{WorkspaceId: bobs, ServiceAccountId: account}},
 		"the domain":     {"DomainService/DeleteDomain", bob, &tenantv1.DeleteDomainRequest{WorkspaceId: bobs, DomainId: domain}},
 		"the request":    {"JoinRequestService/ApproveJoinRequest", bob, &teamv1.ApproveJoinRequestRequest{WorkspaceId: bobs, JoinRequestId: asked}},
 	} {
@@ -289,7 +322,7 @@ func TestAnInvitationIsNobodysUntilTheAddressIsProven(t *testing.T) {
 }
 
 // TestWhoHasProvenNoAddressLetsNobodyIn has an owner call every method of a
-// workspace: only those that bring in others ask for a proven address.
+// workspace: only those that bring in others, or programs, ask for a proven address.
 func TestWhoHasProvenNoAddressLetsNobodyIn(t *testing.T) {
 	t.Parallel()
 	srv := quick(t)
@@ -300,6 +333,8 @@ func TestWhoHasProvenNoAddressLetsNobodyIn(t *testing.T) {
 		"InvitationService/CreateInvitation": true, "InvitationService/CreateInvitation(owner)": true,
 		"InvitationService/BatchCreateInvitations": true, "InvitationService/ResendInvitation": true,
 		"InvitationService/CreateInvitationLink": true, "DomainService/UpdateDomainEnrollment": true,
+		"ApiKeyService/CreateApiKey": true, "ApiKeyService/CreateApiKey(program's)": true, "ApiKeyService/RotateApiKey": true,
+		"ServiceAccountService/CreateServiceAccount": true,
 	}
 	for _, row := range rows {
 		if cell(row, "stranger") != "hidden" || cell(row, "owner") != "ok" {

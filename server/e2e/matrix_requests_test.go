@@ -61,8 +61,31 @@ var requests = map[string]func(w *world) proto.Message{
 			PasswordResetId: reset.PasswordResetId, Code: queued(w.t, w.srv, w.owner.Email).Data["code"], NewPassword: "another horse, another staple",
 		}
 	},
-	"UserService/GetMe":    func(*world) proto.Message { return &identityv1.GetMeRequest{} },
-	"UserService/UpdateMe": func(*world) proto.Message { return &identityv1.UpdateMeRequest{DisplayName: "Ann"} },
+	"EmailChallengeService/StartEmailSignIn": func(w *world) proto.Message {
+		return &authv1.StartEmailSignInRequest{Email: w.owner.Email}
+	},
+	"EmailChallengeService/CompleteEmailSignIn": func(w *world) proto.Message { return w.emailSignIn() },
+	"EmailChallengeService/StartEmailReauthentication": func(*world) proto.Message {
+		return &authv1.StartEmailReauthenticationRequest{}
+	},
+	"MfaService/VerifySecondFactor": func(*world) proto.Message {
+		return &authv1.VerifySecondFactorRequest{Proof: &authv1.VerifySecondFactorRequest_TotpCode{TotpCode: "000000"}}
+	},
+	"MfaService/CreateTotpFactor":  func(*world) proto.Message { return &authv1.CreateTotpFactorRequest{} },
+	"MfaService/ConfirmTotpFactor": func(w *world) proto.Message { return w.unconfirmedFactor() },
+	"MfaService/ListTotpFactors":   func(*world) proto.Message { return &authv1.ListTotpFactorsRequest{} },
+	"MfaService/UpdateTotpFactor": func(w *world) proto.Message {
+		return &authv1.UpdateTotpFactorRequest{TotpFactorId: w.totpFactor(), DisplayName: "Phone"}
+	},
+	"MfaService/DeleteTotpFactor": func(w *world) proto.Message { return &authv1.DeleteTotpFactorRequest{TotpFactorId: w.totpFactor()} },
+	"MfaService/GetRecoveryCodes": func(*world) proto.Message { return &authv1.GetRecoveryCodesRequest{} },
+	"MfaService/RegenerateRecoveryCodes": func(w *world) proto.Message {
+		w.totpFactor()
+		return &authv1.RegenerateRecoveryCodesRequest{}
+	},
+	"SecurityService/GetSecurityOverview": func(*world) proto.Message { return &authv1.GetSecurityOverviewRequest{} },
+	"UserService/GetMe":                   func(*world) proto.Message { return &identityv1.GetMeRequest{} },
+	"UserService/UpdateMe":                func(*world) proto.Message { return &identityv1.UpdateMeRequest{DisplayName: "Ann"} },
 	"UserService/RequestEmailChange": func(*world) proto.Message {
 		return &identityv1.RequestEmailChangeRequest{NewEmail: testkit.NewEmail()}
 	},
@@ -102,6 +125,33 @@ var requests = map[string]func(w *world) proto.Message{
 	},
 	"WorkspaceService/PurgeWorkspace": func(w *world) proto.Message {
 		return &tenantv1.PurgeWorkspaceRequest{WorkspaceId: w.workspace, Etag: w.preview().Etag}
+	},
+	"ApiKeyService/CreateApiKey": func(w *world) proto.Message {
+		return &authv1.CreateApiKeyRequest{WorkspaceId: w.workspace, DisplayName: "Mine", Permissions: []string{"workspace.get"}}
+	},
+	"ApiKeyService/CreateApiKey(program's)": func(w *world) proto.Message {
+		return &authv1.CreateApiKeyRequest{
+			WorkspaceId: w.workspace, DisplayName: "Robot's", Permissions: []string{"workspace.get"}, ServiceAccountId: w.serviceAccount(w.owner),
+		}
+	},
+	"ApiKeyService/ListApiKeys": func(w *world) proto.Message { return &authv1.ListApiKeysRequest{WorkspaceId: w.workspace} },
+	"ApiKeyService/RotateApiKey": func(w *world) proto.Message {
+		return &authv1.RotateApiKeyRequest{WorkspaceId: w.workspace, ApiKeyId: w.ownKey()}
+	},
+	"ApiKeyService/RevokeApiKey": func(w *world) proto.Message {
+		return &authv1.RevokeApiKeyRequest{WorkspaceId: w.workspace, ApiKeyId: w.ownKey()}
+	},
+	"ServiceAccountService/CreateServiceAccount": func(w *world) proto.Message {
+		return &authv1.CreateServiceAccountRequest{WorkspaceId: w.workspace, DisplayName: "Robot " + uuid.NewString()}
+	},
+	"ServiceAccountService/ListServiceAccounts": func(w *world) proto.Message {
+		return &authv1.ListServiceAccountsRequest{WorkspaceId: w.workspace}
+	},
+	"ServiceAccountService/UpdateServiceAccount": func(w *world) proto.Message {
+		return &authv1.UpdateServiceAccountRequest{WorkspaceId: w.workspace, ServiceAccountId: w.serviceAccount(w.owner), Description: "Works"}
+	},
+	"ServiceAccountService/DeleteServiceAccount": func(w *world) proto.Message {
+		return &authv1.DeleteServiceAccountRequest{WorkspaceId: w.workspace, ServiceAccountId: w.serviceAccount(w.owner)}
 	},
 	"MembershipService/ListMemberships": func(w *world) proto.Message { return &teamv1.ListMembershipsRequest{WorkspaceId: w.workspace} },
 	"MembershipService/GetMembership": func(w *world) proto.Message {

@@ -63,6 +63,8 @@ InvitationService/GetInvitationByToken       ok       ok       ok       ok      
 InvitationService/RegisterWithInvitation     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/DeclineInvitation          ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/RequestInvitationRenewal   ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+EmailChallengeService/StartEmailSignIn       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+EmailChallengeService/CompleteEmailSignIn    ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 
 AuthenticationService/Reauthenticate         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 AuthenticationService/SignOut                session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
@@ -71,6 +73,16 @@ SessionService/ListSessions                  session  ok       ok       ok      
 SessionService/RevokeSession                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 SessionService/RevokeOtherSessions           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 PasswordService/ChangePassword               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+EmailChallengeService/StartEmailReauthentication session ok  ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+MfaService/VerifySecondFactor                session  owes     owes     owes     owes     owes     owes     owes     owes     owes     owes     session  owes
+MfaService/CreateTotpFactor                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+MfaService/ConfirmTotpFactor                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+MfaService/ListTotpFactors                   session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+MfaService/UpdateTotpFactor                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+MfaService/DeleteTotpFactor                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+MfaService/GetRecoveryCodes                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+MfaService/RegenerateRecoveryCodes           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+SecurityService/GetSecurityOverview          session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/GetMe                            session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/UpdateMe                         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/RequestEmailChange               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
@@ -129,6 +141,15 @@ DomainService/VerifyDomain                   session  hidden   hidden   role    
 DomainService/ListDomains                    session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/UpdateDomainEnrollment         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/DeleteDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+ApiKeyService/CreateApiKey                   session  hidden   hidden   role     ok       ok       ok       role     hidden   hidden   hidden   session  reauth
+ApiKeyService/CreateApiKey(program's)        session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  reauth
+ApiKeyService/ListApiKeys                    session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
+ApiKeyService/RotateApiKey                   session  hidden   hidden   role     ok       ok       ok       role     hidden   hidden   hidden   session  reauth
+ApiKeyService/RevokeApiKey                   session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
+ServiceAccountService/CreateServiceAccount   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+ServiceAccountService/ListServiceAccounts    session  hidden   hidden   role     ok       ok       ok       role     hidden   hidden   hidden   session  ok
+ServiceAccountService/UpdateServiceAccount   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+ServiceAccountService/DeleteServiceAccount   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 EventService/ListEvents                      session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 `
 
@@ -142,6 +163,8 @@ var outcomes = map[string]string{
 	"live":    "failed_precondition WORKSPACE_NOT_DELETED",
 	"last":    "failed_precondition OWNER_REQUIRED",
 	"more":    "permission_denied ROLE_NOT_GRANTABLE",
+	"no-key":  "permission_denied API_KEY_NOT_ALLOWED",
+	"owes":    "failed_precondition FACTOR_MISSING", // of a session that owes no second factor
 }
 
 // customPermissions are those of the caller `custom`: two that an admin holds, and
@@ -228,7 +251,8 @@ type world struct {
 	srv       *testkit.Server
 	workspace string // the one that requests name
 	owner     *testkit.Person
-	caller    *testkit.Person // nil for nobody
+	caller    *testkit.Person              // nil for nobody
+	key       *authv1.CreateApiKeyResponse // by which the caller calls; nil for their session
 }
 
 // newWorld makes a workspace and a caller, whose addresses are proven.
@@ -287,6 +311,9 @@ func (w *world) spoil(caller string) {
 
 // token is the caller's, or "".
 func (w *world) token() string {
+	if w.key != nil {
+		return w.key.Token
+	}
 	if w.caller == nil {
 		return ""
 	}

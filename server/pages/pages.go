@@ -41,6 +41,7 @@ var templates = map[string]string{
 	"/reset-password":      "reset-password.html",
 	"/confirm-email":       "confirm-email.html",
 	"/accept-invitation":   "accept-invitation.html",
+	"/sign-in-by-email":    "sign-in-by-email.html",
 }
 
 // policy allows what the server itself serves, from files, and nothing else.
@@ -107,7 +108,7 @@ func Handler(o Options) http.Handler {
 
 // addPages adds the pages, which no cache keeps.
 func addPages(files map[string]file, o Options) {
-	layout := template.Must(template.ParseFS(htmlFiles, "html/layout.html"))
+	layout := template.Must(template.ParseFS(htmlFiles, "html/layout.html", "html/second-factor.html"))
 	for at, name := range templates {
 		page := template.Must(template.Must(layout.Clone()).ParseFS(htmlFiles, "html/"+name))
 		var content bytes.Buffer

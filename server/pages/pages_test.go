@@ -18,7 +18,7 @@ import (
 
 var options = pages.Options{Product: "Example & <b>Sons</b>", PasswordMinLength: 15, Mailbox: true}
 
-var paths = []string{"/", "/verify-registration", "/reset-password", "/confirm-email", "/accept-invitation"}
+var paths = []string{"/", "/verify-registration", "/reset-password", "/confirm-email", "/accept-invitation", "/sign-in-by-email"}
 
 // mounted is the handler as the server mounts it.
 func mounted(o pages.Options) http.Handler {
@@ -289,7 +289,7 @@ func TestPatterns(t *testing.T) {
 	t.Parallel()
 	got := pages.Patterns()
 	slices.Sort(got)
-	if want := []string{"/accept-invitation", "/confirm-email", "/pages/", "/reset-password", "/verify-registration", "/{$}"}; !slices.Equal(got, want) {
+	if want := []string{"/accept-invitation", "/confirm-email", "/pages/", "/reset-password", "/sign-in-by-email", "/verify-registration", "/{$}"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
 }

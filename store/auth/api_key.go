@@ -210,8 +210,8 @@ type Keys struct {
 	lookups *lookups
 }
 
-// Keys returns the finder of keys beside that of sessions.
-func (f Sessions) Keys() Keys { return Keys(f) }
+// NewKeys returns the finder of keys beside that of sessions.
+func NewKeys(s Sessions) Keys { return Keys(s) }
 
 // FoundKey is a live key whose owner is live, too.
 type FoundKey struct {

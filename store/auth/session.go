@@ -55,7 +55,7 @@ type Renewal struct {
 	Method     authz.Method
 	IdleExpire time.Time
 	// Completed is set where a session that owed its second factor owes it no more:
-	// it is then when the session ends.
+	// it is then when the session ends. A session that owes none is as one that ended.
 	Completed time.Time
 }
 
@@ -72,7 +72,7 @@ func (r Repository) Renew(ctx context.Context, id ids.Session, n Renewal, now ti
 		    idle_expire_time = least(?2, CASE WHEN second_factor_pending THEN coalesce(?4, expire_time) ELSE expire_time END),
 		    second_factor_pending = second_factor_pending AND ?4::timestamptz IS NULL,
 		    methods = array_append(array_remove(methods, ?5), ?5)
-		WHERE id = ?3 RETURNING *`, n.Token[:], now, n.IdleExpire, id, bun.NullTime{Time: n.Completed}, n.Method).Scan(ctx, s)
+		WHERE id = ?3 AND (second_factor_pending OR ?4::timestamptz IS NULL) RETURNING *`, n.Token[:], now, n.IdleExpire, id, bun.NullTime{Time: n.Completed}, n.Method).Scan(ctx, s)
 	if postgres.NotFound(err) {
 		return nil, fault.New(fault.Unauthenticated, fault.SessionRequired, "the session has ended")
 	}
@@ -112,6 +112,18 @@ func (r Repository) ListSessions(ctx context.Context, user ids.User, now time.Ti
 func (r Repository) CountSessions(ctx context.Context, user ids.User, now time.Time) (int, error) {
 	n, err := r.db.NewSelect().Model((*Session)(nil)).Where("user_id = ? AND idle_expire_time > ?", user, now).Count(ctx)
 	return int(n), err
+}
+
+// HoldSession reports whether a session of a user is live, and keeps it so until the
+// transaction ends.
+func (r Repository) HoldSession(ctx context.Context, user ids.User, id ids.Session, now time.Time) (bool, error) {
+	result, err := r.db.NewSelect().Model((*Session)(nil)).ColumnExpr("1").
+		Where("user_id = ? AND id = ? AND idle_expire_time > ? AND NOT second_factor_pending", user, id, now).For("KEY SHARE").Exec(ctx)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
 }
 
 // DeleteSession ends a session of a user, and reports whether there was one.

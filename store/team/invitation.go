@@ -36,24 +36,24 @@ const (
 type Invitation struct {
 	bun.BaseModel `bun:"table:team.invitations,alias:i"`
 
-	ID           ids.Invitation `bun:"id,pk"`
-	WorkspaceID  ids.Workspace
-	Address      string
-	AddressKey   string
-	Role         authz.Role
-	InviterID    ids.User
+	ID          ids.Invitation `bun:"id,pk"`
+	WorkspaceID ids.Workspace
+	Address     string
+	AddressKey  string
+	Role        authz.Role
+	InviterID   ids.User
 	// InviterServiceAccountID is the inviter, if that is no user.
 	InviterServiceAccountID ids.ServiceAccount
-	State        InvitationState
-	TokenHash    []byte
-	CodeHash     []byte
-	CodeAttempts int
-	UserID       ids.User // who accepted it
-	CreateTime   time.Time
-	SendTime     time.Time
-	ExpireTime   time.Time
-	EndTime      time.Time `bun:",nullzero"`
-	RenewalTime  time.Time `bun:",nullzero"` // when a new one was asked for
+	State                   InvitationState
+	TokenHash               []byte
+	CodeHash                []byte
+	CodeAttempts            int
+	UserID                  ids.User // who accepted it
+	CreateTime              time.Time
+	SendTime                time.Time
+	ExpireTime              time.Time
+	EndTime                 time.Time `bun:",nullzero"`
+	RenewalTime             time.Time `bun:",nullzero"` // when a new one was asked for
 }
 
 // Email returns the invited address.

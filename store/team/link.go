@@ -26,13 +26,13 @@ type Link struct {
 	CreatorID   ids.User
 	// CreatorServiceAccountID is who made it, if that is no user.
 	CreatorServiceAccountID ids.ServiceAccount
-	TokenHash   []byte
-	Domains     []string `bun:",array"` // of the addresses that it is for; none for all
-	MaxUses     int      // 0 for any number
-	UseCount    int
-	CreateTime  time.Time
-	ExpireTime  time.Time
-	RevokeTime  time.Time `bun:",nullzero"`
+	TokenHash               []byte
+	Domains                 []string `bun:",array"` // of the addresses that it is for; none for all
+	MaxUses                 int      // 0 for any number
+	UseCount                int
+	CreateTime              time.Time
+	ExpireTime              time.Time
+	RevokeTime              time.Time `bun:",nullzero"`
 }
 
 // StateAt returns the state at a time.

@@ -11,4 +11,5 @@ export { Code, ConnectError } from "@connectrpc/connect";
 export * from "./api.js";
 export * from "./errors.js";
 export * from "./manager.js";
+export * as passkeys from "./passkeys.js";
 export { bearer, type SessionToken } from "./transport.js";

@@ -1,16 +1,25 @@
 import { createClient, type Client } from "@connectrpc/connect";
 import {
+  ApiKeyService,
   AuthenticationService,
   AuthorizationService,
   DomainService,
+  EmailChallengeService,
   EventService,
+  ExternalIdentityService,
   InvitationService,
   JoinRequestService,
   MembershipService,
+  MfaService,
+  OperatorService,
+  PasskeyService,
   PasswordService,
   RegistrationService,
   RoleService,
+  SecurityService,
+  ServiceAccountService,
   SessionService,
+  TokenService,
   UserService,
   WorkspaceService,
 } from "./api.js";
@@ -31,6 +40,27 @@ export interface Manager {
   readonly sessions: Client<typeof SessionService>;
   /** Changes and resets passwords. */
   readonly passwords: Client<typeof PasswordService>;
+  /** Signs in by a code or link that is mailed. */
+  readonly emailChallenges: Client<typeof EmailChallengeService>;
+  /** Asks for a second factor at sign-in; authenticator apps and recovery codes. */
+  readonly secondFactors: Client<typeof MfaService>;
+  /** The caller's passkeys. In a browser, the functions `passkeys` do what needs the browser. */
+  readonly passkeys: Client<typeof PasskeyService>;
+  /** Signs in by identity providers, and links them to the account. */
+  readonly externalIdentities: Client<typeof ExternalIdentityService>;
+  /** Issues, checks and revokes tokens by which other services know the caller. */
+  readonly tokens: Client<typeof TokenService>;
+  /** API keys of a workspace, by which programs call. */
+  readonly apiKeys: Client<typeof ApiKeyService>;
+  /** Service accounts of a workspace: who programs are. */
+  readonly serviceAccounts: Client<typeof ServiceAccountService>;
+  /** Shows how the caller's account is protected, and what happened to it. */
+  readonly security: Client<typeof SecurityService>;
+  /**
+   * For operators of the server: finds accounts and helps their owners. `importUsers` is
+   * a stream to the server, which needs a transport of `@connectrpc/connect-node`.
+   */
+  readonly operators: Client<typeof OperatorService>;
   /** The caller's own account. */
   readonly users: Client<typeof UserService>;
   /** Creates, changes and deletes workspaces. */
@@ -67,6 +97,12 @@ export interface Manager {
  * const manager = createManager({ baseUrl: "http://localhost:8080", sessionToken: () => token });
  * token = (await manager.authentication.signInWithPassword({ email, password })).sessionToken;
  * ```
+ *
+ * A program without a user gives an API key in the same place:
+ *
+ * ```ts
+ * const manager = createManager({ baseUrl, sessionToken: process.env["MANAGER_API_KEY"] });
+ * ```
  */
 export function createManager(options: ManagerOptions): Manager {
   const transport = transportOf(options);
@@ -75,6 +111,15 @@ export function createManager(options: ManagerOptions): Manager {
     authentication: createClient(AuthenticationService, transport),
     sessions: createClient(SessionService, transport),
     passwords: createClient(PasswordService, transport),
+    emailChallenges: createClient(EmailChallengeService, transport),
+    secondFactors: createClient(MfaService, transport),
+    passkeys: createClient(PasskeyService, transport),
+    externalIdentities: createClient(ExternalIdentityService, transport),
+    tokens: createClient(TokenService, transport),
+    apiKeys: createClient(ApiKeyService, transport),
+    serviceAccounts: createClient(ServiceAccountService, transport),
+    security: createClient(SecurityService, transport),
+    operators: createClient(OperatorService, transport),
     users: createClient(UserService, transport),
     workspaces: createClient(WorkspaceService, transport),
     domains: createClient(DomainService, transport),

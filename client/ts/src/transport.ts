@@ -26,7 +26,7 @@ export interface CookieOptions {
 export interface TokenOptions {
   /** Where the server is, for example `http://localhost:8080`. */
   baseUrl: string;
-  /** The token. Default: none, which suffices for the public methods. */
+  /** The token, or an API key. Default: none, which suffices for the public methods. */
   sessionToken?: SessionToken;
   credentials?: never;
   transport?: never;
@@ -43,7 +43,7 @@ export interface TransportOptions {
   sessionToken?: never;
 }
 
-/** A session's token, or a function that returns the present one before each call. */
+/** A session's token or an API key, or a function that returns the present one before each call. */
 export type SessionToken = string | (() => string | undefined);
 
 /**

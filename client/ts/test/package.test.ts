@@ -25,7 +25,7 @@ describe("the package", () => {
     const [packed] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
     files = packed.files.map((file) => file.path);
     // What the package depends on comes from this repository, so that no network is needed.
-    const dependencies = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-web"];
+    const dependencies = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-web", "jose"];
     const folders = dependencies.map((name) => join(repository, "node_modules", name));
     await run("npm", ["install", "--offline", "--no-audit", "--no-fund", join(project, packed.filename), ...folders], { cwd: project, env });
   });

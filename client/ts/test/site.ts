@@ -11,10 +11,10 @@ export interface Site {
   close(): void;
 }
 
-/** Bundles page.ts as an application would do it, from the built package. */
-export async function bundlePage(): Promise<string> {
+/** Bundles a script of this folder as an application would do it, from the built package. */
+export async function bundlePage(name = "page.ts"): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [join(packageFolder, "test", "page.ts")],
+    entryPoints: [join(packageFolder, "test", name)],
     bundle: true,
     format: "esm",
     target: "es2022",

@@ -3,6 +3,7 @@
 import { call, newRequestId } from "./call.js";
 import { onSubmit, refuse } from "./form.js";
 import { element, explainMissingToken, finish, head, quote, takeToken, tell } from "./page.js";
+import { askSecondFactor, owesSecondFactor } from "./second-factor.js";
 
 const token = takeToken();
 const about = element("invitation");
@@ -18,6 +19,7 @@ const toSignIn = element("to-sign-in");
 const toRegister = element("to-register");
 
 const askWhoInvited = "If you have joined by it, go to the application and sign in. If not, ask for a new one who invited you.";
+const notKept = "You signed in, but this browser did not keep it. Allow cookies for this site, and open it by https.";
 
 let received; // What the server said last of the token.
 let signedInHere = false;
@@ -65,10 +67,13 @@ onSubmit(accept, async () => {
     await call("team.v1.InvitationService/AcceptInvitation", { token });
     welcome();
   } catch (failure) {
+    if (failure.reason === "SECOND_FACTOR_REQUIRED") {
+      return continueSignIn();
+    }
     if (failure.code === "unauthenticated") {
       askToSignIn();
       return signedInHere
-        ? tell("bad", "You signed in, but this browser did not keep it. Allow cookies for this site, and open it by https.")
+        ? tell("bad", notKept)
         : tell("info", "You are not signed in any more. Sign in to join.");
     }
     if (failure.reason === "EMAIL_MISMATCH") {
@@ -137,8 +142,9 @@ onSubmit(resend, async () => {
 });
 
 onSubmit(signIn, async ({ email, password }) => {
+  let answer;
   try {
-    await call("auth.v1.AuthenticationService/SignInWithPassword", {
+    answer = await call("auth.v1.AuthenticationService/SignInWithPassword", {
       email,
       password,
       sessionTransport: "SESSION_TRANSPORT_COOKIE",
@@ -150,12 +156,17 @@ onSubmit(signIn, async ({ email, password }) => {
     if (failure.reason === "FIELD_INVALID" || failure.reason === "CREDENTIALS_INVALID") {
       return tell("bad", "The address or the password is wrong.");
     }
+    if (failure.reason === "ACCOUNT_DISABLED") {
+      return tell("bad", "This account is disabled. Write to who runs the application.");
+    }
     throw failure;
   }
   signedInHere = true;
   signIn.reset();
-  showAccept();
-  accept.requestSubmit();
+  if (owesSecondFactor(answer)) {
+    return continueSignIn();
+  }
+  acceptAgain();
 });
 
 onSubmit(renewal, async () => {
@@ -227,6 +238,22 @@ async function askToAccept() {
       write(...about.children, ["You are signed in as ", quote(user.email), "."]);
     }
   }
+}
+
+function acceptAgain() {
+  showAccept();
+  accept.requestSubmit();
+}
+
+async function continueSignIn() {
+  show();
+  await askSecondFactor({
+    done: acceptAgain,
+    lost: (kept) => {
+      askToSignIn();
+      tell("bad", kept ? "That took too long. Sign in again." : notKept);
+    },
+  });
 }
 
 function showAccept() {

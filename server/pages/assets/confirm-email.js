@@ -3,6 +3,7 @@
 import { call } from "./call.js";
 import { onSubmit, refuse } from "./form.js";
 import { element, explainMissingToken, finish, head, quote, ready, takeToken, tell } from "./page.js";
+import { askSecondFactor, owesSecondFactor } from "./second-factor.js";
 
 const token = takeToken();
 const heading = element("title").textContent;
@@ -23,6 +24,9 @@ onSubmit(confirm, async () => {
     if (failure.code === "unauthenticated") {
       return askToSignIn();
     }
+    if (failure.reason === "SECOND_FACTOR_REQUIRED") {
+      return continueSignIn();
+    }
     if (failure.reason !== "CODE_INVALID" && failure.reason !== "FIELD_INVALID") {
       throw failure;
     }
@@ -37,8 +41,9 @@ onSubmit(confirm, async () => {
 });
 
 onSubmit(signIn, async ({ email, password }) => {
+  let answer;
   try {
-    await call("auth.v1.AuthenticationService/SignInWithPassword", {
+    answer = await call("auth.v1.AuthenticationService/SignInWithPassword", {
       email,
       password,
       sessionTransport: "SESSION_TRANSPORT_COOKIE",
@@ -50,13 +55,18 @@ onSubmit(signIn, async ({ email, password }) => {
     if (failure.reason === "FIELD_INVALID" || failure.reason === "CREDENTIALS_INVALID") {
       return tell("bad", "The address or the password is wrong. Use the address that your account has had so far.");
     }
+    if (failure.reason === "ACCOUNT_DISABLED") {
+      return tell("bad", "This account is disabled. Write to who runs the application.");
+    }
     throw failure;
   }
   signedInHere = true;
   signIn.reset();
   signIn.hidden = true;
-  confirm.hidden = false;
-  confirm.requestSubmit();
+  if (owesSecondFactor(answer)) {
+    return continueSignIn();
+  }
+  confirmAgain();
 });
 
 other.addEventListener("click", () => {
@@ -68,6 +78,22 @@ if (token === "") {
   explainMissingToken();
 } else {
   ready(confirm);
+}
+
+function confirmAgain() {
+  confirm.hidden = false;
+  confirm.requestSubmit();
+}
+
+async function continueSignIn() {
+  confirm.hidden = true;
+  await askSecondFactor({
+    done: confirmAgain,
+    lost: (kept) => {
+      signedInHere &&= !kept;
+      askToSignIn();
+    },
+  });
 }
 
 function askToSignIn() {

@@ -690,7 +690,7 @@ export const ApiKeyService: GenService<{
   /**
    * ListApiKeys lists keys, the newest first: the caller's own, or with the permission
    * `service_account.manage` all of the workspace. By an API key the caller is whose
-   * key it is. Keys that have expired are listed for 90 days.
+   * key it is. Keys that have expired are listed for 120 days.
    *
    * @generated from rpc logicspike.auth.v1.ApiKeyService.ListApiKeys
    */

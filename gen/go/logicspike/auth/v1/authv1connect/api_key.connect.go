@@ -75,7 +75,7 @@ type ApiKeyServiceClient interface {
 	CreateApiKey(context.Context, *v1.CreateApiKeyRequest) (*v1.CreateApiKeyResponse, error)
 	// ListApiKeys lists keys, the newest first: the caller's own, or with the permission
 	// `service_account.manage` all of the workspace. By an API key the caller is whose
-	// key it is. Keys that have expired are listed for 90 days.
+	// key it is. Keys that have expired are listed for 120 days.
 	ListApiKeys(context.Context, *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error)
 	// RotateApiKey gives a key a new secret, which is shown this once. The old one
 	// works on for the overlap, and the one before that ends. The key is the caller's
@@ -193,7 +193,7 @@ type ApiKeyServiceHandler interface {
 	CreateApiKey(context.Context, *v1.CreateApiKeyRequest) (*v1.CreateApiKeyResponse, error)
 	// ListApiKeys lists keys, the newest first: the caller's own, or with the permission
 	// `service_account.manage` all of the workspace. By an API key the caller is whose
-	// key it is. Keys that have expired are listed for 90 days.
+	// key it is. Keys that have expired are listed for 120 days.
 	ListApiKeys(context.Context, *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error)
 	// RotateApiKey gives a key a new secret, which is shown this once. The old one
 	// works on for the overlap, and the one before that ends. The key is the caller's

@@ -1,0 +1,149 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/secret"
+	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/postgres"
+	"github.com/logicspike/manager/store/team"
+)
+
+// exercisePrograms calls what the module auth does with API keys and service accounts,
+// as itself. The user owns the workspace.
+func exercisePrograms(t *testing.T, e *exercise, keys auth.Keys, user ids.User, w ids.Workspace) {
+	t.Helper()
+	a := &auth.ServiceAccount{
+		ID: ids.New[ids.ServiceAccount](), WorkspaceID: w, DisplayName: "Robot ÄÖ", Description: "Works", CreatorID: user, CreateTime: now, UpdateTime: now,
+	}
+	e.call("InsertServiceAccount", a)
+	if a.NameKey != "robot äö" {
+		t.Errorf("the name is compared as %q", a.NameKey)
+	}
+	e.want(a, "ServiceAccount", w, a.ID)
+	e.want([]auth.ServiceAccount{*a}, "ServiceAccounts", w)
+	a.DisplayName, a.Description = "Robot", ""
+	e.call("UpdateServiceAccount", a, now.Add(time.Minute))
+	e.want(a, "ServiceAccount", w, a.ID)
+
+	hash, old := secret.HashOf("test", "key"), secret.HashOf("test", "key before")
+	own := &auth.APIKey{
+		ID: ids.New[ids.APIKey](), WorkspaceID: w, UserID: user, CreatorID: user, DisplayName: "Mine", Permissions: []string{"a.b", "c.d"},
+		TokenHash: []byte{1}, Hint: "abcd", RequestID: uuid.NullUUID{UUID: uuid.New(), Valid: true}, RequestDigest: []byte{2},
+		CreateTime: now, ExpireTime: now.Add(time.Hour),
+	}
+	robots := &auth.APIKey{
+		ID: ids.New[ids.APIKey](), WorkspaceID: w, ServiceAccountID: a.ID, CreatorID: user, DisplayName: "Robot's", Permissions: []string{"c.d"},
+		TokenHash: old[:], Hint: "efgh", CreateTime: now, ExpireTime: now.Add(time.Hour),
+	}
+	e.call("InsertAPIKey", own)
+	e.call("InsertAPIKey", robots)
+	e.want(own, "APIKey", w, own.ID)
+	e.want(own, "APIKeyRequested", w, own.RequestID.UUID)
+	e.want((*auth.APIKey)(nil), "APIKeyRequested", w, uuid.New())
+	if _, err := e.repository.Interface().(auth.Repository).APIKey(t.Context(), ids.New[ids.Workspace](), own.ID); !fault.Has(err, fault.Missing) {
+		t.Errorf("the key of another workspace: %v", err)
+	}
+	robots.PreviousHash, robots.PreviousExpireTime, robots.TokenHash, robots.ExpireTime = old[:], now.Add(time.Minute), hash[:], now.Add(2*time.Hour)
+	e.call("RotateAPIKey", robots)
+	e.want(robots, "APIKey", w, robots.ID)
+	e.want(1, "CountLiveAPIKeys", w, auth.KeyOwner{User: user}, now)
+	e.want(1, "CountLiveAPIKeys", w, auth.KeyOwner{ServiceAccount: a.ID}, now)
+	e.want(1, "CountLiveAPIKeys", w, auth.KeyOwner{}, now.Add(time.Hour))
+	e.want([]string{"c.d"}, "ServiceAccountPermissions", a.ID, now)
+	e.want([]auth.APIKey{*robots, *own}, "ListAPIKeys", w, auth.KeyOwner{}, postgres.Page{})
+	e.want([]auth.APIKey{*own}, "ListAPIKeys", w, auth.KeyOwner{User: user}, postgres.Page{})
+	e.want([]auth.APIKey{*robots}, "ListAPIKeys", w, auth.KeyOwner{ServiceAccount: a.ID}, postgres.Page{})
+	if got := e.call("CountPrograms", w, now); !cmp.Equal(got, []any{2, 1}) {
+		t.Errorf("CountPrograms = %v", got)
+	}
+
+	f := newExercise(t, keys)
+	find := func(token secret.Hash, at time.Time) *auth.FoundKey {
+		return f.call("Find", token, at)[0].(*auth.FoundKey)
+	}
+	for at, want := range map[time.Time][2]bool{
+		now: {true, true}, now.Add(time.Minute): {true, false}, now.Add(2 * time.Hour): {false, false},
+	} {
+		for i, token := range []secret.Hash{hash, old} {
+			found := find(token, at)
+			if (found != nil) != want[i] {
+				t.Errorf("after %v secret %d: %+v", at.Sub(now), i, found)
+			}
+			if found != nil && (found.ID != robots.ID || found.ServiceAccount != a.ID || !found.User.IsZero() || found.Workspace != w ||
+				found.Hash != token || !found.EmailVerified || !cmp.Equal(found.Permissions, robots.Permissions)) {
+				t.Errorf("Find = %+v", found)
+			}
+		}
+	}
+	own.TokenHash, own.PreviousHash = old[:], nil
+	robots.PreviousHash, robots.PreviousExpireTime = nil, time.Time{}
+	e.call("RotateAPIKey", robots)
+	e.call("RotateAPIKey", own)
+	if found := find(old, now); found == nil || found.User != user || found.Role != authz.Owner || !found.LastUseTime.IsZero() {
+		t.Errorf("Find = %+v", found)
+	}
+	f.call("Touch", own.ID, now.Add(time.Minute))
+	f.call("Touch", own.ID, now)
+	if found := find(old, now); found == nil || !found.LastUseTime.Equal(now.Add(time.Minute)) {
+		t.Errorf("Find = %+v", found)
+	}
+	f.finish()
+
+	e.want(1, "DeleteAPIKeysOf", user, w)
+	e.want(0, "DeleteAPIKeysOf", user, ids.Workspace{})
+	e.call("DeleteExpiredAPIKeys", now, now)
+	e.want(robots, "APIKey", w, robots.ID)
+	e.call("DeleteAPIKey", robots.ID)
+	e.call("InsertAPIKey", robots)
+	e.want(1, "DeleteServiceAccount", a.ID)
+	e.call("InsertServiceAccount", a)
+	e.call("InsertAPIKey", robots)
+	e.call("DeleteProgramsOf", w)
+	e.want([]auth.ServiceAccount(nil), "ServiceAccounts", w)
+
+	// What is left when its creator is deleted, after this.
+	e.call("InsertServiceAccount", a)
+	e.call("InsertAPIKey", robots)
+}
+
+// programs is about what service accounts have made.
+func (w *teamWorld) programs() {
+	robot := ids.New[ids.ServiceAccount]()
+	run(w.t, w.admin, "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, create_time, update_time) "+
+		"VALUES ('"+robot.UUID().String()+"', '"+w.w.UUID().String()+"', 'Robot', 'robot', now(), now())")
+	inTurn(w.t, "ServiceAccountGranters before there is anything", w.call("ServiceAccountGranters", w.w)[0].([]ids.ServiceAccount))
+	i := w.invite(w.w, "robot's@example.com", authz.Viewer, ids.User{})
+	i.InviterServiceAccountID = robot
+	w.call("UpdateInvitation", i)
+	l := w.link(w.w, authz.Viewer, ids.User{})
+	w.call("Revoke", []team.Granted{{ID: l.ID.UUID(), Link: true}}, now)
+	l = &team.Link{
+		ID: ids.New[ids.InvitationLink](), WorkspaceID: w.w, Role: authz.Member, CreatorServiceAccountID: robot, Domains: []string{},
+		CreateTime: now, ExpireTime: now.Add(time.Hour),
+	}
+	token := tokenOf(l.ID.String())
+	l.TokenHash = token[:]
+	w.call("InsertLink", l)
+	w.want(i, "Invitation", i.ID)
+	w.want(l, "Link", l.ID)
+	w.want(&team.Received{Invitation: *i, WorkspaceName: "Acme", InviterName: "Robot"}, "ReceivedByToken", tokenOf(i.ID.String()))
+	w.want(&team.ReceivedLink{Link: *l, WorkspaceName: "Acme", CreatorName: "Robot"}, "ReceivedLinkByToken", token)
+	inTurn(w.t, "ServiceAccountGranters", w.call("ServiceAccountGranters", w.w)[0].([]ids.ServiceAccount), robot)
+	inTurn(w.t, "ServiceAccountGranters elsewhere", w.call("ServiceAccountGranters", w.own)[0].([]ids.ServiceAccount))
+	granted := w.call("GrantedByServiceAccount", w.w, robot)[0].([]team.Granted)
+	inTurn(w.t, "GrantedByServiceAccount", granted,
+		team.Granted{ID: i.ID.UUID(), Role: authz.Viewer}, team.Granted{ID: l.ID.UUID(), Link: true, Role: authz.Member})
+	w.call("Revoke", granted, now)
+	inTurn(w.t, "GrantedByServiceAccount, revoked", w.call("GrantedByServiceAccount", w.w, robot)[0].([]team.Granted))
+	inTurn(w.t, "ServiceAccountGranters, revoked", w.call("ServiceAccountGranters", w.w)[0].([]ids.ServiceAccount))
+	w.run("DELETE FROM team.invitations")
+	w.run("DELETE FROM team.invitation_links")
+}
