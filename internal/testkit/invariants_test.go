@@ -11,6 +11,7 @@ import (
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 
 	"github.com/logicspike/manager/internal/authz"
@@ -210,6 +211,8 @@ func (s *Server) world(t *testing.T) *strings.Replacer {
 	owner, other, mate, gone := s.Register(t), s.Register(t), s.Register(t), s.Register(t)
 	w := owner.Workspace.Id
 	role, err := owner.Roles.CreateRole(ctx, &teamv1.CreateRoleRequest{WorkspaceId: w, Name: "Host", Permissions: []string{"invitation.create", "membership.get"}})
+	must(err)
+	_, err = owner.Tokens.CreateRefreshToken(ctx, &authv1.CreateRefreshTokenRequest{WorkspaceId: w})
 	must(err)
 	join := func(p *Person, role string) *teamv1.Membership {
 		t.Helper()
