@@ -11,7 +11,6 @@ import (
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
-	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 
 	"github.com/logicspike/manager/internal/authz"
