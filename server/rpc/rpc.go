@@ -71,6 +71,17 @@ type Limiter interface {
 	Take(ctx context.Context, network string) error
 }
 
+// CaptchaHeader carries the answer of the CAPTCHA that a person has solved.
+const CaptchaHeader = "Captcha-Response"
+
+// Humans tells people from programs.
+type Humans interface {
+	// Human checks what a client gave as the answer of a CAPTCHA; "" when it gave
+	// none. It returns a fault CAPTCHA_REQUIRED for one that proves nothing, and one of
+	// the kind Unavailable when that cannot be told.
+	Human(ctx context.Context, answer string) error
+}
+
 // Options configures a Stack.
 type Options struct {
 	// Sessions, Members, Operators and Limiter decide about callers. Required.
@@ -80,6 +91,9 @@ type Options struct {
 	Limiter   Limiter
 	// Keys finds API keys; nil for none.
 	Keys Keys
+	// Humans is asked about calls of methods that are for people; nil: nobody is, and
+	// they may be called by programs.
+	Humans Humans
 	// Fault turns an error that a handler returned into the fault that it means,
 	// such as a lost database; nil for none. It returns others as they are.
 	Fault func(error) error
@@ -93,8 +107,12 @@ type Options struct {
 	// DefaultReauthenticationAge.
 	ReauthenticationAge time.Duration
 	// RequestTimeout is the longest that a call may take, from when its request
-	// was read; a client may ask for less. By default DefaultRequestTimeout.
+	// was read; a client may ask for less. It does not count for streams, which have
+	// StreamTimeout. By default DefaultRequestTimeout.
 	RequestTimeout time.Duration
+	// Stopping is closed when the server is told to end: streams are then ended, to be
+	// sent again. nil: never.
+	Stopping <-chan struct{}
 	// TrustedProxies are the networks whose X-Forwarded-For and X-Request-Id are
 	// believed. By default none.
 	TrustedProxies []netip.Prefix
@@ -113,6 +131,8 @@ type Stack struct {
 	clients   clients
 	metrics   *metrics // nil for none
 	handler   []connect.HandlerOption
+
+	streamTimeout, messageTimeout time.Duration
 }
 
 // New returns a stack for the methods of the rules. It fails when a required
@@ -131,7 +151,7 @@ func New(rules *Rules, o Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{options: o, rules: rules, validator: validator, clients: clients{trusted: o.TrustedProxies}}
+	s := &Stack{options: o, rules: rules, validator: validator, clients: clients{trusted: o.TrustedProxies}, streamTimeout: StreamTimeout, messageTimeout: MessageTimeout}
 	if o.Registerer != nil {
 		if s.metrics, err = newMetrics(o.Registerer, rules); err != nil {
 			return nil, err
