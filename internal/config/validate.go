@@ -32,8 +32,10 @@ func (s Settings) Validate() error {
 	}
 	s.accounts(&c)
 	s.passkeys(&c)
+	s.tokens(&c)
 	s.passwords(&c)
 	s.limits(&c)
+	s.captcha(&c)
 	s.mail(&c)
 	oneOf(&c, "log-level", s.LogLevel, LogDebug, LogInfo, LogWarn, LogError)
 	oneOf(&c, "log-format", s.LogFormat, LogText, LogJSON)
@@ -100,6 +102,27 @@ func (s Settings) accounts(c *check) {
 	}
 	between(c, "reauthentication-age", s.ReauthenticationAge, 10*time.Second, 10*year)
 	between(c, "deletion-grace", s.DeletionGrace, 0, 10*year)
+	if _, err := s.IdentityProviders.Parse(); err != nil {
+		c.fail("identity-providers", "%v", err)
+	}
+	for _, u := range s.ReturnURLs {
+		if _, err := ParseReturnURL(string(u)); err != nil {
+			c.fail("return-urls", "%v", err)
+		}
+	}
+}
+
+func (s Settings) tokens(c *check) {
+	if len(s.TokenAudiences) > 100 {
+		c.fail("token-audiences", "there are more than 100")
+	}
+	for _, audience := range s.TokenAudiences {
+		if n := utf8.RuneCountInString(audience); n < 1 || n > 255 || !utf8.ValidString(audience) ||
+			strings.ContainsFunc(audience, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+			c.fail("token-audiences", "1 to 255 characters are expected in each, none of them a space or a control character")
+		}
+	}
+	between(c, "signing-key-lifetime", s.SigningKeyLifetime, 48*time.Hour, year)
 }
 
 func (s Settings) passwords(c *check) {
@@ -113,6 +136,9 @@ func (s Settings) passwords(c *check) {
 	between(c, "argon2-parallelism", s.Argon2Parallelism, 1, 64)
 	between(c, "hash-concurrency", s.HashConcurrency, 0, 1024)
 	between(c, "hash-queue", s.HashQueue, 0, 100_000)
+	if s.LeakedPasswordsURL != "" {
+		c.service("leaked-passwords-url", s.LeakedPasswordsURL)
+	}
 }
 
 func (s Settings) limits(c *check) {
@@ -122,6 +148,36 @@ func (s Settings) limits(c *check) {
 	between(c, "max-connections", s.MaxConnections, 1, 1_000_000)
 	between(c, "request-timeout", s.RequestTimeout, time.Second, time.Hour)
 	between(c, "drain-timeout", s.DrainTimeout, time.Second, time.Hour)
+}
+
+func (s Settings) captcha(c *check) {
+	oneOf(c, "captcha-provider", s.CaptchaProvider, CaptchaNone, CaptchaTurnstile, CaptchaHCaptcha, CaptchaReCAPTCHA)
+	if s.CaptchaVerifyURL != "" {
+		c.service("captcha-verify-url", s.CaptchaVerifyURL)
+	}
+	for _, host := range s.CaptchaHostnames {
+		if u, err := url.Parse("https://" + host); err != nil || host == "" || u.Hostname() != host {
+			c.fail("captcha-hostnames", "hosts like app.example.com are expected, not %q", host)
+		}
+	}
+	if s.CaptchaProvider != CaptchaNone {
+		if s.CaptchaSecret == "" {
+			c.fail("captcha-secret", "it is required with captcha-provider")
+		}
+		return
+	}
+	for _, setting := range []struct {
+		name string
+		set  bool
+	}{
+		{"captcha-secret", s.CaptchaSecret != ""},
+		{"captcha-verify-url", s.CaptchaVerifyURL != ""},
+		{"captcha-hostnames", len(s.CaptchaHostnames) > 0},
+	} {
+		if setting.set {
+			c.fail(setting.name, "it is set, but captcha-provider is not")
+		}
+	}
 }
 
 func (s Settings) mail(c *check) {
@@ -202,6 +258,16 @@ func (c *check) server(name, value string) {
 	}
 	if err != nil || host == "" || strings.ContainsAny(host, "/@ \t\r\n") || port == "0" {
 		c.fail(name, "host:port of a server is expected, not %q", value)
+	}
+}
+
+// service checks the URL of a service that secrets are sent to: only on this machine
+// it may do without TLS.
+func (c *check) service(name, value string) {
+	u, err := url.Parse(value)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+		c.fail(name, "an https:// URL without user, query and fragment is expected")
 	}
 }
 
