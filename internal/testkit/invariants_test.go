@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { Main(m) }
 // each alone, and without foreign keys and triggers. $w and $o are workspaces, $u, $v
 // and $x users, and $m is the membership of $u in $w.
 var breaks = map[string][]string{
-	"a user registered exactly once": {
+	"a user registered, or was imported, exactly once": {
 		"UPDATE audit.events SET action = 'user.renamed' WHERE action = 'user.registered' AND user_id = $u",
 	},
 	"every user was given a workspace, or a membership, by the transaction that registered them": {
