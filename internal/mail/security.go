@@ -11,6 +11,7 @@ const (
 	RecoveryCodeUsed         Change = "A recovery code was used to sign in. It no longer works."
 	PasskeyAdded             Change = "A passkey was added. It can sign in by itself, and is a second factor."
 	PasskeyRemoved           Change = "A passkey was removed."
+	PasskeyClonedSuspected   Change = "A passkey was refused: its counter did not go on, which may mean that somebody has a copy of it. If you cannot explain that, remove it and add a new one."
 	ExternalIdentityLinked   Change = "An account at an identity provider was linked. It can sign in."
 	ExternalIdentityUnlinked Change = "An account at an identity provider was unlinked."
 	APIKeyCreated            Change = "An API key was made in your name."

@@ -36,6 +36,9 @@ type Session struct {
 	// ImpersonatorID is the operator who acts in the user's name; zero for none.
 	ImpersonatorID      ids.User
 	ImpersonationReason string
+	// ImpersonatorSessionID is the operator's own session, with which this one ends;
+	// zero for one that was begun on the command line.
+	ImpersonatorSessionID ids.Session
 }
 
 // InsertSession stores a new session.
@@ -107,6 +110,18 @@ func (r Repository) ListSessions(ctx context.Context, user ids.User, now time.Ti
 func (r Repository) CountSessions(ctx context.Context, user ids.User, now time.Time) (int, error) {
 	n, err := r.db.NewSelect().Model((*Session)(nil)).Where("user_id = ? AND idle_expire_time > ?", user, now).Count(ctx)
 	return int(n), err
+}
+
+// HoldSession reports whether a session of a user is live, and keeps it so until the
+// transaction ends.
+func (r Repository) HoldSession(ctx context.Context, user ids.User, id ids.Session, now time.Time) (bool, error) {
+	result, err := r.db.NewSelect().Model((*Session)(nil)).ColumnExpr("1").
+		Where("user_id = ? AND id = ? AND idle_expire_time > ? AND NOT second_factor_pending", user, id, now).For("KEY SHARE").Exec(ctx)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n == 1, err
 }
 
 // DeleteSession ends a session of a user, and reports whether there was one.
