@@ -19,9 +19,12 @@ import (
 	"github.com/logicspike/manager/client"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
+	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/store/auth"
 )
 
 const (
@@ -778,6 +781,73 @@ func TestASessionThatEndedAddsNoPasskey(t *testing.T) {
 	if n := countRows(t, srv, "SELECT count(*) FROM auth.passkeys"); n != 0 {
 		t.Errorf("%d passkeys were added", n)
 	}
+	user, err := ids.Parse[ids.User](p.User.Id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = srv.Store.StartChallenge(t.Context(), auth.ToProve, &authz.Session{ID: ids.New[ids.Session](), User: user}, []byte("{}"))
+	if !fault.Has(err, fault.SessionRequired) {
+		t.Errorf("a session that ended is asked: %v", err)
+	}
+}
+
+// TestWhoActsForAUserLeavesTheirPasskeysAlone makes a session an operator's, in the
+// user's name.
+func TestWhoActsForAUserLeavesTheirPasskeysAlone(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p, operator := srv.Register(t), srv.Register(t)
+	key, made := addPasskey(t, srv, p, testkit.ES256)
+	start := askPasskey(t, passkeysOf(srv, p.Token))
+	if _, err := srv.SQL.Exec(t.Context(), "UPDATE auth.sessions SET impersonator_id = $2, impersonation_reason = 'test' WHERE id = $1",
+		uuidOf(t, p.Session.Id), uuidOf(t, operator.User.Id)); err != nil {
+		t.Fatal(err)
+	}
+	c := passkeysOf(srv, p.Token)
+	_, err := c.StartPasskeyAssertion(t.Context(), &authv1.StartPasskeyAssertionRequest{})
+	refused(t, "to ask", err, connect.CodePermissionDenied, faultv1.Reason_REASON_IMPERSONATION_NOT_ALLOWED)
+	_, err = c.auth.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, start)})
+	refused(t, "to reauthenticate", err, connect.CodePermissionDenied, faultv1.Reason_REASON_IMPERSONATION_NOT_ALLOWED)
+	_, err = c.UpdatePasskey(t.Context(), &authv1.UpdatePasskeyRequest{PasskeyId: made.Passkey.Id, DisplayName: "Mine"})
+	refused(t, "to rename", err, connect.CodePermissionDenied, faultv1.Reason_REASON_IMPERSONATION_NOT_ALLOWED)
+	_, err = c.DeletePasskey(t.Context(), &authv1.DeletePasskeyRequest{PasskeyId: made.Passkey.Id})
+	refused(t, "to remove", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_REAUTHENTICATION_REQUIRED)
+	_, err = c.StartPasskeyRegistration(t.Context(), &authv1.StartPasskeyRegistrationRequest{})
+	refused(t, "to begin one", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_REAUTHENTICATION_REQUIRED)
+	_, err = c.RegisterPasskey(t.Context(), &authv1.RegisterPasskeyRequest{ChallengeId: start.ChallengeId, CredentialJson: "{}"})
+	refused(t, "to add one", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_REAUTHENTICATION_REQUIRED)
+}
+
+// TestAPasskeyOwesNothingBesideAnAuthenticatorApp is about an account that has both.
+func TestAPasskeyOwesNothingBesideAnAuthenticatorApp(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	a, codes := enrol(t, srv, p)
+	key, made := addPasskey(t, srv, p, testkit.EdDSA)
+	if len(codes) != 10 || len(made.RecoveryCodes) != 0 {
+		t.Errorf("%d recovery codes with the first factor, %d with the second one", len(codes), len(made.RecoveryCodes))
+	}
+	in, err := passkeySignIn(t, srv, key)
+	if err != nil || in.Session.SecondFactorPending || len(in.Requirements) != 0 {
+		t.Fatalf("SignInWithPasskey = %v, %v", in, err)
+	}
+	token := owing(t, srv, p.Email)
+	if _, err := passkeyVerify(t, srv, token, key); err != nil {
+		t.Errorf("the passkey for a password's session: %v", err)
+	}
+	token = owing(t, srv, p.Email)
+	if _, err := verifyTOTP(t, srv, token, a.code(t, 0)); err != nil {
+		t.Errorf("the app for a password's session: %v", err)
+	}
+	// The app stays, and with it the recovery codes.
+	if _, err := passkeysOf(srv, in.SessionToken).DeletePasskey(t.Context(), &authv1.DeletePasskeyRequest{PasskeyId: made.Passkey.Id}); err != nil {
+		t.Fatal(err)
+	}
+	if n := countRows(t, srv, "SELECT count(*) FROM auth.recovery_codes"); n != 10 {
+		t.Errorf("%d recovery codes are left", n)
+	}
+	owing(t, srv, p.Email)
 }
 
 // TestASignInBesideTheFirstPasskeyOwesOrEnds runs sign-ins by password beside the
