@@ -25,6 +25,8 @@ var names = []string{
 	"data-dir", "database-url", "database-max-connections", "secret-key",
 	"email-verification", "session-idle-timeout", "session-lifetime", "reauthentication-age", "deletion-grace",
 	"passkey-rp-id", "passkey-origins",
+	"token-audiences", "signing-key-lifetime",
+	"identity-providers", "return-urls",
 	"password-min-length", "password-max-length", "argon2-memory", "argon2-iterations", "argon2-parallelism", "hash-concurrency", "hash-queue",
 	"public-rate", "public-burst", "password-failures", "max-connections", "request-timeout", "drain-timeout",
 	"smtp-host", "smtp-port", "smtp-username", "smtp-password", "smtp-tls", "smtp-from", "smtp-from-name", "product-name",
@@ -166,6 +168,10 @@ var values = map[string]struct{ value, printed string }{
 	"deletion-grace":           {"0s", ""},
 	"passkey-rp-id":            {"example.com", ""},
 	"passkey-origins":          {"https://a.example.com,https://Example.com:8443/", "[https://a.example.com https://example.com:8443]"},
+	"token-audiences":          {"https://api.example.com,billing", "[https://api.example.com billing]"},
+	"signing-key-lifetime":     {"48h0m0s", ""},
+	"identity-providers":       {"google?client-id=g&client-secret=hunter2", "google?client-id=g&client-secret=[redacted]"},
+	"return-urls":              {"https://app.example.com/done,com.example.app:/done", "[https://app.example.com/done com.example.app:/done]"},
 	"password-min-length":      {"10", ""},
 	"password-max-length":      {"64", ""},
 	"argon2-memory":            {"65536", ""},
@@ -205,7 +211,9 @@ func init() {
 	other["allowed-origins"] = "https://other.example"
 	other["trusted-proxies"] = "192.168.0.0/16"
 	other["passkey-rp-id"], other["passkey-origins"] = "localhost", "http://localhost:3000"
+	other["return-urls"] = "https://other.example/"
 	other["dns-resolver"] = "dns.example:53"
+	other["token-audiences"] = "other"
 	other["secret-key"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	other["database-url"] = "postgres://other@db/x"
 	other["smtp-host"] = "other.example"
@@ -287,6 +295,10 @@ func TestBadValuesNameTheirSetting(t *testing.T) {
 		"deletion-grace":           {{"-1s"}, {"14"}},
 		"passkey-rp-id":            {{"Example.com"}, {"https://example.com"}, {"example.com:443"}, {"192.0.2.1"}, {"::1"}, {"exämple.com"}, {"a b"}, {"example.org", "--public-url=https://example.com", smtp[0], smtp[1]}, {"example.com", "--public-url=http://example.com", smtp[0], smtp[1]}, {"a.example.com", "--public-url=https://example.com", smtp[0], smtp[1]}, {"co.uk", "--public-url=https://a.co.uk", smtp[0], smtp[1]}, {"com", "--passkey-origins=https://example.com"}},
 		"passkey-origins":          {{"*"}, {"example.com"}, {"http://example.com"}, {"https://192.0.2.1"}, {"http://127.0.0.1:8080"}, {"https://example.org", "--passkey-rp-id=example.com"}, {"https://badexample.com", "--passkey-rp-id=example.com"}, {"https://a.example.com,https://example.org", "--passkey-rp-id=example.com"}, {"https://a.example.com", "--public-url=https://b.example.com", smtp[0], smtp[1]}},
+		"token-audiences":          {{"a b"}, {"a,,b"}, {"a\tb"}, {strings.Repeat("x", 256)}},
+		"signing-key-lifetime":     {{"47h"}, {"9000h"}, {"30"}},
+		"identity-providers":       badProviders(file),
+		"return-urls":              {{"/path"}, {"http://example.com/"}, {"https:///x"}, {"https://u:p@h/"}, {"javascript:alert(1)"}, {"https://h/a b"}, {`https://h\@evil`}, {"https://bücher.example/"}},
 		"password-min-length":      {{"7"}, {"129"}, {"x"}},
 		"password-max-length":      {{"1025"}, {"0"}},
 		"argon2-memory":            {{"7167"}, {"19MiB"}, {"-1"}, {"4194305"}},
@@ -371,6 +383,7 @@ func TestValidateLooksAtValuesFromGoToo(t *testing.T) {
 func TestSecretsNeverPrint(t *testing.T) {
 	s := config.Defaults()
 	s.DatabaseURL, s.SecretKey, s.SMTPPassword = "postgres://u:hunter2@h/d", config.Secret(secret.NewKey().Encode()), "hunter2"
+	s.IdentityProviders = "google?client-id=g&client-secret=hunter2 apple?private-key=hunter2"
 	var text, lines bytes.Buffer
 	slog.New(slog.NewTextHandler(&text, nil)).Info("start", "settings", s, "pointer", &s, "one", s.SMTPPassword)
 	slog.New(slog.NewJSONHandler(&lines, nil)).Info("start", "settings", s, "pointer", &s, "one", s.SMTPPassword, "all", []config.Secret{s.SecretKey})

@@ -63,6 +63,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 	river.AddWorker(workers, &mailWorker{store: o.Store, renderer: o.Renderer, sender: o.Sender})
 	river.AddWorker(workers, &purgeWorker{store: o.Store, log: o.Logger})
 	river.AddWorker(workers, &expireWorker{store: o.Store})
+	river.AddWorker(workers, &signingKeyWorker{store: o.Store})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema:  store.JobSchema,
 		Workers: workers,
@@ -70,6 +71,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 		PeriodicJobs: []*river.PeriodicJob{
 			every(time.Minute, purgeJob{}),
 			every(time.Hour, expireJob{}),
+			every(10*time.Minute, signingKeyJob{}),
 		},
 		// A job whose process died is run again while a mailed code is still valid.
 		RescueStuckJobsAfter: 3 * time.Minute,

@@ -50,33 +50,35 @@ func (f Failures) Begin(ctx context.Context, key string, b Backoff) error {
 	now, hash := f.clock.Now(), secret.HashOf("failures", key)
 	// A time so far ahead was written while a clock was wrong: it counts for nothing.
 	wrong := now.Add(2*b.Max + time.Minute)
-	first := now // from when the next try is free after the first one
+	// A try that is free is so for those, too, who looked at the clock a little earlier
+	// and come to count a little later.
+	free := now.Add(-time.Minute)
+	first := free // from when the next try is free after the first one
 	if b.Free == 1 {
 		first = now.Add(min(b.First, b.Max))
 	}
-	var n int
 	result, err := f.repository.db.NewRaw(`
 		INSERT INTO auth.failures AS f (key, count, free_time, expire_time) VALUES (?0, 1, ?7, ?2)
 		ON CONFLICT (key) DO UPDATE SET
 			count = CASE WHEN f.expire_time <= ?1 OR f.free_time > ?3 THEN 1 ELSE f.count + 1 END,
 			free_time = CASE WHEN f.expire_time <= ?1 OR f.free_time > ?3 THEN ?7::timestamptz
-				WHEN f.count + 1 < ?4 THEN ?1::timestamptz
+				WHEN f.count + 1 < ?4 THEN ?8::timestamptz
 				ELSE ?1::timestamptz + least(?5 * power(2, least(f.count + 1 - ?4, 40)), ?6) * interval '1 microsecond' END,
 			expire_time = ?2
 		WHERE f.free_time <= ?1 OR f.expire_time <= ?1 OR f.free_time > ?3`,
-		hash[:], now, now.Add(forgetFailures), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds(), first).Exec(ctx)
+		hash[:], now, now.Add(forgetFailures), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds(), first, free).Exec(ctx)
 	if err != nil {
 		return err
 	}
 	if affected, err := result.RowsAffected(); err != nil || affected == 1 {
 		return err
 	}
-	var free time.Time
-	if err := f.repository.db.NewRaw("SELECT count, free_time FROM auth.failures WHERE key = ?", hash[:]).Scan(ctx, &n, &free); err != nil {
-		free = now // gone meanwhile
+	var wait time.Time
+	if err := f.repository.db.NewRaw("SELECT free_time FROM auth.failures WHERE key = ?", hash[:]).Scan(ctx, &wait); err != nil {
+		wait = now // gone meanwhile
 	}
 	return fault.New(fault.ResourceExhausted, fault.RateLimited, "too many failed tries; try again later").
-		WithRetryAfter(max(free.Sub(now), time.Second))
+		WithRetryAfter(max(wait.Sub(now), time.Second))
 }
 
 // Return takes back a try that was counted and never evaluated.
