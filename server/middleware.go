@@ -10,6 +10,7 @@ import (
 	connectcors "connectrpc.com/cors"
 	"github.com/rs/cors"
 
+	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/server/rpc"
 )
@@ -42,8 +43,8 @@ func newOrigins(allowed []string) (*origins, error) {
 		o.cors = cors.New(cors.Options{
 			AllowedOrigins:   slices.Clone(allowed),
 			AllowedMethods:   connectcors.AllowedMethods(),
-			AllowedHeaders:   append(connectcors.AllowedHeaders(), "Authorization", "Traceparent", "Tracestate"),
-			ExposedHeaders:   append(connectcors.ExposedHeaders(), "X-Request-Id", "Retry-After"),
+			AllowedHeaders:   append(connectcors.AllowedHeaders(), "Authorization", "Traceparent", "Tracestate", authz.DeviceHeader, rpc.CaptchaHeader),
+			ExposedHeaders:   append(connectcors.ExposedHeaders(), "X-Request-Id", "Retry-After", authz.DeviceHeader),
 			AllowCredentials: true,
 			MaxAge:           preflightAge,
 		})

@@ -36,6 +36,8 @@ type ModuleOptions struct {
 	// Hasher and Policy are how passwords are kept and judged.
 	Hasher *password.Hasher
 	Policy password.Policy
+	// Leaks knows leaked passwords; nil for none.
+	Leaks *password.Leaks
 	// Product is what authenticator apps call the product.
 	Product string
 	// Tokens issues access tokens.
@@ -71,17 +73,27 @@ func Modules(o ModuleOptions) []Service {
 		}
 		return store.PerWindow(n, window)
 	}
+	backoff := func(b store.Backoff) store.Backoff {
+		if o.Unlimited {
+			return store.Backoff{}
+		}
+		return b
+	}
 	mails := mailLimiter{throttle: o.Store.Throttle, site: limit(6, time.Hour), all: limit(20, time.Hour)}
 	a := auth.New(auth.Options{
 		Store:            o.Store,
 		Hasher:           o.Hasher,
 		Policy:           o.Policy,
 		Tokens:           o.Tokens,
+		Leaks:            o.Leaks,
 		VerifyAfter:      o.VerifyAfter,
 		PasswordFailures: store.PerWindow(o.PasswordFailures, 15*time.Minute),
-		// NIST SP 800-63B-4, 3.2.2: no more than 100 in a row. A single network
-		// stays below by its own limit (at most 50 an hour by default).
-		AccountFailures: limit(100, time.Hour),
+		// Nobody is locked out, as NIST SP 800-63B-4, 3.2.2 has it after 100 in a row: the
+		// hundredth comes after three days at the earliest, and then there are 24 a day.
+		AccountFailures: backoff(store.Backoff{Free: 10, First: time.Second, Max: time.Hour}),
+		// One that goes on settles at one password in two minutes.
+		NetworkFailures: backoff(store.Backoff{Free: 50, First: time.Second, Max: 5 * time.Minute, Forget: time.Hour, Decay: 2 * time.Minute}),
+		Refusals:        store.PerWindow(10, time.Hour), // a bound of the log, not of callers
 		LimitMail:       mails.take,
 		External:        o.External,
 		ReturnURLs:      external.ReturnURLs{PublicURL: o.PublicURL, Allowed: o.ReturnURLs},

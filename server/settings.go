@@ -18,6 +18,7 @@ import (
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/auth/token"
+	"github.com/logicspike/manager/server/captcha"
 	"github.com/logicspike/manager/server/pages"
 	"github.com/logicspike/manager/server/rpc"
 	"github.com/logicspike/manager/server/tenant/dns"
@@ -58,6 +59,18 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 		gauge("db_connections_open", "Connections to the database.", func() int32 { return d.Store.Pool().TotalConns() }),
 		gauge("password_checks_waiting", "Calls that wait for a password to be hashed.", hasher.Waiting),
 	)
+	leaks := password.NewLeaks(s.LeakedPasswordsURL, d.Logger)
+	metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "password_leak_checks_failed_total", Help: "New passwords that could not be looked up among leaked ones.",
+	}, func() float64 { return float64(leaks.Failed()) }))
+	var humans rpc.Humans
+	if s.CaptchaProvider != config.CaptchaNone {
+		if humans, err = captcha.New(captcha.Options{
+			Provider: string(s.CaptchaProvider), Secret: s.CaptchaSecret.Reveal(), URL: s.CaptchaVerifyURL, Hostnames: s.CaptchaHostnames,
+		}); err != nil {
+			return nil, err
+		}
+	}
 	origins := make([]string, len(s.AllowedOrigins))
 	for i, origin := range s.AllowedOrigins {
 		origins[i] = string(origin)
@@ -96,6 +109,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			Hasher:           hasher,
 			Tokens:           tokens,
 			Policy:           password.Policy{MinLength: s.PasswordMinLength, MaxLength: s.PasswordMaxLength, Context: []string{s.ProductName}},
+			Leaks:            leaks,
 			Permissions:      permissions,
 			PublicURL:        string(s.PublicURL),
 			Product:          s.ProductName,
@@ -113,6 +127,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			Members:             d.Store,
 			Operators:           d.Store.Auth,
 			Limiter:             NetworkLimiter{d.Store, store.Limit{Burst: s.PublicBurst, Interval: time.Minute / time.Duration(max(1, s.PublicRate))}},
+			Humans:              humans,
 			Fault:               d.Store.Fault,
 			Clock:               d.Clock,
 			Logger:              d.Logger,

@@ -14,7 +14,8 @@ import (
 )
 
 // ChangePassword replaces the caller's password, ends their other sessions, of
-// which it returns the count, and gives the present one a new token.
+// which it returns the count, forgets their other devices, and gives the present
+// session a new token.
 //
 // Errors: fault CREDENTIALS_INVALID when the password was changed meanwhile.
 func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, hash string) (session *auth.Session, token string, revoked int, err error) {
@@ -33,6 +34,9 @@ func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, 
 			return err
 		}
 		if revoked, err = t.auth.DeleteSessions(ctx, caller.User, caller.ID); err != nil {
+			return err
+		}
+		if err := t.forgetDevices(ctx, caller.User); err != nil {
 			return err
 		}
 		if err := t.record(ctx, audit.Event{
@@ -72,7 +76,7 @@ func (s *Store) RequestPasswordReset(ctx context.Context, address email.Address)
 }
 
 // ResetPassword gives the user whose address is proven a new password, and ends
-// all their sessions. It returns the key of the address.
+// all their sessions. Of their devices only the present one stays known. It returns the key of the address.
 //
 // Errors: fault CODE_INVALID. A wrong code is counted, whatever else happens.
 func (s *Store) ResetPassword(ctx context.Context, id ids.PasswordReset, proof Proof, hash string) (addressKey string, err error) {
@@ -125,6 +129,9 @@ func (t *tx) resetPassword(ctx context.Context, address *identity.Email, hash st
 	}
 	revoked, err := t.auth.DeleteSessions(ctx, user.ID, ids.Session{})
 	if err != nil {
+		return err
+	}
+	if err := t.forgetDevices(ctx, user.ID); err != nil {
 		return err
 	}
 	if err := t.auth.DeletePasswordResets(ctx, address.AddressKey); err != nil {

@@ -26,7 +26,8 @@ const secondFactorTime = 10 * time.Minute
 
 // startSession stores a session of a user, who has just proven who they are, and
 // returns its token. If one factor is all that they have proven, and the account has
-// a second one, the session owes it. The user is held or locked.
+// a second one, the session owes it; else the device that it is on is noted. The user
+// is held or locked.
 //
 // Errors: fault ACCOUNT_DISABLED.
 func (t *tx) startSession(ctx context.Context, user ids.User, by authz.Method, transport authz.Transport, client authz.Client) (*auth.Session, string, error) {
@@ -48,7 +49,10 @@ func (t *tx) startSession(ctx context.Context, user ids.User, by authz.Method, t
 			session.IdleExpireTime = earlier(session.IdleExpireTime, session.ExpireTime)
 		}
 	}
-	return session, token, t.auth.InsertSession(ctx, session)
+	if err := t.auth.InsertSession(ctx, session); err != nil || session.SecondFactorPending {
+		return session, token, err
+	}
+	return session, token, t.noteDevice(ctx, session, client)
 }
 
 func errDisabled() error {
@@ -228,7 +232,10 @@ func (t *tx) complete(ctx context.Context, id ids.Session, by authz.Method) (*au
 		Token: secret.HashOf(forSession, token), Method: by, IdleExpire: t.idleExpireTime(),
 		Completed: t.now.Add(t.store.options.SessionLifetime),
 	}, t.now)
-	return session, token, err
+	if err != nil {
+		return nil, "", err
+	}
+	return session, token, t.noteDevice(ctx, session, authz.ClientFrom(ctx))
 }
 
 // SignOut ends the caller's session.

@@ -290,6 +290,9 @@ type Page = postgres.Page
 // Limit is a rate: a burst at once, then one each interval.
 type Limit = auth.Limit
 
+// Backoff is how long one has to wait after failures in a row.
+type Backoff = auth.Backoff
+
 // PerWindow returns the limit of n in any window, roughly.
 func PerWindow(n int, window time.Duration) Limit { return auth.PerWindow(n, window) }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/identity"
 	"github.com/logicspike/manager/store/tenant"
@@ -28,6 +29,9 @@ func (t *tx) voidAccount(ctx context.Context, user ids.User) ([]*tenant.Workspac
 		return nil, err
 	}
 	if _, err := t.auth.DeleteSessions(ctx, user, ids.Session{}); err != nil {
+		return nil, err
+	}
+	if err := t.auth.DeleteDevices(ctx, user, secret.Hash{}); err != nil {
 		return nil, err
 	}
 	if _, err := t.auth.DeleteAPIKeysOf(ctx, user, ids.Workspace{}); err != nil {

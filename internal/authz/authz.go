@@ -129,6 +129,9 @@ type Client struct {
 	// UserAgent is what the client calls itself, at most 256 characters and free
 	// of control characters.
 	UserAgent string
+	// Device is the token by which the client says that it was used to sign in
+	// before; "" for none. It may be anything that has the form of a token.
+	Device DeviceToken
 }
 
 // Network returns the network that limits count together: an IPv4 address, or

@@ -11,6 +11,17 @@ const (
 	VerifyAfter  EmailVerification = "after"  // the account begins at once
 )
 
+// CaptchaProvider is whose CAPTCHA people solve.
+type CaptchaProvider string
+
+// The choices of CaptchaProvider.
+const (
+	CaptchaNone      CaptchaProvider = "none"
+	CaptchaTurnstile CaptchaProvider = "turnstile" // Cloudflare's
+	CaptchaHCaptcha  CaptchaProvider = "hcaptcha"
+	CaptchaReCAPTCHA CaptchaProvider = "recaptcha" // Google's
+)
+
 // SMTPTLS says whether mail is sent over TLS.
 type SMTPTLS string
 

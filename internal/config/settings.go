@@ -43,9 +43,16 @@ type Settings struct {
 	HashConcurrency   int    `group:"Passwords" name:"hash-concurrency" env:"MANAGER_HASH_CONCURRENCY" default:"0" placeholder:"N" help:"Passwords hashed at once. 0: one less than there are processor cores, at least 1. Default: 0."`
 	HashQueue         int    `group:"Passwords" name:"hash-queue" env:"MANAGER_HASH_QUEUE" default:"32" placeholder:"N" help:"Calls that wait for a password hash before further ones are refused as OVERLOADED. Default: 32."`
 
+	LeakedPasswordsURL string `group:"Passwords" name:"leaked-passwords-url" env:"MANAGER_LEAKED_PASSWORDS_URL" placeholder:"URL" help:"Service of leaked passwords that new ones are looked up in, by the protocol of Have I Been Pwned, such as https://api.pwnedpasswords.com/range: it is told 5 of the 40 digits of a password's SHA-1. Default: none."`
+
+	CaptchaProvider  CaptchaProvider `group:"Limits" name:"captcha-provider" env:"MANAGER_CAPTCHA_PROVIDER" default:"none" placeholder:"none|turnstile|hcaptcha|recaptcha" help:"Whose CAPTCHA people solve before they register, sign in by password or mail, or ask for a new password. Default: none."`
+	CaptchaSecret    Secret          `group:"Limits" name:"captcha-secret" env:"MANAGER_CAPTCHA_SECRET" placeholder:"SECRET" help:"The server's secret at the CAPTCHA's provider. Prefer the variable: other users of the machine can see flags. Required with captcha-provider."`
+	CaptchaVerifyURL string          `group:"Limits" name:"captcha-verify-url" env:"MANAGER_CAPTCHA_VERIFY_URL" placeholder:"URL" help:"Where answers of the CAPTCHA are checked, by the protocol siteverify. Default: the provider's."`
+	CaptchaHostnames []string        `group:"Limits" name:"captcha-hostnames" env:"MANAGER_CAPTCHA_HOSTNAMES" placeholder:"HOST,..." help:"Hosts whose pages a CAPTCHA may be solved on. Default: those that are set at the provider."`
+
 	PublicRate       int           `group:"Limits" name:"public-rate" env:"MANAGER_PUBLIC_RATE" default:"60" placeholder:"N" help:"Calls per minute of one client network to methods that need no sign-in. Default: 60."`
 	PublicBurst      int           `group:"Limits" name:"public-burst" env:"MANAGER_PUBLIC_BURST" default:"30" placeholder:"N" help:"Calls of one client network to methods that need no sign-in that may come at once. Default: 30."`
-	PasswordFailures int           `group:"Limits" name:"password-failures" env:"MANAGER_PASSWORD_FAILURES" default:"10" placeholder:"N" help:"Wrong passwords of one client network for one account within 15 minutes before further tries are refused. Default: 10."`
+	PasswordFailures int           `group:"Limits" name:"password-failures" env:"MANAGER_PASSWORD_FAILURES" default:"10" placeholder:"N" help:"Wrong passwords of one client network, or one known device, for one account within 15 minutes before further tries are refused. Default: 10."`
 	MaxConnections   int           `group:"Limits" name:"max-connections" env:"MANAGER_MAX_CONNECTIONS" default:"4096" placeholder:"N" help:"Client connections at once. Default: 4096."`
 	RequestTimeout   time.Duration `group:"Limits" name:"request-timeout" env:"MANAGER_REQUEST_TIMEOUT" default:"15s" placeholder:"DURATION" help:"A call ends after this time at the latest. Default: 15s."`
 	DrainTimeout     time.Duration `group:"Limits" name:"drain-timeout" env:"MANAGER_DRAIN_TIMEOUT" default:"20s" placeholder:"DURATION" help:"How long running calls may go on when the server is told to end. Default: 20s."`

@@ -35,6 +35,7 @@ func (s Settings) Validate() error {
 	s.tokens(&c)
 	s.passwords(&c)
 	s.limits(&c)
+	s.captcha(&c)
 	s.mail(&c)
 	oneOf(&c, "log-level", s.LogLevel, LogDebug, LogInfo, LogWarn, LogError)
 	oneOf(&c, "log-format", s.LogFormat, LogText, LogJSON)
@@ -135,6 +136,9 @@ func (s Settings) passwords(c *check) {
 	between(c, "argon2-parallelism", s.Argon2Parallelism, 1, 64)
 	between(c, "hash-concurrency", s.HashConcurrency, 0, 1024)
 	between(c, "hash-queue", s.HashQueue, 0, 100_000)
+	if s.LeakedPasswordsURL != "" {
+		c.service("leaked-passwords-url", s.LeakedPasswordsURL)
+	}
 }
 
 func (s Settings) limits(c *check) {
@@ -144,6 +148,36 @@ func (s Settings) limits(c *check) {
 	between(c, "max-connections", s.MaxConnections, 1, 1_000_000)
 	between(c, "request-timeout", s.RequestTimeout, time.Second, time.Hour)
 	between(c, "drain-timeout", s.DrainTimeout, time.Second, time.Hour)
+}
+
+func (s Settings) captcha(c *check) {
+	oneOf(c, "captcha-provider", s.CaptchaProvider, CaptchaNone, CaptchaTurnstile, CaptchaHCaptcha, CaptchaReCAPTCHA)
+	if s.CaptchaVerifyURL != "" {
+		c.service("captcha-verify-url", s.CaptchaVerifyURL)
+	}
+	for _, host := range s.CaptchaHostnames {
+		if u, err := url.Parse("https://" + host); err != nil || host == "" || u.Hostname() != host {
+			c.fail("captcha-hostnames", "hosts like app.example.com are expected, not %q", host)
+		}
+	}
+	if s.CaptchaProvider != CaptchaNone {
+		if s.CaptchaSecret == "" {
+			c.fail("captcha-secret", "it is required with captcha-provider")
+		}
+		return
+	}
+	for _, setting := range []struct {
+		name string
+		set  bool
+	}{
+		{"captcha-secret", s.CaptchaSecret != ""},
+		{"captcha-verify-url", s.CaptchaVerifyURL != ""},
+		{"captcha-hostnames", len(s.CaptchaHostnames) > 0},
+	} {
+		if setting.set {
+			c.fail(setting.name, "it is set, but captcha-provider is not")
+		}
+	}
 }
 
 func (s Settings) mail(c *check) {
@@ -224,6 +258,16 @@ func (c *check) server(name, value string) {
 	}
 	if err != nil || host == "" || strings.ContainsAny(host, "/@ \t\r\n") || port == "0" {
 		c.fail(name, "host:port of a server is expected, not %q", value)
+	}
+}
+
+// service checks the URL of a service that secrets are sent to: only on this machine
+// it may do without TLS.
+func (c *check) service(name, value string) {
+	u, err := url.Parse(value)
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+		c.fail(name, "an https:// URL without user, query and fragment is expected")
 	}
 }
 

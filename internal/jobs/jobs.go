@@ -61,6 +61,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 	stopping := new(atomic.Bool)
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &mailWorker{store: o.Store, renderer: o.Renderer, sender: o.Sender})
+	river.AddWorker(workers, &refusalWorker{store: o.Store})
 	river.AddWorker(workers, &purgeWorker{store: o.Store, log: o.Logger})
 	river.AddWorker(workers, &expireWorker{store: o.Store})
 	river.AddWorker(workers, &signingKeyWorker{store: o.Store})

@@ -36,6 +36,16 @@ func (w *mailWorker) Work(ctx context.Context, job *river.Job[store.MailJob]) er
 	return err
 }
 
+// refusalWorker notes refused sign-ins.
+type refusalWorker struct {
+	river.WorkerDefaults[store.RefusalJob]
+	store *store.Store
+}
+
+func (w *refusalWorker) Work(ctx context.Context, job *river.Job[store.RefusalJob]) error {
+	return w.store.WorkRefusal(ctx, job.Args)
+}
+
 // purgeJob purges the workspaces whose time has come.
 type purgeJob struct{}
 

@@ -4,7 +4,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/server/auth/external"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
@@ -30,20 +30,27 @@ type Options struct {
 	Policy password.Policy
 	// Tokens issues access tokens.
 	Tokens *token.Issuer
+	// Leaks knows leaked passwords; nil for none.
+	Leaks *password.Leaks
 	// VerifyAfter creates accounts before their address is proven.
 	VerifyAfter bool
 	// PasswordFailures limits the wrong passwords for one account from one
-	// network.
+	// network, or one device that the account is known on.
 	PasswordFailures store.Limit
-	// AccountFailures limits the wrong passwords for one account from everywhere.
-	// One network must not be able to use it up.
-	AccountFailures store.Limit
+	// AccountFailures delays the passwords for one account after wrong ones from
+	// everywhere, and those from one device that the account is known on.
+	AccountFailures store.Backoff
+	// NetworkFailures delays the passwords from one network after wrong ones for any
+	// accounts.
+	NetworkFailures store.Backoff
 	// Passkeys is the relying party of passkeys; nil where there can be none.
 	Passkeys *passkey.Party
 	// EmailCodeFailures limits the wrong codes of sign-ins by mail for one address.
 	EmailCodeFailures store.Limit
 	// Product is what authenticator apps call the product.
 	Product string
+	// Refusals limits how many refused sign-ins are noted in the log of one account.
+	Refusals store.Limit
 	// LimitMail counts a mail to an address that anybody can cause. It returns a
 	// fault RATE_LIMITED when there were too many.
 	LimitMail func(context.Context, email.Address) error
@@ -72,6 +79,7 @@ func transport(t authv1.SessionTransport) authz.Transport {
 // issue hands a session's token to the caller in the session's way: as a cookie,
 // and then it returns "", or to be put into the answer.
 func issue(ctx context.Context, s *auth.Session, token string) string {
+	keepDevice(ctx, s)
 	if s.Transport != authz.Cookie {
 		return token
 	}
@@ -144,35 +152,9 @@ func errCredentials() error {
 	return fault.New(fault.Unauthenticated, fault.CredentialsInvalid, "the address or the password is wrong")
 }
 
-// verify checks a password under the limits of wrong ones, which name whose it
-// is meant to be. What is counted before the check is given back unless it finds
-// the password wrong, so that parallel guesses are no more than the limits allow
-// and an overloaded server counts against nobody.
-//
-// Errors: fault CREDENTIALS_INVALID, RATE_LIMITED, OVERLOADED.
-func (m *Module) verify(ctx context.Context, whose, given, hash string) (stale bool, err error) {
-	throttle, mine, all := m.options.Store.Throttle, "password "+whose+" "+client(ctx).Site(), accountKey(whose)
-	if err := throttle.Take(ctx, mine, m.options.PasswordFailures); err != nil {
-		return false, err
-	}
-	if err := throttle.Take(ctx, all, m.options.AccountFailures); err != nil {
-		return false, errors.Join(err, throttle.Return(ctx, mine, m.options.PasswordFailures))
-	}
-	match, stale, err := m.options.Hasher.Verify(ctx, given, hash)
-	if err != nil {
-		ctx := context.WithoutCancel(ctx)
-		return false, errors.Join(err,
-			throttle.Return(ctx, mine, m.options.PasswordFailures), throttle.Return(ctx, all, m.options.AccountFailures))
-	}
-	if !match {
-		return false, errCredentials()
-	}
-	return stale, throttle.Release(ctx, mine, all)
-}
-
 // JudgePassword judges a new password.
 //
-// Errors: fault PASSWORD_LENGTH, PASSWORD_COMMON, OVERLOADED.
+// Errors: fault PASSWORD_LENGTH, PASSWORD_COMMON, PASSWORD_LEAKED, OVERLOADED.
 func (m *Module) JudgePassword(ctx context.Context, field, given string, about ...string) error {
 	return m.judge(ctx, field, given, about...)
 }
@@ -184,12 +166,12 @@ func (m *Module) HashPassword(ctx context.Context, given string) (string, error)
 	return m.options.Hasher.Hash(ctx, given)
 }
 
-// CheckPassword checks a password under the limits of wrong ones, which name whose
-// it is meant to be.
+// CheckPassword checks a password of nobody's account yet under the limits of wrong
+// ones, which name whose it is meant to be.
 //
 // Errors: fault CREDENTIALS_INVALID, RATE_LIMITED, OVERLOADED.
 func (m *Module) CheckPassword(ctx context.Context, whose, given, hash string) error {
-	_, err := m.verify(ctx, whose, given, hash)
+	_, err := m.verify(ctx, whose, ids.User{}, given, hash)
 	return err
 }
 
@@ -199,16 +181,17 @@ func IssueSession(ctx context.Context, a *store.Account) string {
 	return issue(ctx, a.Session, a.Token)
 }
 
-// accountKey names the counter of wrong passwords for one account from
-// everywhere.
-func accountKey(whose string) string { return "password " + whose }
-
 // judge judges a new password, by turns with those who hash: it takes time too.
+// Outside of that, and only for a password that is good otherwise, leaked ones are
+// looked at.
 //
-// Errors: fault PASSWORD_LENGTH, PASSWORD_COMMON, OVERLOADED.
+// Errors: fault PASSWORD_LENGTH, PASSWORD_COMMON, PASSWORD_LEAKED, OVERLOADED.
 func (m *Module) judge(ctx context.Context, field, given string, about ...string) error {
 	if err := m.options.Policy.CheckLength(field, given); err != nil {
 		return err
 	}
-	return m.options.Hasher.Admit(ctx, func() error { return m.options.Policy.CheckStrength(field, given, about...) })
+	if err := m.options.Hasher.Admit(ctx, func() error { return m.options.Policy.CheckStrength(field, given, about...) }); err != nil {
+		return err
+	}
+	return m.options.Leaks.Check(ctx, field, given)
 }

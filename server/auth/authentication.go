@@ -24,7 +24,7 @@ func (m *Module) SignInWithPassword(ctx context.Context, req *authv1.SignInWithP
 		session, token, err = m.signIn(ctx, mail, req)
 	}
 	if err != nil {
-		return nil, err
+		return nil, m.refused(ctx, store.Refusal{AddressKey: mail.Key, Action: signInRefused, Method: authz.ByPassword}, err)
 	}
 	// What the account needs is what its new session is found with.
 	found, err := m.options.Store.Authenticate(ctx, token, session.Transport)
@@ -44,7 +44,7 @@ func (m *Module) signIn(ctx context.Context, mail email.Address, req *authv1.Sig
 	if err != nil {
 		return nil, "", err
 	}
-	stale, err := m.verify(ctx, mail.Key, req.Password, hash)
+	stale, err := m.verify(ctx, mail.Key, user, req.Password, hash)
 	if err != nil {
 		return nil, "", err
 	}
@@ -80,8 +80,10 @@ func (m *Module) verifyCaller(ctx context.Context, caller *authz.Session, given 
 	if err != nil {
 		return "", err
 	}
-	_, err = m.verify(ctx, caller.User.String(), given, hash)
-	return hash, err
+	if _, err = m.verify(ctx, caller.User.String(), caller.User, given, hash); err != nil {
+		return "", m.refusedAgain(ctx, caller.User, authz.ByPassword, err)
+	}
+	return hash, nil
 }
 
 // Reauthenticate implements AuthenticationService.
@@ -128,9 +130,10 @@ func (m *Module) reauthenticateByTOTP(ctx context.Context, caller *authz.Session
 	if factors.TOTP == 0 {
 		return nil, "", errNoTOTP()
 	}
-	return m.guess(ctx, caller, func() (*auth.Session, string, error) {
+	session, token, err := m.guess(ctx, caller, func() (*auth.Session, string, error) {
 		return m.options.Store.ReauthenticateByTOTP(ctx, caller, code)
 	})
+	return session, token, m.refusedAgain(ctx, caller.User, authz.ByTOTP, err)
 }
 
 func errImpersonation() error {

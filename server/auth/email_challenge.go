@@ -63,7 +63,7 @@ func (m *Module) CompleteEmailSignIn(ctx context.Context, req *authv1.CompleteEm
 		return m.options.Store.CompleteEmailSignIn(ctx, in)
 	})
 	if err != nil {
-		return nil, err
+		return nil, m.refused(ctx, store.Refusal{AddressKey: challenge.AddressKey, Action: signInRefused, Method: authz.ByEmail}, err)
 	}
 	if challenge.Transport == authz.Cookie {
 		setEmailCookie(ctx, "", time.Time{})

@@ -29,7 +29,7 @@ var secondFactorBackoff = auth.Backoff{Free: 5, First: time.Second, Max: 15 * ti
 func (m *Module) VerifySecondFactor(ctx context.Context, req *authv1.VerifySecondFactorRequest) (*authv1.VerifySecondFactorResponse, error) {
 	session, token, err := m.verifySecondFactor(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, m.refused(ctx, store.Refusal{User: authz.SessionFrom(ctx).User, Action: signInRefused, Method: methodOf(req)}, err)
 	}
 	// What the account needs is what its session is found with under its new token.
 	found, err := m.options.Store.Authenticate(ctx, token, session.Transport)
@@ -39,6 +39,17 @@ func (m *Module) VerifySecondFactor(ctx context.Context, req *authv1.VerifySecon
 	return &authv1.VerifySecondFactorResponse{
 		Session: convert.Session(session, true), SessionToken: issue(ctx, session, token), Requirements: requirements(found),
 	}, nil
+}
+
+// methodOf is by what a second factor is proven.
+func methodOf(req *authv1.VerifySecondFactorRequest) authz.Method {
+	switch req.Proof.(type) {
+	case *authv1.VerifySecondFactorRequest_RecoveryCode:
+		return authz.ByRecoveryCode
+	case *authv1.VerifySecondFactorRequest_Passkey:
+		return authz.ByPasskey
+	}
+	return authz.ByTOTP
 }
 
 func (m *Module) verifySecondFactor(ctx context.Context, req *authv1.VerifySecondFactorRequest) (*auth.Session, string, error) {

@@ -17,13 +17,9 @@ func (m *Module) ChangePassword(ctx context.Context, req *authv1.ChangePasswordR
 	if err != nil {
 		return nil, err
 	}
-	user, err := m.options.Store.Identity.User(ctx, caller.User)
+	about, err := m.options.Store.WordsAbout(ctx, caller.User)
 	if err != nil {
 		return nil, err
-	}
-	about := []string{user.DisplayName}
-	if user.Email != nil {
-		about = append(about, user.Email.Address)
 	}
 	if err := m.judge(ctx, "new_password", req.NewPassword, about...); err != nil {
 		return nil, err
@@ -65,19 +61,24 @@ func (m *Module) ResetPassword(ctx context.Context, req *authv1.ResetPasswordReq
 	if err != nil {
 		return nil, err
 	}
-	if err := m.judge(ctx, "new_password", req.NewPassword); err != nil {
+	proof := store.Proof{Code: req.Code, Token: req.Token}
+	about, err := m.options.Store.WordsOfReset(ctx, reset, proof)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.judge(ctx, "new_password", req.NewPassword, about...); err != nil {
 		return nil, err
 	}
 	hash, err := m.options.Hasher.Hash(ctx, req.NewPassword)
 	if err != nil {
 		return nil, err
 	}
-	addressKey, err := m.options.Store.ResetPassword(ctx, reset, store.Proof{Code: req.Code, Token: req.Token}, hash)
+	addressKey, err := m.options.Store.ResetPassword(ctx, reset, proof, hash)
 	if err != nil {
 		return nil, err
 	}
 	// Who has proven the address need not wait for others' wrong passwords. The
 	// password is set, whatever becomes of this: an error here would belie that.
-	_ = m.options.Store.Throttle.Release(ctx, accountKey(addressKey))
+	_ = m.options.Store.Failures.Succeed(ctx, accountKey(addressKey))
 	return &authv1.ResetPasswordResponse{}, nil
 }

@@ -72,7 +72,7 @@ func (m *Module) repeat(ctx context.Context, wish store.Registration, given stri
 	if earlier == nil || !wish.Repeats(earlier) {
 		return nil, store.ErrRequestIDReused()
 	}
-	_, err = m.verify(ctx, earlier.ID.String(), given, earlier.PasswordHash)
+	_, err = m.verify(ctx, earlier.ID.String(), ids.User{}, given, earlier.PasswordHash)
 	if fault.Has(err, fault.CredentialsInvalid) {
 		return nil, store.ErrRequestIDReused()
 	}
@@ -122,7 +122,7 @@ func (m *Module) verifyRegistrant(ctx context.Context, req *authv1.VerifyRegistr
 	if err != nil {
 		return err
 	}
-	_, err = m.verify(ctx, reg.ID.String(), req.Password, reg.PasswordHash)
+	_, err = m.verify(ctx, reg.ID.String(), ids.User{}, req.Password, reg.PasswordHash)
 	return err
 }
 

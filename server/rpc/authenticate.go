@@ -41,19 +41,24 @@ func tokenOf(header http.Header) (string, authz.Transport) {
 		}
 		return "", authz.Bearer
 	}
+	if token, ok := cookieOf(header, authz.CookieName); ok && isToken(token) {
+		return token, authz.Cookie
+	}
+	return "", authz.Cookie
+}
+
+// cookieOf returns the first cookie of a name, and whether there is one.
+func cookieOf(header http.Header, name string) (string, bool) {
 	for _, line := range header["Cookie"] {
 		for line != "" {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			if name, token, _ := strings.Cut(strings.TrimSpace(pair), "="); name == authz.CookieName {
-				if isToken(token) {
-					return token, authz.Cookie
-				}
-				return "", authz.Cookie
+			if key, value, _ := strings.Cut(strings.TrimSpace(pair), "="); key == name {
+				return value, true
 			}
 		}
 	}
-	return "", authz.Cookie
+	return "", false
 }
 
 // isToken reports whether the string is made of the characters of a token

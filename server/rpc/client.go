@@ -23,7 +23,7 @@ type clients struct {
 }
 
 func (c clients) of(r *http.Request) authz.Client {
-	client := authz.Client{UserAgent: cleanUserAgent(r.UserAgent())}
+	client := authz.Client{UserAgent: cleanUserAgent(r.UserAgent()), Device: deviceOf(r.Header)}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		client.Address = peer.Addr().Unmap()
 	}
@@ -122,4 +122,21 @@ func cleanUserAgent(s string) string {
 		left--
 	}
 	return b.String()
+}
+
+// deviceOf returns the token of the device that a request came from: that of its own
+// header, else the cookie's; "" when there is none, or it is malformed.
+func deviceOf(header http.Header) authz.DeviceToken {
+	token := ""
+	if lines := header[authz.DeviceHeader]; len(lines) > 0 {
+		if len(lines) == 1 {
+			token = lines[0]
+		}
+	} else {
+		token, _ = cookieOf(header, authz.DeviceCookieName)
+	}
+	if len(token) > maxTokenBytes || !isToken(token) {
+		return ""
+	}
+	return authz.DeviceToken(token)
 }

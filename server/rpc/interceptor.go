@@ -91,6 +91,12 @@ func (i interceptor) serve(ctx context.Context, c *call, request connect.AnyRequ
 	if err := i.validator.validate(c.method, message); err != nil {
 		return nil, err
 	}
+	if c.method.human && i.options.Humans != nil {
+		// Last, since an answer can be checked only once.
+		if err := i.options.Humans.Human(ctx, request.Header().Get(CaptchaHeader)); err != nil {
+			return nil, err
+		}
+	}
 	return next(ctx, request)
 }
 

@@ -71,6 +71,17 @@ type Limiter interface {
 	Take(ctx context.Context, network string) error
 }
 
+// CaptchaHeader carries the answer of the CAPTCHA that a person has solved.
+const CaptchaHeader = "Captcha-Response"
+
+// Humans tells people from programs.
+type Humans interface {
+	// Human checks what a client gave as the answer of a CAPTCHA; "" when it gave
+	// none. It returns a fault CAPTCHA_REQUIRED for one that proves nothing, and one of
+	// the kind Unavailable when that cannot be told.
+	Human(ctx context.Context, answer string) error
+}
+
 // Options configures a Stack.
 type Options struct {
 	// Sessions, Members, Operators and Limiter decide about callers. Required.
@@ -80,6 +91,9 @@ type Options struct {
 	Limiter   Limiter
 	// Keys finds API keys; nil for none.
 	Keys Keys
+	// Humans is asked about calls of methods that are for people; nil: nobody is, and
+	// they may be called by programs.
+	Humans Humans
 	// Fault turns an error that a handler returned into the fault that it means,
 	// such as a lost database; nil for none. It returns others as they are.
 	Fault func(error) error

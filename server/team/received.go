@@ -204,7 +204,11 @@ func (m *Module) register(ctx context.Context, wish store.InvitedRegistration, g
 			return nil, err
 		}
 	}
-	if err := m.options.Passwords.JudgePassword(ctx, "password", given, wish.Welcome.Email.Display, wish.DisplayName); err != nil {
+	words, err := m.options.Store.Words(ctx, wish.Welcome)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.options.Passwords.JudgePassword(ctx, "password", given, append(words, wish.DisplayName)...); err != nil {
 		return nil, err
 	}
 	if wish.PasswordHash, err = m.options.Passwords.HashPassword(ctx, given); err != nil {

@@ -44,8 +44,8 @@ type Options struct {
 
 // Passwords judges, hashes and checks passwords.
 type Passwords interface {
-	// JudgePassword returns a fault PASSWORD_LENGTH or PASSWORD_COMMON for a password
-	// that nobody should have.
+	// JudgePassword returns a fault PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED
+	// for a password that nobody should have.
 	JudgePassword(ctx context.Context, field, given string, about ...string) error
 	// HashPassword returns the form in which a password is kept.
 	HashPassword(ctx context.Context, given string) (string, error)

@@ -74,6 +74,7 @@ type Filter struct {
 	WorkspaceID ids.Workspace // the workspace, or else
 	UserID      ids.User      // the account
 	Action      string        // only this action, if set
+	Except      string        // not this action, if set
 	OldestFirst bool
 }
 
@@ -94,6 +95,10 @@ func (r Repository) List(ctx context.Context, f Filter, page postgres.Page) ([]E
 	}
 	if f.Action != "" {
 		q = q.Where("e.action = ?", f.Action)
+	}
+	if f.Except != "" {
+		scope += " but " + f.Except
+		q = q.Where("e.action <> ?", f.Except)
 	}
 	beyond := "(e.tx, e.id) < (?::xid8, ?)"
 	if f.OldestFirst {

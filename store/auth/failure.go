@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -13,16 +15,21 @@ import (
 
 // Backoff is how long one has to wait after failures in a row.
 type Backoff struct {
-	// Free is how many failures are free. Not positive: all.
+	// Free is how many failures are free. Not positive: all, and none is counted.
 	Free int
-	// First is the time to wait after the first one that is not; each further one
+	// First is the time to wait after the last one that is free; each further one
 	// doubles it.
 	First time.Duration
 	// Max bounds it.
 	Max time.Duration
+	// Forget is after how long without a failure those before count no more. Default:
+	// 24 hours.
+	Forget time.Duration
+	// Decay is in which time without a failure one of those before counts no more.
+	// Default: only all together, after Forget.
+	Decay time.Duration
 }
 
-// forgetFailures is after how long without a failure those before count no more.
 const forgetFailures = 24 * time.Hour
 
 // Failures counts failures in a row, in the database: the counts outlive a restart,
@@ -48,37 +55,41 @@ func (f Failures) Begin(ctx context.Context, key string, b Backoff) error {
 		return nil
 	}
 	now, hash := f.clock.Now(), secret.HashOf("failures", key)
+	forget := cmp.Or(b.Forget, forgetFailures)
 	// A time so far ahead was written while a clock was wrong: it counts for nothing.
 	wrong := now.Add(2*b.Max + time.Minute)
-	// A try that is free is so for those, too, who looked at the clock a little earlier
-	// and come to count a little later.
-	free := now.Add(-time.Minute)
-	first := free // from when the next try is free after the first one
-	if b.Free == 1 {
-		first = now.Add(min(b.First, b.Max))
+	decay := forget + time.Second // never
+	if b.Decay > 0 {
+		decay = b.Decay
 	}
+	const (
+		over  = "(f.expire_time <= ?1 OR f.free_time > ?3)"
+		last  = "(f.expire_time - ?7 * interval '1 microsecond')" // when the last one was counted
+		count = "CASE WHEN " + over + " THEN 1 ELSE greatest(f.count - greatest(floor(extract(epoch FROM ?1::timestamptz - " + last + ") * 1000000 / ?8), 0), 0)::int + 1 END"
+		// A try that is free is so for those, too, who looked at the clock a little earlier
+		// and come to count a little later.
+		wait = "CASE WHEN %[1]s < ?4 THEN ?1::timestamptz - interval '1 minute' ELSE ?1::timestamptz + least(?5 * power(2, least(%[1]s - ?4, 40)), ?6) * interval '1 microsecond' END"
+	)
 	result, err := f.repository.db.NewRaw(`
-		INSERT INTO auth.failures AS f (key, count, free_time, expire_time) VALUES (?0, 1, ?7, ?2)
+		INSERT INTO auth.failures AS f (key, count, free_time, expire_time) VALUES (?0, 1, `+fmt.Sprintf(wait, "1")+`, ?2)
 		ON CONFLICT (key) DO UPDATE SET
-			count = CASE WHEN f.expire_time <= ?1 OR f.free_time > ?3 THEN 1 ELSE f.count + 1 END,
-			free_time = CASE WHEN f.expire_time <= ?1 OR f.free_time > ?3 THEN ?7::timestamptz
-				WHEN f.count + 1 < ?4 THEN ?8::timestamptz
-				ELSE ?1::timestamptz + least(?5 * power(2, least(f.count + 1 - ?4, 40)), ?6) * interval '1 microsecond' END,
+			count = `+count+`,
+			free_time = `+fmt.Sprintf(wait, "("+count+")")+`,
 			expire_time = ?2
-		WHERE f.free_time <= ?1 OR f.expire_time <= ?1 OR f.free_time > ?3`,
-		hash[:], now, now.Add(forgetFailures), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds(), first, free).Exec(ctx)
+		WHERE f.free_time <= ?1 OR `+over,
+		hash[:], now, now.Add(forget), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds(), forget.Microseconds(), decay.Microseconds()).Exec(ctx)
 	if err != nil {
 		return err
 	}
 	if affected, err := result.RowsAffected(); err != nil || affected == 1 {
 		return err
 	}
-	var wait time.Time
-	if err := f.repository.db.NewRaw("SELECT free_time FROM auth.failures WHERE key = ?", hash[:]).Scan(ctx, &wait); err != nil {
-		wait = now // gone meanwhile
+	var free time.Time
+	if err := f.repository.db.NewRaw("SELECT free_time FROM auth.failures WHERE key = ?", hash[:]).Scan(ctx, &free); err != nil {
+		free = now // gone meanwhile
 	}
 	return fault.New(fault.ResourceExhausted, fault.RateLimited, "too many failed tries; try again later").
-		WithRetryAfter(max(wait.Sub(now), time.Second))
+		WithRetryAfter(max(free.Sub(now), time.Second))
 }
 
 // Return takes back a try that was counted and never evaluated.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/secret"
+	"github.com/logicspike/manager/store/postgres"
 )
 
 // PasswordReset is a wish for a new password. One is stored for every address
@@ -28,6 +29,18 @@ type PasswordReset struct {
 func (r Repository) InsertPasswordReset(ctx context.Context, p *PasswordReset) error {
 	_, err := r.db.NewInsert().Model(p).Exec(ctx)
 	return err
+}
+
+// PasswordResetAddress returns the address of a reset by its id or by its link's token;
+// "" when there is none.
+func (r Repository) PasswordResetAddress(ctx context.Context, id ids.PasswordReset, token secret.Hash) (string, error) {
+	var address string
+	err := r.db.NewRaw("SELECT address_key FROM auth.password_resets WHERE CASE WHEN ?0::uuid IS NULL THEN token_hash = ?1 ELSE id = ?0 END",
+		id, token[:]).Scan(ctx, &address)
+	if postgres.NotFound(err) {
+		return "", nil
+	}
+	return address, err
 }
 
 // LockPasswordReset returns a reset by its id or by its link's token, or nil when

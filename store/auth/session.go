@@ -39,6 +39,11 @@ type Session struct {
 	// ImpersonatorSessionID is the operator's own session, with which this one ends;
 	// zero for one that was begun on the command line.
 	ImpersonatorSessionID ids.Session
+
+	// DeviceToken is what the client is to keep from now on, to be known the next
+	// time; "" where it has one, and then KnownDevice. Neither is stored.
+	DeviceToken string `bun:"-"`
+	KnownDevice bool   `bun:"-"`
 }
 
 // InsertSession stores a new session.

@@ -7,8 +7,10 @@ CREATE TABLE auth.devices (
     user_agent    text        NOT NULL,
     create_time   timestamptz NOT NULL,
     last_use_time timestamptz NOT NULL,
-    CONSTRAINT devices_token_unique UNIQUE (user_id, token_hash)
+    -- One browser may be known for several accounts.
+    CONSTRAINT devices_token_unique UNIQUE (token_hash, user_id)
 );
+CREATE INDEX devices_by_user ON auth.devices (user_id, last_use_time);
 CREATE INDEX devices_last_use_time ON auth.devices (last_use_time);
 
 -- Failures in a row: the next try may be made from free_time on.

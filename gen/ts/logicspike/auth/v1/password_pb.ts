@@ -199,7 +199,7 @@ export const PasswordService: GenService<{
    *
    * Errors: `failed_precondition` REAUTHENTICATION_REQUIRED; `unauthenticated`
    * CREDENTIALS_INVALID for a wrong present password; `invalid_argument`
-   * PASSWORD_LENGTH or PASSWORD_COMMON; `resource_exhausted`.
+   * PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED; `resource_exhausted`.
    *
    * @generated from rpc logicspike.auth.v1.PasswordService.ChangePassword
    */
@@ -227,7 +227,7 @@ export const PasswordService: GenService<{
    * A code is valid for 10 minutes and 5 tries, and once.
    *
    * Errors: `failed_precondition` CODE_INVALID; `invalid_argument`
-   * PASSWORD_LENGTH or PASSWORD_COMMON (the code stays valid);
+   * PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED (the code stays valid);
    * `resource_exhausted`.
    *
    * @generated from rpc logicspike.auth.v1.PasswordService.ResetPassword

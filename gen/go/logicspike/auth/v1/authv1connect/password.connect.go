@@ -51,7 +51,7 @@ type PasswordServiceClient interface {
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong present password; `invalid_argument`
-	// PASSWORD_LENGTH or PASSWORD_COMMON; `resource_exhausted`.
+	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED; `resource_exhausted`.
 	ChangePassword(context.Context, *v1.ChangePasswordRequest) (*v1.ChangePasswordResponse, error)
 	// RequestPasswordReset mails a code and a link to the address, when it has an
 	// account. The answer is the same, in content and time, when it has none.
@@ -63,7 +63,7 @@ type PasswordServiceClient interface {
 	// A code is valid for 10 minutes and 5 tries, and once.
 	//
 	// Errors: `failed_precondition` CODE_INVALID; `invalid_argument`
-	// PASSWORD_LENGTH or PASSWORD_COMMON (the code stays valid);
+	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED (the code stays valid);
 	// `resource_exhausted`.
 	ResetPassword(context.Context, *v1.ResetPasswordRequest) (*v1.ResetPasswordResponse, error)
 }
@@ -141,7 +141,7 @@ type PasswordServiceHandler interface {
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong present password; `invalid_argument`
-	// PASSWORD_LENGTH or PASSWORD_COMMON; `resource_exhausted`.
+	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED; `resource_exhausted`.
 	ChangePassword(context.Context, *v1.ChangePasswordRequest) (*v1.ChangePasswordResponse, error)
 	// RequestPasswordReset mails a code and a link to the address, when it has an
 	// account. The answer is the same, in content and time, when it has none.
@@ -153,7 +153,7 @@ type PasswordServiceHandler interface {
 	// A code is valid for 10 minutes and 5 tries, and once.
 	//
 	// Errors: `failed_precondition` CODE_INVALID; `invalid_argument`
-	// PASSWORD_LENGTH or PASSWORD_COMMON (the code stays valid);
+	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED (the code stays valid);
 	// `resource_exhausted`.
 	ResetPassword(context.Context, *v1.ResetPasswordRequest) (*v1.ResetPasswordResponse, error)
 }
