@@ -62,9 +62,7 @@ func TestAPasskeySignsInByItself(t *testing.T) {
 		if err != nil || len(list.Passkeys) != 1 || !justNow(srv, list.Passkeys[0].LastUseTime) || list.Passkeys[0].Id != made.Passkey.Id {
 			t.Errorf("ListPasskeys = %v, %v", list, err)
 		}
-		if m := srv.Mail(t, p.Email, 2); !strings.Contains(m.Text, "A passkey was added.") {
-			t.Errorf("mail %q", m.Text)
-		}
+		passkeyMails(t, srv, p.Email, "A passkey was added.", 1)
 		logged(t, p, "", "user.registered", "session.created", "passkey.created", "session.created")
 	}
 	srv.CheckInvariants(t)
@@ -89,15 +87,41 @@ func TestAPasskeySignsInWithACookie(t *testing.T) {
 	if err != nil || in.SessionToken != "" {
 		t.Fatalf("SignInWithPasskey = %v, %v", in, err)
 	}
-	first := cookieToken(t, info.ResponseHeader().Get("Set-Cookie"))
+	first := sessionCookie(t, info)
 	ctx, info = connect.NewClientContext(t.Context())
 	again, err := page.auth.Reauthenticate(ctx, &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, askPasskey(t, page))})
 	if err != nil || again.SessionToken != "" || again.Session.Id != in.Session.Id {
 		t.Fatalf("Reauthenticate = %v, %v", again, err)
 	}
-	if cookieToken(t, info.ResponseHeader().Get("Set-Cookie")) == first {
+	if sessionCookie(t, info) == first {
 		t.Error("reauthentication kept the token")
 	}
+}
+
+// sessionCookie returns the session's token of the cookies that were set.
+func sessionCookie(t testing.TB, info connect.CallInfo) string {
+	t.Helper()
+	for _, line := range info.ResponseHeader().Values("Set-Cookie") {
+		if strings.HasPrefix(line, authz.CookieName+"=") {
+			return cookieToken(t, line)
+		}
+	}
+	t.Fatal("no cookie of a session was set")
+	return ""
+}
+
+// passkeyMails waits until so many mails to an address say something.
+func passkeyMails(t testing.TB, srv *testkit.Server, email, text string, want int) {
+	t.Helper()
+	testkit.Eventually(t, fmt.Sprintf("%d mails that say %q", want, text), func() bool {
+		n := 0
+		for _, m := range srv.Mails(t, email) {
+			if strings.Contains(m.Text, text) {
+				n++
+			}
+		}
+		return n == want
+	})
 }
 
 // TestAnotherSitesPageCannotSignABrowserIn is about the challenge to sign in, which is
@@ -321,6 +345,28 @@ func TestForgedPasskeysSignNobodyIn(t *testing.T) {
 	}
 }
 
+// TestARefusedPasskeyIsInTheLogOfItsOwner is about answers that name a passkey.
+func TestARefusedPasskeyIsInTheLogOfItsOwner(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	key, _ := addPasskey(t, srv, p, testkit.ES256)
+	forge := func(c *testkit.Ceremony) { c.RPID = "evil.example" }
+	_, err := passkeySignIn(t, srv, key, forge)
+	passkeyRefused(t, "to sign in", err)
+	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.ID = make([]byte, 32) })
+	passkeyRefused(t, "an unknown passkey", err)
+	_, err = passkeyReauthenticate(t, srv, p.Token, key, forge)
+	secondPasskeyRefused(t, "to reauthenticate", err)
+	_, err = passkeyVerify(t, srv, passwordSession(t, srv, p), key, forge)
+	secondPasskeyRefused(t, "for a second factor", err)
+	for action, want := range map[string]int{"sign_in.refused": 2, "reauthentication.refused": 1} {
+		testkit.Eventually(t, action, func() bool {
+			return countRows(t, srv, "SELECT count(*) FROM audit.events WHERE user_id = $1 AND action = $2 AND details ->> 'method' = 'passkey'", uuidOf(t, p.User.Id), action) == want
+		})
+	}
+}
+
 func TestAChallengeIsForOnePurposeAndOneSessionAndOnce(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
@@ -499,9 +545,7 @@ func TestACountThatDoesNotGoOnIsRefusedAndTold(t *testing.T) {
 	_, err = passkeyReauthenticate(t, srv, p.Token, key, func(c *testkit.Ceremony) { c.Count = 8 })
 	secondPasskeyRefused(t, "to reauthenticate", err)
 	suspected(6)
-	if m := srv.Mail(t, p.Email, 2+6); !strings.Contains(m.Text, "A passkey was refused") {
-		t.Errorf("mail %q", m.Text)
-	}
+	passkeyMails(t, srv, p.Email, "A passkey was refused", 6)
 	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Count, c.ID = 1, make([]byte, 32) })
 	passkeyRefused(t, "an unknown passkey", err)
 	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Count, c.RPID = 1, "evil.example" })
@@ -682,9 +726,7 @@ func TestPasskeysAreRenamedAndRemoved(t *testing.T) {
 	passkeyRefused(t, "a passkey that is gone", err)
 	_, err = c.auth.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, waiting)})
 	refused(t, "a passkey that is gone, to reauthenticate", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_FACTOR_MISSING)
-	if m := srv.Mail(t, p.Email, 5); !strings.Contains(m.Text, "A passkey was removed.") {
-		t.Errorf("mail %q", m.Text)
-	}
+	passkeyMails(t, srv, p.Email, "A passkey was removed.", 2)
 	if s := lives(t, "a password's session", srv.Client("", client.WithSession(passwordSession(t, srv, p)))); s.Session.SecondFactorPending {
 		t.Error("an account without a second factor owes one")
 	}
@@ -804,18 +846,23 @@ func TestWhoActsForAUserLeavesTheirPasskeysAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := passkeysOf(srv, p.Token)
-	_, err := c.StartPasskeyAssertion(t.Context(), &authv1.StartPasskeyAssertionRequest{})
-	refused(t, "to ask", err, connect.CodePermissionDenied, faultv1.Reason_REASON_IMPERSONATION_NOT_ALLOWED)
-	_, err = c.auth.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, start)})
-	refused(t, "to reauthenticate", err, connect.CodePermissionDenied, faultv1.Reason_REASON_IMPERSONATION_NOT_ALLOWED)
+	if asked := askPasskey(t, c); strings.Contains(asked.OptionsJson, "allowCredentials") {
+		t.Errorf("who acts for a user is told their passkeys: %s", asked.OptionsJson)
+	}
+	no := func(what string, err error) {
+		t.Helper()
+		refused(t, what, err, connect.CodePermissionDenied, faultv1.Reason_REASON_IMPERSONATION_NOT_ALLOWED)
+	}
+	_, err := c.auth.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, start)})
+	no("to reauthenticate", err)
 	_, err = c.UpdatePasskey(t.Context(), &authv1.UpdatePasskeyRequest{PasskeyId: made.Passkey.Id, DisplayName: "Mine"})
-	refused(t, "to rename", err, connect.CodePermissionDenied, faultv1.Reason_REASON_IMPERSONATION_NOT_ALLOWED)
+	no("to rename", err)
 	_, err = c.DeletePasskey(t.Context(), &authv1.DeletePasskeyRequest{PasskeyId: made.Passkey.Id})
-	refused(t, "to remove", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_REAUTHENTICATION_REQUIRED)
+	no("to remove", err)
 	_, err = c.StartPasskeyRegistration(t.Context(), &authv1.StartPasskeyRegistrationRequest{})
-	refused(t, "to begin one", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_REAUTHENTICATION_REQUIRED)
+	no("to begin one", err)
 	_, err = c.RegisterPasskey(t.Context(), &authv1.RegisterPasskeyRequest{ChallengeId: start.ChallengeId, CredentialJson: "{}"})
-	refused(t, "to add one", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_REAUTHENTICATION_REQUIRED)
+	no("to add one", err)
 }
 
 // TestAPasskeyOwesNothingBesideAnAuthenticatorApp is about an account that has both.

@@ -474,7 +474,7 @@ export const PasskeyService: GenService<{
    * user's passkeys may.
    *
    * Errors: `failed_precondition` FACTOR_MISSING when the session's user has no
-   * passkey; `permission_denied` IMPERSONATION_NOT_ALLOWED.
+   * passkey.
    *
    * @generated from rpc logicspike.auth.v1.PasskeyService.StartPasskeyAssertion
    */

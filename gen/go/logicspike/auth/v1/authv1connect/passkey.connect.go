@@ -78,7 +78,7 @@ type PasskeyServiceClient interface {
 	// user's passkeys may.
 	//
 	// Errors: `failed_precondition` FACTOR_MISSING when the session's user has no
-	// passkey; `permission_denied` IMPERSONATION_NOT_ALLOWED.
+	// passkey.
 	StartPasskeyAssertion(context.Context, *v1.StartPasskeyAssertionRequest) (*v1.StartPasskeyAssertionResponse, error)
 	// SignInWithPasskey starts a session, which owes nothing more. A passkey whose
 	// counter does not go on is refused, and its owner is mailed: there may be a copy.
@@ -253,7 +253,7 @@ type PasskeyServiceHandler interface {
 	// user's passkeys may.
 	//
 	// Errors: `failed_precondition` FACTOR_MISSING when the session's user has no
-	// passkey; `permission_denied` IMPERSONATION_NOT_ALLOWED.
+	// passkey.
 	StartPasskeyAssertion(context.Context, *v1.StartPasskeyAssertionRequest) (*v1.StartPasskeyAssertionResponse, error)
 	// SignInWithPasskey starts a session, which owes nothing more. A passkey whose
 	// counter does not go on is refused, and its owner is mailed: there may be a copy.
