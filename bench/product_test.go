@@ -31,6 +31,9 @@ import (
 // password is everybody's.
 const password = testkit.Password
 
+// publicURL is the setting public-url.
+const publicURL = "https://accounts.example.com"
+
 // product is what `manager serve` runs, in this process.
 type product struct {
 	settings config.Settings
@@ -55,6 +58,7 @@ func start(b *testing.B, beside http.Handler) *product {
 func startOn(b *testing.B, database string, key secret.Key, beside http.Handler) *product {
 	b.Helper()
 	p := &product{settings: config.Defaults(), log: logger(b)}
+	p.settings.PublicURL = publicURL
 	p.settings.PublicRate, p.settings.PublicBurst = 1_000_000, 1_000_000
 	p.settings.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 

@@ -19,11 +19,16 @@ type gate struct {
 	closed  atomic.Bool
 	running atomic.Int64
 	empty   chan struct{} // gets a value when the last call ends while closed
+	closing chan struct{} // is closed with the gate
 }
 
-func newGate() *gate { return &gate{empty: make(chan struct{}, 1)} }
+func newGate() *gate { return &gate{empty: make(chan struct{}, 1), closing: make(chan struct{})} }
 
-func (g *gate) close() { g.closed.Store(true) }
+func (g *gate) close() {
+	if !g.closed.Swap(true) {
+		close(g.closing)
+	}
+}
 
 // pass lets calls through, or refuses them with `unavailable` once the gate is
 // closed.

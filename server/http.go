@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"github.com/logicspike/manager/server/rpc"
 )
 
 const (
@@ -16,6 +18,9 @@ const (
 	// maxBodyBytes is the size of a request's body above which its connection is
 	// given up, whatever it asks for; a method's own limit is far lower.
 	maxBodyBytes = 1 << 20
+	// maxStreamBytes is the same for a method whose request is a stream: of each of its
+	// messages a limit of its own is kept.
+	maxStreamBytes = 256 << 20
 	// maxStreams is how many calls may run at once on an HTTP/2 connection.
 	maxStreams = 250
 	// writeGrace is how long a client may take to read an answer.
@@ -25,8 +30,9 @@ const (
 // newHTTPServer returns the server of the public listener, which speaks HTTP/1.1
 // and HTTP/2 without TLS (h2c, with prior knowledge) on the same port. Every wait
 // for a client has an end: for headers, for bodies, for the reading of answers, and
-// between requests. No call is a stream that lasts, so that an answer as a whole
-// can have its time.
+// between requests. No answer is a stream that lasts, so that it can have its time as a
+// whole; of a request that is a stream each message has a time of its own (see
+// rpc.MessageTimeout).
 func newHTTPServer(h http.Handler, o Options) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -58,4 +64,16 @@ func cleartext() *http.Protocols {
 // limited returns the listener with a limit to its open connections.
 func limited(l net.Listener, connections int) net.Listener {
 	return netutil.LimitListener(l, connections)
+}
+
+// limitBodies gives up the connection of a request whose body is too large.
+func limitBodies(next http.Handler, rules *rpc.Rules) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		limit := int64(maxBodyBytes)
+		if rules.Streams(r.URL.Path) {
+			limit = maxStreamBytes
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		next.ServeHTTP(w, r)
+	})
 }

@@ -18,8 +18,10 @@ import (
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/server/audit"
 	"github.com/logicspike/manager/server/auth"
+	"github.com/logicspike/manager/server/auth/external"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/auth/token"
 	"github.com/logicspike/manager/server/identity"
 	"github.com/logicspike/manager/server/team"
 	"github.com/logicspike/manager/server/tenant"
@@ -38,6 +40,8 @@ type ModuleOptions struct {
 	Leaks *password.Leaks
 	// Product is what authenticator apps call the product.
 	Product string
+	// Tokens issues access tokens.
+	Tokens *token.Issuer
 	// VerifyAfter creates accounts before their address is proven (setting
 	// `email-verification` = `after`).
 	VerifyAfter bool
@@ -50,6 +54,10 @@ type ModuleOptions struct {
 	PasswordFailures int
 	// Resolver finds the DNS records that prove domains.
 	Resolver *dns.Resolver
+	// External are the identity providers, and ReturnURLs where browsers may go from
+	// there, beside the public URL.
+	External   *external.Providers
+	ReturnURLs []string
 	// Passkeys is the relying party of passkeys; nil where there can be none.
 	Passkeys *passkey.Party
 	// Unlimited lifts the limits on mails, on wrong passwords from everywhere, on
@@ -76,6 +84,7 @@ func Modules(o ModuleOptions) []Service {
 		Store:            o.Store,
 		Hasher:           o.Hasher,
 		Policy:           o.Policy,
+		Tokens:           o.Tokens,
 		Leaks:            o.Leaks,
 		VerifyAfter:      o.VerifyAfter,
 		PasswordFailures: store.PerWindow(o.PasswordFailures, 15*time.Minute),
@@ -86,6 +95,8 @@ func Modules(o ModuleOptions) []Service {
 		NetworkFailures: backoff(store.Backoff{Free: 50, First: time.Second, Max: 5 * time.Minute, Forget: time.Hour, Decay: 2 * time.Minute}),
 		Refusals:        store.PerWindow(10, time.Hour), // a bound of the log, not of callers
 		LimitMail:       mails.take,
+		External:        o.External,
+		ReturnURLs:      external.ReturnURLs{PublicURL: o.PublicURL, Allowed: o.ReturnURLs},
 		Passkeys:        o.Passkeys,
 		// The same bound for codes that are mailed. Nobody is locked out by it who could
 		// not be by the limit of mails.
@@ -111,10 +122,14 @@ func Modules(o ModuleOptions) []Service {
 		of(authv1connect.PasswordServiceName, authv1connect.NewPasswordServiceHandler)(a),
 		of(authv1connect.ApiKeyServiceName, authv1connect.NewApiKeyServiceHandler)(a),
 		of(authv1connect.ServiceAccountServiceName, authv1connect.NewServiceAccountServiceHandler)(a),
+		of(authv1connect.PasskeyServiceName, authv1connect.NewPasskeyServiceHandler)(a),
 		of(authv1connect.MfaServiceName, authv1connect.NewMfaServiceHandler)(a),
 		of(authv1connect.EmailChallengeServiceName, authv1connect.NewEmailChallengeServiceHandler)(a),
 		of(authv1connect.SecurityServiceName, authv1connect.NewSecurityServiceHandler)(a),
 		of(authv1connect.PasskeyServiceName, authv1connect.NewPasskeyServiceHandler)(a),
+		of(authv1connect.TokenServiceName, authv1connect.NewTokenServiceHandler)(a),
+		of(authv1connect.OperatorServiceName, authv1connect.NewOperatorServiceHandler)(a),
+		of(authv1connect.ExternalIdentityServiceName, authv1connect.NewExternalIdentityServiceHandler)(a),
 		of(identityv1connect.UserServiceName, identityv1connect.NewUserServiceHandler)(i),
 		of(tenantv1connect.WorkspaceServiceName, tenantv1connect.NewWorkspaceServiceHandler)(t),
 		of(tenantv1connect.DomainServiceName, tenantv1connect.NewDomainServiceHandler)(t),

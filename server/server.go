@@ -37,6 +37,9 @@ type Options struct {
 	Origins []string
 	// Pages are served beside the API, by their pattern for http.ServeMux.
 	Pages map[string]http.Handler
+	// Beside are served as Pages are, but to what pages of other origins send as well,
+	// and count against the limit of public methods.
+	Beside map[string]http.Handler
 	// Reflection tells whether clients may ask which services there are.
 	Reflection bool
 	// Ready returns nil when the server can do its work. It is asked at most once
@@ -89,6 +92,8 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	gate := newGate()
+	o.RPC.Stopping = gate.closing
 	stack, err := rpc.New(rules, o.RPC)
 	if err != nil {
 		return nil, err
@@ -97,13 +102,13 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: o, log: o.RPC.Logger, rules: rules, stack: stack, gate: newGate(), origins: origins}
+	s := &Server{options: o, log: o.RPC.Logger, rules: rules, stack: stack, gate: gate, origins: origins}
 	s.readiness = newReadiness(o.Ready, s.gate, s.log)
 	mux := http.NewServeMux()
 	if err := s.mount(mux); err != nil {
 		return nil, err
 	}
-	s.handler = s.origins.allow(secureHeaders(http.MaxBytesHandler(mux, maxBodyBytes)))
+	s.handler = s.origins.allow(secureHeaders(limitBodies(mux, rules)))
 	s.admin = s.newAdmin()
 	return s, nil
 }
@@ -137,6 +142,9 @@ func (s *Server) mount(mux *http.ServeMux) error {
 	s.mountHealth(mux)
 	for pattern, page := range s.options.Pages {
 		mux.Handle(pattern, s.origins.protect(page))
+	}
+	for pattern, handler := range s.options.Beside {
+		mux.Handle(pattern, noStore(s.stack.Beside(s.gate.pass(handler))))
 	}
 	if s.options.Reflection {
 		s.mountReflection(mux)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -12,8 +13,10 @@ import (
 
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/server/auth/external"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/auth/token"
 	"github.com/logicspike/manager/server/captcha"
 	"github.com/logicspike/manager/server/pages"
 	"github.com/logicspike/manager/server/rpc"
@@ -83,7 +86,18 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	tokens := token.New(token.Options{Keys: d.Store, Clock: d.Clock, Issuer: string(s.PublicURL), Audiences: s.Audiences()})
+	metadata := tokens.Handler(func(ctx context.Context, err error) {
+		d.Logger.ErrorContext(ctx, "the signing keys cannot be read", "error", err)
+	})
+	for _, pattern := range token.Patterns() {
+		mounted[pattern] = metadata
+	}
 	permissions, _, err := Permissions()
+	if err != nil {
+		return nil, err
+	}
+	providers, err := identityProviders(s, d.Clock)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +106,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			Store:            d.Store,
 			Clock:            d.Clock,
 			Hasher:           hasher,
+			Tokens:           tokens,
 			Policy:           password.Policy{MinLength: s.PasswordMinLength, MaxLength: s.PasswordMaxLength, Context: []string{s.ProductName}},
 			Leaks:            leaks,
 			Permissions:      permissions,
@@ -100,6 +115,8 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			VerifyAfter:      s.EmailVerification == config.VerifyAfter,
 			PasswordFailures: s.PasswordFailures,
 			Resolver:         dns.New(dns.Options{Server: s.DNSResolver}),
+			External:         providers,
+			ReturnURLs:       s.ReturnURLs.List(),
 			Passkeys:         passkeys,
 			Unlimited:        d.Unlimited,
 		}),
@@ -119,8 +136,11 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			Registerer:          metrics,
 			TracerProvider:      d.Traces,
 		},
-		Origins:        origins,
-		Pages:          mounted,
+		Origins: origins,
+		Pages:   mounted,
+		Beside: map[string]http.Handler{external.CallbackPath + "{provider}": external.Callback{
+			Providers: providers, Store: d.Store, Logger: d.Logger, Product: s.ProductName,
+		}},
 		Reflection:     s.Reflection,
 		Ready:          d.Store.Ready,
 		Gatherer:       metrics,
@@ -140,4 +160,21 @@ func passkeyParty(s config.Settings) (*passkey.Party, error) {
 
 func gauge(name, help string, value func() int32) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+}
+
+// identityProviders returns the identity providers of the settings.
+func identityProviders(s config.Settings, c clock.Clock) (*external.Providers, error) {
+	list, err := s.IdentityProviders.Parse()
+	if err != nil {
+		return nil, err
+	}
+	o := external.Options{PublicURL: string(s.PublicURL), Clock: c}
+	for _, p := range list {
+		o.Providers = append(o.Providers, external.Config{
+			Name: p.Name, DisplayName: p.DisplayName, Kind: external.Kind(p.Preset), Issuer: p.Issuer,
+			ClientID: p.ClientID, ClientSecret: p.ClientSecret.Reveal(), Scopes: p.Scopes, EmailDomains: p.EmailDomains,
+			TeamID: p.TeamID, KeyID: p.KeyID, PrivateKey: p.PrivateKey.Reveal(),
+		})
+	}
+	return external.New(o)
 }

@@ -17,10 +17,12 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredPasswordResets(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredThrottles(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredFailures(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredExternalSignIns(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteUnusedDevices(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredChallenges(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredEmailChallenges(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredTOTPFactors(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.auth.ForgetSuccessors(ctx, t.now.Add(-refreshGrace)) },
 		func(ctx context.Context, t *tx) error { return t.identity.DeleteExpired(ctx, t.now) },
 		func(ctx context.Context, t *tx) error {
 			return t.team.DeleteEndedInvitations(ctx, t.now.Add(-endedRetention))

@@ -274,6 +274,9 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 	if err := t.auth.DeleteProgramsOf(ctx, id); err != nil {
 		return Purged{}, err
 	}
+	if err := t.auth.DeleteRefreshTokensOfWorkspace(ctx, id); err != nil {
+		return Purged{}, err
+	}
 	memberships, err := t.team.DeleteOfWorkspace(ctx, id)
 	if err != nil {
 		return Purged{}, err

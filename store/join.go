@@ -117,6 +117,9 @@ func (t *tx) leave(ctx context.Context, m *team.Membership, removed bool) error 
 	if err := t.endKeys(ctx, m, details); err != nil {
 		return err
 	}
+	if _, err := t.auth.DeleteRefreshTokensOfMember(ctx, m.WorkspaceID, m.UserID); err != nil {
+		return err
+	}
 	if err := t.team.Delete(ctx, m.ID); err != nil {
 		return err
 	}

@@ -68,6 +68,9 @@ func (s *Store) DeactivateMembership(ctx context.Context, workspace ids.Workspac
 		if err := t.endKeys(ctx, m, details); err != nil {
 			return err
 		}
+		if _, err := t.auth.DeleteRefreshTokensOfMember(ctx, workspace, m.UserID); err != nil {
+			return err
+		}
 		if err := t.team.Deactivate(ctx, m, t.now); err != nil {
 			return err
 		}

@@ -80,7 +80,8 @@ func exerciseFactors(t *testing.T, e *exercise, repository auth.Repository, user
 	exerciseEmailChallenges(t, e, user)
 
 	failures := newExercise(t, auth.NewFailures(repository, clock.System{}))
-	backoff := auth.Backoff{Free: 1, First: time.Hour, Max: time.Hour}
+	backoff := auth.Backoff{Free: 2, First: time.Hour, Max: time.Hour}
+	failures.call("Begin", "key", backoff)
 	failures.call("Begin", "key", backoff)
 	if err := auth.NewFailures(repository, clock.System{}).Begin(t.Context(), "key", backoff); !fault.Has(err, fault.RateLimited) {
 		t.Errorf("Begin over the limit: %v", err)

@@ -173,6 +173,8 @@ func TestIdentityNeedsItsOwnSchemaOnly(t *testing.T) {
 	u := &identity.User{ID: ids.New[ids.User](), DisplayName: "Ann", Version: 1, CreateTime: now, UpdateTime: now}
 	u.Email = &identity.Email{UserID: u.ID, Address: "Ann@example.com", AddressKey: "ann@example.com"}
 	e.call("InsertUser", u)
+	e.want([]identity.User{*u}, "Find", "nn@Exam", ids.User{}, 10)
+	e.want([]identity.User(nil), "Find", "ann", u.ID, 10)
 	e.want(u, "User", u.ID)
 	e.want(u, "LockUser", u.ID)
 	e.call("HoldUser", u.ID)
@@ -227,6 +229,7 @@ func TestTenantNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(w, "Workspace", w.ID)
 	e.want(w, "LockWorkspace", w.ID)
 	e.want(w, "LockWorkspaceToPurge", w.ID)
+	e.want(w, "HoldWorkspace", w.ID)
 	e.want(w, "CreatedBy", creator, request)
 	e.want([]tenant.Workspace{*w}, "Workspaces", []ids.Workspace{w.ID, ids.New[ids.Workspace]()})
 	e.want(false, "SlugFree", "acme")
@@ -321,6 +324,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(false, "Disabled", user)
 	e.want(false, "Operator", user)
 	e.want(auth.SecondFactors{}, "SecondFactors", user)
+	exerciseOperators(e, user)
 	exerciseFactors(t, e, repository, user)
 
 	token := secret.HashOf("test", "token")
@@ -333,8 +337,11 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	s.TokenHash = token[:]
 	e.want(s, "Renew", s.ID, auth.Renewal{Token: token, Method: authz.ByPassword, IdleExpire: now.Add(2 * time.Hour)}, now)
 	e.want([]auth.Session{*s}, "ListSessions", user, now, postgres.Page{})
+	exerciseTokens(e, m, s, w)
 	e.want(1, "CountSessions", user, now)
 	e.want([]auth.Session{*s}, "SoleSessions", w, now, 10)
+
+	exercisePasskeys(t, e, repository, user, s.ID)
 
 	f := newExercise(t, auth.NewSessions(m.Pool))
 	found := f.call("Find", token, authz.Bearer, now)[0].(*authz.Session)
@@ -395,6 +402,8 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	throttle.call("TakeMany", "key", 1, limit)
 	throttle.want([]error{nil}, "TakeEach", []string{"another key"}, limit)
 	throttle.finish()
+
+	exerciseExternalIdentities(t, e, user)
 
 	for _, kind := range []string{"Sessions", "Registrations", "PasswordResets", "Throttles"} {
 		e.call("DeleteExpired"+kind, now.Add(24*time.Hour))

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -155,8 +156,8 @@ func registrationMail(reg *auth.Registration, code mailed) letter {
 
 // createAccount is what the whole service stands for: user, address, credential,
 // workspace, owner membership, session and events, in one transaction. Who was
-// invited joins a workspace in place of founding one. It notes in reg, for the
-// caller to store, what it created.
+// invited joins a workspace in place of founding one. Who comes by an identity
+// provider has no password. It notes in reg, for the caller to store, what it created.
 func (t *tx) createAccount(ctx context.Context, reg *auth.Registration, verified time.Time, transport authz.Transport, client authz.Client, w way) (*Account, error) {
 	user := &identity.User{
 		ID: ids.New[ids.User](), DisplayName: reg.DisplayName, Version: 1, CreateTime: t.now, UpdateTime: t.now,
@@ -165,8 +166,10 @@ func (t *tx) createAccount(ctx context.Context, reg *auth.Registration, verified
 	if err := t.identity.InsertUser(ctx, user); err != nil {
 		return nil, err
 	}
-	if err := t.auth.SetPassword(ctx, user.ID, reg.PasswordHash, t.now); err != nil {
-		return nil, err
+	if reg.PasswordHash != "" {
+		if err := t.auth.SetPassword(ctx, user.ID, reg.PasswordHash, t.now); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.record(ctx, audit.Event{UserID: user.ID, ActorUserID: user.ID, Action: "user.registered", TargetID: user.ID.String()}); err != nil {
 		return nil, err
@@ -178,7 +181,7 @@ func (t *tx) createAccount(ctx context.Context, reg *auth.Registration, verified
 	if err := t.enroll(ctx, w.enrollment, user); err != nil {
 		return nil, err
 	}
-	session, token, err := t.startSession(ctx, user.ID, authz.ByPassword, transport, client)
+	session, token, err := t.startSession(ctx, user.ID, cmp.Or(w.by, authz.ByPassword), transport, client)
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +229,9 @@ func (s *Store) RepeatRegistration(ctx context.Context, reg *auth.Registration, 
 	}
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		account = nil
+		if err := t.identity.HoldUser(ctx, reg.UserID); err != nil {
+			return err
+		}
 		user, err := t.identity.User(ctx, reg.UserID)
 		if fault.Has(err, fault.Missing) {
 			return orCredentials(nil) // deleted just now

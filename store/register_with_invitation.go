@@ -249,6 +249,8 @@ type way struct {
 	invitation *team.Invitation
 	link       *team.Link
 	workspace  *tenant.Workspace // that of the invitation or the link
+
+	by authz.Method // what proved who they are; "" for the password of the account
 }
 
 // lockWay locks the workspace of an invitation or a link, if there is one, and that

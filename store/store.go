@@ -54,6 +54,8 @@ type Options struct {
 	SessionIdleTimeout time.Duration
 	// SessionLifetime ends every session. Default: 90 days.
 	SessionLifetime time.Duration
+	// SigningKeyLifetime is how long a key signs access tokens. Default: 30 days.
+	SigningKeyLifetime time.Duration
 	// DeletionGrace is how long a deleted workspace can be undeleted; 0 purges
 	// it at once. There is no default.
 	DeletionGrace time.Duration
@@ -83,7 +85,10 @@ type Store struct {
 	pager       *postgres.Pager
 	jobs        *river.Client[*sql.Tx]
 	mails       *secret.Box
+	externals   *secret.Box // what external sign-ins keep until they are complete
 	totp        *secret.Box
+	signingKeys *secret.Box
+	successors  *secret.Box // of refresh tokens
 	constraints postgres.Constraints
 	options     Options
 }
@@ -105,6 +110,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.SessionLifetime == 0 {
 		o.SessionLifetime = 90 * 24 * time.Hour
 	}
+	if o.SigningKeyLifetime == 0 {
+		o.SigningKeyLifetime = 30 * 24 * time.Hour
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -118,7 +126,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
 	s := &Store{db: db, pager: postgres.NewPager(o.Key), jobs: jobs, mails: o.Key.Box("mail"), options: o}
+	s.externals = o.Key.Box("external sign-in")
 	s.totp = o.Key.Box("totp secret")
+	s.signingKeys, s.successors = o.Key.Box("signing key"), o.Key.Box("refresh token")
 	s.Identity = identity.New(db.Bun)
 	s.Tenant = tenant.New(db.Bun)
 	s.Team = team.New(db.Bun, s.pager)
@@ -140,7 +150,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.constraints[table+"_creator_id_fkey"] = errGone()
 	}
 	s.constraints["sessions_impersonator_id_fkey"] = errGone()
+	s.constraints["sessions_impersonator_session_id_fkey"] = fault.As(errNoSession())
+	for _, table := range []string{"challenges", "email_challenges", "external_sign_ins", "refresh_tokens"} {
+		s.constraints[table+"_session_id_fkey"] = fault.As(errNoSession()) // it ended while it was used
+	}
 	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ServiceAccountConstraints} {
+		maps.Copy(s.constraints, module)
+	}
+	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ServiceAccountConstraints, auth.ExternalConstraints} {
 		maps.Copy(s.constraints, module)
 	}
 	if err := s.checkKey(ctx); err != nil {

@@ -44,6 +44,10 @@ func assemble(ctx context.Context, s config.Settings, st *store.Store, databaseU
 	if err != nil {
 		return nil, nil, errors.Join(err, closeTraces())
 	}
+	// A server that could not sign would not be of use.
+	if err := st.KeepSigningKeys(ctx); err != nil {
+		return nil, nil, errors.Join(err, closeTraces())
+	}
 	queue, err := jobs.Start(ctx, jobs.Options{
 		URL:      databaseURL,
 		Store:    st,

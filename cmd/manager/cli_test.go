@@ -14,7 +14,7 @@ func TestCommandLine(t *testing.T) {
 		out    []string // what standard output holds
 		err    []string // what the error output holds
 	}{
-		{"nothing", nil, statusDone, []string{"Usage: manager <command>", "serve", "migrate up", "migrate status", "version"}, nil},
+		{"nothing", nil, statusDone, []string{"Usage: manager <command>", "serve", "migrate up", "migrate status", "keys list", "keys rotate", "version"}, nil},
 		{"help", []string{"--help"}, statusDone, []string{"Usage: manager <command>"}, nil},
 		{"serve help", []string{"serve", "--help"}, statusDone, []string{"--public-url=URL", "($MANAGER_PUBLIC_URL)"}, nil},
 		{"migrate help", []string{"migrate", "up", "--help"}, statusDone, []string{"--database-url=URL", "--data-dir=FOLDER"}, nil},

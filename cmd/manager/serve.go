@@ -91,6 +91,7 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 		SessionIdleTimeout: s.SessionIdleTimeout,
 		SessionLifetime:    s.SessionLifetime,
 		DeletionGrace:      s.DeletionGrace,
+		SigningKeyLifetime: s.SigningKeyLifetime,
 		Logger:             log,
 	})
 	if errors.Is(err, store.ErrKey) {

@@ -2,6 +2,7 @@ package authz_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -156,5 +157,42 @@ func TestTheCatalogHasEachPermissionOnceByName(t *testing.T) {
 	}
 	if (authz.Catalog{}).All() != nil || len((authz.Catalog{}).HeldBy(authz.Owner, nil)) != 0 {
 		t.Error("an empty catalog has something")
+	}
+}
+
+func TestAKeyHoldsWithinItsOwner(t *testing.T) {
+	var all []authz.Permission
+	for _, p := range byRole {
+		all = append(all, p)
+	}
+	catalog := authz.NewCatalog(all)
+	for _, c := range []struct {
+		names  []string
+		role   authz.Role
+		custom []string
+		want   []string
+	}{
+		{allNames, authz.Owner, nil, []string{"thing.create", "thing.get", "thing.update"}},
+		{allNames, authz.Admin, nil, []string{"thing.create", "thing.get", "thing.update"}},
+		{allNames, authz.Viewer, nil, []string{"thing.get"}},
+		{allNames, custom, []string{"thing.update", "thing.delete"}, []string{"thing.update"}},
+		{allNames, custom, nil, []string{}},
+		{allNames, "", nil, []string{}},
+		{[]string{"thing.get", "thing.unknown"}, authz.Owner, nil, []string{"thing.get"}},
+		{nil, authz.Owner, nil, []string{}},
+	} {
+		got := catalog.Within(c.names, c.role, c.custom)
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%v of a key of %q %v (-want +got):\n%s", c.names, c.role, c.custom, diff)
+		}
+		m := (&authz.Key{Permissions: got}).Membership()
+		for _, p := range all {
+			if held := m.Holds(p); held != slices.Contains(c.want, p.Name) {
+				t.Errorf("the key of %q %v holds %s: %t", c.role, c.custom, p.Name, held)
+			}
+		}
+	}
+	if m := (&authz.Key{Permissions: allNames}).Membership(); m.Holds(byRole[authz.Owner]) {
+		t.Error("a key holds what owners alone hold")
 	}
 }

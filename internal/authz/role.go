@@ -72,21 +72,23 @@ func (p Permission) HeldBy(role Role, custom []string) bool {
 
 // Catalog is all permissions that there are: those which the rules of the API
 // name.
-type Catalog struct{ byName map[string]Permission }
+type Catalog struct {
+	byName map[string]Permission
+	sorted []Permission // by name
+}
 
 // NewCatalog returns the catalog of the permissions.
 func NewCatalog(all []Permission) Catalog {
-	c := Catalog{make(map[string]Permission, len(all))}
+	c := Catalog{byName: make(map[string]Permission, len(all))}
 	for _, p := range all {
 		c.byName[p.Name] = p
 	}
+	c.sorted = slices.SortedFunc(maps.Values(c.byName), func(a, b Permission) int { return cmp.Compare(a.Name, b.Name) })
 	return c
 }
 
 // All returns the permissions, sorted by name.
-func (c Catalog) All() []Permission {
-	return slices.SortedFunc(maps.Values(c.byName), func(a, b Permission) int { return cmp.Compare(a.Name, b.Name) })
-}
+func (c Catalog) All() []Permission { return slices.Clone(c.sorted) }
 
 // Permission returns the permission of a name, and whether there is one.
 func (c Catalog) Permission(name string) (Permission, bool) {

@@ -28,8 +28,12 @@ type Settings struct {
 	ReauthenticationAge time.Duration     `group:"Accounts" name:"reauthentication-age" env:"MANAGER_REAUTHENTICATION_AGE" default:"10m" placeholder:"DURATION" help:"Sensitive calls need a sign-in or reauthentication no older than this. Default: 10m."`
 	DeletionGrace       time.Duration     `group:"Accounts" name:"deletion-grace" env:"MANAGER_DELETION_GRACE" default:"336h" placeholder:"DURATION" help:"How long a deleted workspace can be brought back before it is purged. 0: purged at once. Default: 336h (14 days)."`
 
-	PasskeyRPID    string   `group:"Passkeys" name:"passkey-rp-id" env:"MANAGER_PASSKEY_RP_ID" placeholder:"DOMAIN" help:"Domain of which passkeys are; those of another one no longer work once it changes. A parent of public-url's host lets its other hosts use them, too. Default: the host of public-url."`
-	PasskeyOrigins []Origin `group:"Passkeys" name:"passkey-origins" env:"MANAGER_PASSKEY_ORIGINS" placeholder:"URL,..." help:"Web pages that may use passkeys, each as scheme://host[:port], all of passkey-rp-id or below it. Default: public-url, and those of allowed-origins that are."`
+	PasskeyRPID        string            `group:"Passkeys" name:"passkey-rp-id" env:"MANAGER_PASSKEY_RP_ID" placeholder:"DOMAIN" help:"Domain of which passkeys are; those of another one no longer work once it changes. A parent of public-url's host lets its other hosts use them, too. Default: the host of public-url."`
+	PasskeyOrigins     []Origin          `group:"Passkeys" name:"passkey-origins" env:"MANAGER_PASSKEY_ORIGINS" placeholder:"URL,..." help:"Web pages that may use passkeys, each as scheme://host[:port], all of passkey-rp-id or below it. Default: public-url, and those of allowed-origins that are."`
+	TokenAudiences     []string          `group:"Tokens" name:"token-audiences" env:"MANAGER_TOKEN_AUDIENCES" placeholder:"AUDIENCE,..." help:"Services that access tokens are issued for, as they name themselves, such as https://api.example.com; the first is the default. Default: the public URL."`
+	SigningKeyLifetime time.Duration     `group:"Tokens" name:"signing-key-lifetime" env:"MANAGER_SIGNING_KEY_LIFETIME" default:"720h" placeholder:"DURATION" help:"How long a key signs access tokens before the next one does. Default: 720h (30 days)."`
+	IdentityProviders  IdentityProviders `group:"Accounts" name:"identity-providers" env:"MANAGER_IDENTITY_PROVIDERS" placeholder:"NAME?KEY=VALUE&..." help:"Identity providers by which people can sign in, with white space between them, each as google?client-id=ID&client-secret=SECRET; the README lists the keys. May be repeated. Prefer the variable: other users of the machine can see flags. Default: none."`
+	ReturnURLs         ReturnURLs        `group:"Accounts" name:"return-urls" env:"MANAGER_RETURN_URLS" placeholder:"URL,..." help:"Where browsers may go after a sign-in by an identity provider, exactly, beside any path on public-url. Default: none."`
 
 	PasswordMinLength int    `group:"Passwords" name:"password-min-length" env:"MANAGER_PASSWORD_MIN_LENGTH" default:"12" placeholder:"N" help:"Characters that a new password has at least. Default: 12."`
 	PasswordMaxLength int    `group:"Passwords" name:"password-max-length" env:"MANAGER_PASSWORD_MAX_LENGTH" default:"128" placeholder:"N" help:"Characters that a new password has at most. Default: 128."`
@@ -82,6 +86,14 @@ func (s Settings) HashLimit() int {
 		return s.HashConcurrency
 	}
 	return max(1, runtime.GOMAXPROCS(0)-1)
+}
+
+// Audiences returns the services that access tokens are issued for, at least one.
+func (s Settings) Audiences() []string {
+	if len(s.TokenAudiences) > 0 {
+		return s.TokenAudiences
+	}
+	return []string{string(s.PublicURL)}
 }
 
 // FromName returns the name that mail comes from.

@@ -24,6 +24,8 @@ var names = []string{
 	"listen", "admin-listen", "public-url", "allowed-origins", "trusted-proxies", "reflection", "dns-resolver",
 	"data-dir", "database-url", "database-max-connections", "secret-key",
 	"email-verification", "session-idle-timeout", "session-lifetime", "reauthentication-age", "deletion-grace",
+	"token-audiences", "signing-key-lifetime",
+	"identity-providers", "return-urls",
 	"password-min-length", "password-max-length", "argon2-memory", "argon2-iterations", "argon2-parallelism", "hash-concurrency", "hash-queue", "leaked-passwords-url",
 	"captcha-provider", "captcha-secret", "captcha-verify-url", "captcha-hostnames",
 	"public-rate", "public-burst", "password-failures", "max-connections", "request-timeout", "drain-timeout",
@@ -164,6 +166,10 @@ var values = map[string]struct{ value, printed string }{
 	"session-lifetime":         {"400h0m0s", ""},
 	"reauthentication-age":     {"1h0m0s", ""},
 	"deletion-grace":           {"0s", ""},
+	"token-audiences":          {"https://api.example.com,billing", "[https://api.example.com billing]"},
+	"signing-key-lifetime":     {"48h0m0s", ""},
+	"identity-providers":       {"google?client-id=g&client-secret=hunter2", "google?client-id=g&client-secret=[redacted]"},
+	"return-urls":              {"https://app.example.com/done,com.example.app:/done", "[https://app.example.com/done com.example.app:/done]"},
 	"password-min-length":      {"10", ""},
 	"password-max-length":      {"64", ""},
 	"argon2-memory":            {"65536", ""},
@@ -207,7 +213,9 @@ func init() {
 	other["public-url"] = "http://localhost:1"
 	other["allowed-origins"] = "https://other.example"
 	other["trusted-proxies"] = "192.168.0.0/16"
+	other["return-urls"] = "https://other.example/"
 	other["dns-resolver"] = "dns.example:53"
+	other["token-audiences"] = "other"
 	other["secret-key"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	other["database-url"] = "postgres://other@db/x"
 	other["smtp-host"] = "other.example"
@@ -292,6 +300,10 @@ func TestBadValuesNameTheirSetting(t *testing.T) {
 		"session-lifetime":         {{"0"}, {"soon"}, {"1000000h"}},
 		"reauthentication-age":     {{"0"}, {"1"}},
 		"deletion-grace":           {{"-1s"}, {"14"}},
+		"token-audiences":          {{"a b"}, {"a,,b"}, {"a\tb"}, {strings.Repeat("x", 256)}},
+		"signing-key-lifetime":     {{"47h"}, {"9000h"}, {"30"}},
+		"identity-providers":       badProviders(file),
+		"return-urls":              {{"/path"}, {"http://example.com/"}, {"https:///x"}, {"https://u:p@h/"}, {"javascript:alert(1)"}, {"https://h/a b"}, {`https://h\@evil`}, {"https://bücher.example/"}},
 		"password-min-length":      {{"7"}, {"129"}, {"x"}},
 		"password-max-length":      {{"1025"}, {"0"}},
 		"argon2-memory":            {{"7167"}, {"19MiB"}, {"-1"}, {"4194305"}},
@@ -381,6 +393,7 @@ func TestValidateLooksAtValuesFromGoToo(t *testing.T) {
 func TestSecretsNeverPrint(t *testing.T) {
 	s := config.Defaults()
 	s.DatabaseURL, s.SecretKey, s.SMTPPassword = "postgres://u:hunter2@h/d", config.Secret(secret.NewKey().Encode()), "hunter2"
+	s.IdentityProviders = "google?client-id=g&client-secret=hunter2 apple?private-key=hunter2"
 	var text, lines bytes.Buffer
 	slog.New(slog.NewTextHandler(&text, nil)).Info("start", "settings", s, "pointer", &s, "one", s.SMTPPassword)
 	slog.New(slog.NewJSONHandler(&lines, nil)).Info("start", "settings", s, "pointer", &s, "one", s.SMTPPassword, "all", []config.Secret{s.SecretKey})

@@ -32,6 +32,7 @@ func (s Settings) Validate() error {
 	}
 	s.accounts(&c)
 	s.passkeys(&c)
+	s.tokens(&c)
 	s.passwords(&c)
 	s.limits(&c)
 	s.captcha(&c)
@@ -101,6 +102,27 @@ func (s Settings) accounts(c *check) {
 	}
 	between(c, "reauthentication-age", s.ReauthenticationAge, 10*time.Second, 10*year)
 	between(c, "deletion-grace", s.DeletionGrace, 0, 10*year)
+	if _, err := s.IdentityProviders.Parse(); err != nil {
+		c.fail("identity-providers", "%v", err)
+	}
+	for _, u := range s.ReturnURLs {
+		if _, err := ParseReturnURL(string(u)); err != nil {
+			c.fail("return-urls", "%v", err)
+		}
+	}
+}
+
+func (s Settings) tokens(c *check) {
+	if len(s.TokenAudiences) > 100 {
+		c.fail("token-audiences", "there are more than 100")
+	}
+	for _, audience := range s.TokenAudiences {
+		if n := utf8.RuneCountInString(audience); n < 1 || n > 255 || !utf8.ValidString(audience) ||
+			strings.ContainsFunc(audience, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }) {
+			c.fail("token-audiences", "1 to 255 characters are expected in each, none of them a space or a control character")
+		}
+	}
+	between(c, "signing-key-lifetime", s.SigningKeyLifetime, 48*time.Hour, year)
 }
 
 func (s Settings) passwords(c *check) {

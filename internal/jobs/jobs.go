@@ -64,6 +64,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 	river.AddWorker(workers, &refusalWorker{store: o.Store})
 	river.AddWorker(workers, &purgeWorker{store: o.Store, log: o.Logger})
 	river.AddWorker(workers, &expireWorker{store: o.Store})
+	river.AddWorker(workers, &signingKeyWorker{store: o.Store})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema:  store.JobSchema,
 		Workers: workers,
@@ -71,6 +72,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 		PeriodicJobs: []*river.PeriodicJob{
 			every(time.Minute, purgeJob{}),
 			every(time.Hour, expireJob{}),
+			every(10*time.Minute, signingKeyJob{}),
 		},
 		// A job whose process died is run again while a mailed code is still valid.
 		RescueStuckJobsAfter: 3 * time.Minute,

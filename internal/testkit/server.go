@@ -106,6 +106,7 @@ func New(t testing.TB, o Options) *Server {
 		SessionIdleTimeout: s.Settings.SessionIdleTimeout,
 		SessionLifetime:    s.Settings.SessionLifetime,
 		DeletionGrace:      s.Settings.DeletionGrace,
+		SigningKeyLifetime: s.Settings.SigningKeyLifetime,
 		Permissions:        permissions,
 		Invite:             invite,
 		Seats:              o.Seats,

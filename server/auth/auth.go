@@ -14,8 +14,10 @@ import (
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/server/auth/external"
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
+	"github.com/logicspike/manager/server/auth/token"
 	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
 	"github.com/logicspike/manager/store/auth"
@@ -26,6 +28,8 @@ type Options struct {
 	Store  *store.Store
 	Hasher *password.Hasher
 	Policy password.Policy
+	// Tokens issues access tokens.
+	Tokens *token.Issuer
 	// Leaks knows leaked passwords; nil for none.
 	Leaks *password.Leaks
 	// VerifyAfter creates accounts before their address is proven.
@@ -50,6 +54,10 @@ type Options struct {
 	// LimitMail counts a mail to an address that anybody can cause. It returns a
 	// fault RATE_LIMITED when there were too many.
 	LimitMail func(context.Context, email.Address) error
+	// External are the identity providers.
+	External *external.Providers
+	// ReturnURLs are where browsers may go after an external sign-in.
+	ReturnURLs external.ReturnURLs
 }
 
 // Module implements the module's services.

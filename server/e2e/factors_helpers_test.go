@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/internal/testkit"
 )
 
@@ -26,7 +29,9 @@ type factors struct {
 	authv1connect.SecurityServiceClient
 }
 
-func factorsOf(srv *testkit.Server, token string) factors { return factorsBy(srv, token, http.DefaultClient) }
+func factorsOf(srv *testkit.Server, token string) factors {
+	return factorsBy(srv, token, http.DefaultClient)
+}
 
 func factorsBy(srv *testkit.Server, token string, by connect.HTTPClient) factors {
 	var options []connect.ClientOption
@@ -225,4 +230,37 @@ func (w *world) totpFactor() string {
 	w.sql(`INSERT INTO auth.totp_factors (id, user_id, display_name, secret, confirm_time, expire_time, create_time)
 	       VALUES ($1, $2, 'App', '\x00', now(), now(), now())`, id.UUID(), uuidOf(w.t, w.self().User.Id))
 	return id.String()
+}
+
+// startEmail begins a sign-in by mail, and returns the requests that complete it: by
+// the code, and by the link.
+func startEmail(t testing.TB, srv *testkit.Server, email string) (byCode, byLink *authv1.CompleteEmailSignInRequest) {
+	t.Helper()
+	before := len(mailsAbout(t, srv, email, "Sign in to"))
+	res, err := factorsOf(srv, "").StartEmailSignIn(t.Context(), &authv1.StartEmailSignInRequest{Email: email})
+	if err != nil {
+		t.Fatalf("StartEmailSignIn: %v", err)
+	}
+	m := mailAbout(t, srv, email, "Sign in to", before+1)
+	byCode = &authv1.CompleteEmailSignInRequest{EmailChallengeId: res.EmailChallengeId, Code: testkit.CodeIn(t, m), BindingToken: res.BindingToken}
+	byLink = &authv1.CompleteEmailSignInRequest{Token: testkit.TokenIn(t, m), BindingToken: res.BindingToken}
+	return byCode, byLink
+}
+
+// mailsAbout are the mails to an address whose subject begins in a way, the newest
+// first.
+func mailsAbout(t testing.TB, srv *testkit.Server, email, subject string) []mail.StoredMessage {
+	t.Helper()
+	return slices.DeleteFunc(srv.Mails(t, email), func(m mail.StoredMessage) bool { return !strings.HasPrefix(m.Subject, subject) })
+}
+
+// mailAbout waits until there are so many of them, and returns the last.
+func mailAbout(t testing.TB, srv *testkit.Server, email, subject string, count int) mail.StoredMessage {
+	t.Helper()
+	var list []mail.StoredMessage
+	testkit.Eventually(t, fmt.Sprintf("%d mails to %s: %s", count, email, subject), func() bool {
+		list = mailsAbout(t, srv, email, subject)
+		return len(list) >= count
+	})
+	return list[0]
 }

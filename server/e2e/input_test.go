@@ -41,6 +41,7 @@ import (
 func TestNoInputBreaksTheServer(t *testing.T) {
 	srv := quick(t)
 	in := &inputs{srv: srv, methods: methodsByName(t, srv), world: newWorld(t, srv, "owner")}
+	makeOperator(t, srv, in.world.owner)
 	t.Run("a compressed bomb costs no memory", in.bombs)
 	t.Run("all at once", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T){
@@ -80,6 +81,15 @@ var codecs = []struct {
 }{
 	{"application/json", protojson.Marshal},
 	{"application/proto", proto.Marshal},
+}
+
+// post sends the bytes of a message, as a stream of it where the method takes one.
+func (in *inputs) post(t *testing.T, method protoreflect.MethodDescriptor, contentType string, body []byte) answer {
+	t.Helper()
+	if method.IsStreamingClient() {
+		return postStream(t, in.srv, procedureOf(method), in.world.owner.Token, strings.Replace(contentType, "/", "/connect+", 1), body)
+	}
+	return post(t, in.srv, procedureOf(method), in.world.owner.Token, contentType, body)
 }
 
 // text puts bad text into every string of every request.
@@ -126,7 +136,7 @@ func (in *inputs) text(t *testing.T) {
 					if err != nil { // a field mask cannot hold everything in JSON
 						continue
 					}
-					a := post(t, in.srv, procedureOf(method), in.world.owner.Token, codec.contentType, body)
+					a := in.post(t, method, codec.contentType, body)
 					in.check(t, fmt.Sprintf("%s: %s in %s of %s", codec.contentType, v.what, path, name), a, v.want...)
 					if v.named && !a.names(path) {
 						t.Errorf("%s: %s in %s of %s: the error does not name the field: %s", codec.contentType, v.what, path, name, a.body)
@@ -140,7 +150,7 @@ func (in *inputs) text(t *testing.T) {
 					t.Fatal(err)
 				}
 				for what, broken := range map[string]string{"broken UTF-8": "zyx\xff\xfetsrq", "half a character": "zyxwvutsr\xc3", "a surrogate": "zyxw\xed\xa0\x80srq"} {
-					a := post(t, in.srv, procedureOf(method), in.world.owner.Token, codec.contentType, bytes.Replace(body, []byte(mark), []byte(broken), 1))
+					a := in.post(t, method, codec.contentType, bytes.Replace(body, []byte(mark), []byte(broken), 1))
 					in.check(t, fmt.Sprintf("%s: %s in %s of %s", codec.contentType, what, path, name), a, refused...)
 				}
 			}
@@ -182,7 +192,7 @@ func (in *inputs) numbers(t *testing.T) {
 			for _, value := range bad {
 				body := slices.Concat([]byte(`{`+fmt.Sprintf("%q:%s,", field.JSONName(), value)), bytes.TrimLeft(base, "{ "))
 				body = bytes.Replace(body, []byte(",}"), []byte("}"), 1)
-				a := post(t, in.srv, procedureOf(method), in.world.owner.Token, "application/json", body)
+				a := in.post(t, method, "application/json", body)
 				in.check(t, fmt.Sprintf("%s = %.20s in %s", field.Name(), value, name), a, "invalid_argument FIELD_INVALID")
 			}
 			if field.Kind() == protoreflect.BoolKind || field.Kind() == protoreflect.MessageKind {
@@ -199,7 +209,7 @@ func (in *inputs) numbers(t *testing.T) {
 				"a number cut short": {0x80},
 			} {
 				body := append(protowire.AppendTag(slices.Clone(binary), field.Number(), protowire.VarintType), value...)
-				a := post(t, in.srv, procedureOf(method), in.world.owner.Token, "application/proto", body)
+				a := in.post(t, method, "application/proto", body)
 				in.check(t, fmt.Sprintf("binary: %s of %s in %s", what, field.Name(), name), a, "invalid_argument FIELD_INVALID")
 			}
 		}
@@ -259,7 +269,10 @@ func (in *inputs) lists(t *testing.T) []*list {
 	}
 	const pending = teamv1.InvitationState_INVITATION_STATE_PENDING
 	const oldestFirst = auditv1.EventOrder_EVENT_ORDER_OLDEST_FIRST
+	makeOperator(t, srv, ann)
 	lists := []*list{
+		{name: "users", caller: ann, method: "OperatorService/FindUsers", message: &authv1.FindUsersRequest{}},
+		{name: "users called ann", caller: ann, method: "OperatorService/FindUsers", message: &authv1.FindUsersRequest{Query: "ann@"}},
 		{name: "ann's sessions", caller: ann, method: "SessionService/ListSessions", message: &authv1.ListSessionsRequest{}},
 		{name: "bob's sessions", caller: bob, method: "SessionService/ListSessions", message: &authv1.ListSessionsRequest{}},
 		{name: "ann's workspaces", caller: ann, method: "WorkspaceService/ListWorkspaces", message: &tenantv1.ListWorkspacesRequest{}},
@@ -444,6 +457,9 @@ func (in *inputs) unknownFields(t *testing.T) {
 func (in *inputs) contentTypes(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(in.methods)) {
 		for _, contentType := range []string{"", "text/plain", "text/json", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/connect+json"} {
+			if in.methods[name].IsStreamingClient() {
+				contentType = strings.Replace(contentType, "application/connect+json", "application/json", 1)
+			}
 			a := post(t, in.srv, procedureOf(in.methods[name]), in.world.owner.Token, contentType, []byte("{}"))
 			in.check(t, fmt.Sprintf("%q to %s", contentType, name), a, "HTTP 415")
 		}

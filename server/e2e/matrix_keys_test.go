@@ -185,6 +185,7 @@ func (w *world) spoilKey(key string) {
 	case "removed":
 		w.undeleted(func() { w.remove(w.membershipOf(w.caller)) })
 	case "disabled":
+		w.sql("DELETE FROM auth.sessions WHERE user_id = $1", uuidOf(w.t, w.caller.User.Id))
 		w.sql("INSERT INTO auth.disablements (user_id, reason, create_time) VALUES ($1, 'test', now())", uuidOf(w.t, w.caller.User.Id))
 	case "exworkspace":
 		w.delete()

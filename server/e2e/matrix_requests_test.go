@@ -38,6 +38,20 @@ var requests = map[string]func(w *world) proto.Message{
 	"AuthenticationService/SignInWithPassword": func(w *world) proto.Message {
 		return &authv1.SignInWithPasswordRequest{Email: w.owner.Email, Password: testkit.Password}
 	},
+	"ExternalIdentityService/ListIdentityProviders": func(*world) proto.Message { return &authv1.ListIdentityProvidersRequest{} },
+	"ExternalIdentityService/StartExternalSignIn": func(*world) proto.Message {
+		return &authv1.StartExternalSignInRequest{Provider: "github", ReturnUrl: "/"}
+	},
+	"ExternalIdentityService/StartExternalSignIn(link)": func(*world) proto.Message {
+		return &authv1.StartExternalSignInRequest{
+			Provider: "github", ReturnUrl: "/", Purpose: authv1.ExternalSignInPurpose_EXTERNAL_SIGN_IN_PURPOSE_LINK,
+		}
+	},
+	"ExternalIdentityService/CompleteExternalSignIn": func(w *world) proto.Message { return w.externalSignIn(testkit.NewEmail()) },
+	"ExternalIdentityService/ListExternalIdentities": func(*world) proto.Message { return &authv1.ListExternalIdentitiesRequest{} },
+	"ExternalIdentityService/DeleteExternalIdentity": func(w *world) proto.Message {
+		return &authv1.DeleteExternalIdentityRequest{ExternalIdentityId: w.identity(w.self())}
+	},
 	"AuthenticationService/Reauthenticate": func(*world) proto.Message {
 		return &authv1.ReauthenticateRequest{Password: testkit.Password}
 	},
@@ -68,6 +82,18 @@ var requests = map[string]func(w *world) proto.Message{
 	"EmailChallengeService/StartEmailReauthentication": func(*world) proto.Message {
 		return &authv1.StartEmailReauthenticationRequest{}
 	},
+	"PasskeyService/StartPasskeyRegistration": func(*world) proto.Message { return &authv1.StartPasskeyRegistrationRequest{} },
+	"PasskeyService/RegisterPasskey":          func(w *world) proto.Message { return w.newPasskey() },
+	"PasskeyService/StartPasskeyAssertion": func(w *world) proto.Message {
+		w.passkey()
+		return &authv1.StartPasskeyAssertionRequest{}
+	},
+	"PasskeyService/SignInWithPasskey": func(w *world) proto.Message { return w.passkeyAnswer() },
+	"PasskeyService/ListPasskeys":      func(*world) proto.Message { return &authv1.ListPasskeysRequest{} },
+	"PasskeyService/UpdatePasskey": func(w *world) proto.Message {
+		return &authv1.UpdatePasskeyRequest{PasskeyId: w.passkey(), DisplayName: "Phone"}
+	},
+	"PasskeyService/DeletePasskey": func(w *world) proto.Message { return &authv1.DeletePasskeyRequest{PasskeyId: w.passkey()} },
 	"MfaService/VerifySecondFactor": func(*world) proto.Message {
 		return &authv1.VerifySecondFactorRequest{Proof: &authv1.VerifySecondFactorRequest_TotpCode{TotpCode: "000000"}}
 	},
@@ -86,6 +112,21 @@ var requests = map[string]func(w *world) proto.Message{
 	"SecurityService/GetSecurityOverview": func(*world) proto.Message { return &authv1.GetSecurityOverviewRequest{} },
 	"UserService/GetMe":                   func(*world) proto.Message { return &identityv1.GetMeRequest{} },
 	"UserService/UpdateMe":                func(*world) proto.Message { return &identityv1.UpdateMeRequest{DisplayName: "Ann"} },
+	"TokenService/CreateAccessToken":      func(*world) proto.Message { return &authv1.CreateAccessTokenRequest{} },
+	"TokenService/CreateRefreshToken":     func(*world) proto.Message { return &authv1.CreateRefreshTokenRequest{} },
+	"TokenService/CreateAccessToken(workspace)": func(w *world) proto.Message {
+		return &authv1.CreateAccessTokenRequest{WorkspaceId: w.workspace}
+	},
+	"TokenService/CreateRefreshToken(workspace)": func(w *world) proto.Message {
+		return &authv1.CreateRefreshTokenRequest{WorkspaceId: w.workspace}
+	},
+	"TokenService/RefreshAccessToken": func(w *world) proto.Message {
+		return &authv1.RefreshAccessTokenRequest{RefreshToken: w.refreshToken()}
+	},
+	"TokenService/RevokeToken": func(w *world) proto.Message { return &authv1.RevokeTokenRequest{Token: w.refreshToken()} },
+	"TokenService/IntrospectToken": func(w *world) proto.Message {
+		return &authv1.IntrospectTokenRequest{WorkspaceId: w.workspace, Token: "lsmf_"}
+	},
 	"UserService/RequestEmailChange": func(*world) proto.Message {
 		return &identityv1.RequestEmailChangeRequest{NewEmail: testkit.NewEmail()}
 	},
@@ -106,6 +147,19 @@ var requests = map[string]func(w *world) proto.Message{
 			})
 		}
 		return req
+	},
+	"OperatorService/FindUsers":   func(*world) proto.Message { return &authv1.FindUsersRequest{} },
+	"OperatorService/DisableUser": func(w *world) proto.Message { return &authv1.DisableUserRequest{UserId: w.other(), Reason: "A test"} },
+	"OperatorService/EnableUser":  func(w *world) proto.Message { return &authv1.EnableUserRequest{UserId: w.other(), Reason: "A test"} },
+	"OperatorService/SignOutUser": func(w *world) proto.Message { return &authv1.SignOutUserRequest{UserId: w.other(), Reason: "A test"} },
+	"OperatorService/ResetSecondFactors": func(w *world) proto.Message {
+		return &authv1.ResetSecondFactorsRequest{UserId: w.other(), Reason: "A test"}
+	},
+	"OperatorService/ImpersonateUser": func(w *world) proto.Message {
+		return &authv1.ImpersonateUserRequest{UserId: w.other(), Reason: "A test"}
+	},
+	"OperatorService/ImportUsers": func(*world) proto.Message {
+		return &authv1.ImportUsersRequest{Users: []*authv1.ImportedUser{{Email: testkit.NewEmail()}}}
 	},
 	"WorkspaceService/CreateWorkspace": func(*world) proto.Message { return &tenantv1.CreateWorkspaceRequest{Name: "Acme"} },
 	"WorkspaceService/GetWorkspace":    func(w *world) proto.Message { return &tenantv1.GetWorkspaceRequest{WorkspaceId: w.workspace} },

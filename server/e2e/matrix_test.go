@@ -59,13 +59,23 @@ RegistrationService/ResendRegistrationCode   ok       ok       ok       ok      
 AuthenticationService/SignInWithPassword     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 PasswordService/RequestPasswordReset         ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 PasswordService/ResetPassword                ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+ExternalIdentityService/ListIdentityProviders ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+ExternalIdentityService/StartExternalSignIn  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+ExternalIdentityService/StartExternalSignIn(link) session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+ExternalIdentityService/CompleteExternalSignIn ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/GetInvitationByToken       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/RegisterWithInvitation     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/DeclineInvitation          ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 InvitationService/RequestInvitationRenewal   ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PasskeyService/StartPasskeyAssertion         ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PasskeyService/SignInWithPasskey             ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 EmailChallengeService/StartEmailSignIn       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 EmailChallengeService/CompleteEmailSignIn    ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 
+TokenService/RefreshAccessToken              ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+TokenService/RevokeToken                     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+TokenService/CreateAccessToken               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+TokenService/CreateRefreshToken              session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 AuthenticationService/Reauthenticate         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 AuthenticationService/SignOut                session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 SessionService/GetSession                    session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
@@ -73,7 +83,14 @@ SessionService/ListSessions                  session  ok       ok       ok      
 SessionService/RevokeSession                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 SessionService/RevokeOtherSessions           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 PasswordService/ChangePassword               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+ExternalIdentityService/ListExternalIdentities session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+ExternalIdentityService/DeleteExternalIdentity session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
 EmailChallengeService/StartEmailReauthentication session ok  ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+PasskeyService/StartPasskeyRegistration      session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+PasskeyService/RegisterPasskey               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
+PasskeyService/ListPasskeys                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+PasskeyService/UpdatePasskey                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+PasskeyService/DeletePasskey                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
 MfaService/VerifySecondFactor                session  owes     owes     owes     owes     owes     owes     owes     owes     owes     owes     session  owes
 MfaService/CreateTotpFactor                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
 MfaService/ConfirmTotpFactor                 session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
@@ -102,6 +119,17 @@ MembershipService/LeaveWorkspace             session  ok       ok       ok      
 AuthorizationService/CheckPermission         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 AuthorizationService/BatchCheckPermissions   session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 RoleService/ListPermissions                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+
+TokenService/CreateAccessToken(workspace)    session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
+TokenService/CreateRefreshToken(workspace)   session  hidden   hidden   ok       ok       ok       ok       ok       hidden   hidden   hidden   session  ok
+TokenService/IntrospectToken                 session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+OperatorService/FindUsers                    session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/DisableUser                  session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/EnableUser                   session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/SignOutUser                  session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/ResetSecondFactors           session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/ImpersonateUser              session  op       op       op       op       op       op       op       op       op       op       session  op
+OperatorService/ImportUsers                  session  op       op       op       op       op       op       op       op       op       op       session  op
 
 WorkspaceService/GetWorkspace                session  hidden   hidden   ok       ok       ok       ok       role     hidden   ok       hidden   session  ok
 WorkspaceService/UpdateWorkspace             session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
@@ -163,6 +191,7 @@ var outcomes = map[string]string{
 	"live":    "failed_precondition WORKSPACE_NOT_DELETED",
 	"last":    "failed_precondition OWNER_REQUIRED",
 	"more":    "permission_denied ROLE_NOT_GRANTABLE",
+	"op":      "permission_denied OPERATOR_REQUIRED",
 	"no-key":  "permission_denied API_KEY_NOT_ALLOWED",
 	"owes":    "failed_precondition FACTOR_MISSING", // of a session that owes no second factor
 }
@@ -400,7 +429,10 @@ func quick(t *testing.T) *testkit.Server {
 	t.Helper()
 	return testkit.New(t, testkit.Options{
 		WithoutJobs: true,
-		Settings:    func(s *config.Settings) { s.EmailVerification = config.VerifyAfter },
+		Settings: func(s *config.Settings) {
+			s.EmailVerification = config.VerifyAfter
+			s.IdentityProviders = "github?client-id=i&client-secret=s" // which is not asked anything
+		},
 	})
 }
 
@@ -502,6 +534,9 @@ func callJSON(t testing.TB, srv *testkit.Server, method protoreflect.MethodDescr
 	body, err := protojson.Marshal(message)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if method.IsStreamingClient() {
+		return postStream(t, srv, procedureOf(method), token, "application/connect+json", body)
 	}
 	return post(t, srv, procedureOf(method), token, "application/json", body)
 }

@@ -170,7 +170,9 @@ func sees(t testing.TB, p *testkit.Person) string {
 var codes = map[string]connect.Code{
 	"EMAIL_TAKEN": connect.CodeAlreadyExists, "ALREADY_MEMBER": connect.CodeAlreadyExists, "ROLE_NAME_TAKEN": connect.CodeAlreadyExists,
 	"ROLE_NOT_GRANTABLE": connect.CodePermissionDenied, "PERMISSION_MISSING": connect.CodePermissionDenied,
-	"SEATS_EXHAUSTED": connect.CodeResourceExhausted, "RATE_LIMITED": connect.CodeResourceExhausted,
+	"PERMISSION_NOT_GRANTABLE": connect.CodePermissionDenied, "API_KEY_NOT_ALLOWED": connect.CodePermissionDenied,
+	"SERVICE_ACCOUNT_NAME_TAKEN": connect.CodeAlreadyExists,
+	"SEATS_EXHAUSTED":            connect.CodeResourceExhausted, "RATE_LIMITED": connect.CodeResourceExhausted,
 	"NOT_FOUND": connect.CodeNotFound, "FIELD_INVALID": connect.CodeInvalidArgument, "PASSWORD_LENGTH": connect.CodeInvalidArgument, "SESSION_REQUIRED": connect.CodeUnauthenticated,
 	"ETAG_MISMATCH": connect.CodeAborted, "INTERNAL": connect.CodeInternal,
 }

@@ -29,6 +29,9 @@ func (s *Stack) authorize(ctx context.Context, m *method, session *authz.Session
 			return ctx, err
 		}
 	}
+	if err := authorizeImpersonation(m, session); err != nil {
+		return ctx, err
+	}
 	// Last, so that an outsider learns nothing from it.
 	if m.recent && !session.Recent {
 		return ctx, fault.New(fault.FailedPrecondition, fault.ReauthenticationRequired, "sign in again or call Reauthenticate, then repeat the call")

@@ -26,6 +26,7 @@ type call struct {
 	method   *method // nil when no rule covers the path
 	client   authz.Client
 	protocol string
+	http1    bool // whether it came by HTTP/1
 	user     ids.User
 	key      ids.APIKey // that calls, if it is one
 

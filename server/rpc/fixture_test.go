@@ -47,9 +47,14 @@ type world struct {
 	session   *authz.Session // of token
 	transport atomic.Value   // with which it was looked up last
 	members   map[ids.Workspace]authz.Membership
-	failure   error // of Sessions, when set
-	limit     error // of Limiter, when set
-	networks  sync.Map
+	failure   error       // of Sessions, when set
+	limit     error       // of Limiter, when set
+	operator  atomic.Bool // whether the session's user is one
+
+	operatorFailure error // of Operators, when set
+	stack           *rpc.Stack
+	imports         func(context.Context, *connect.ClientStream[authv1.ImportUsersRequest]) (*authv1.ImportUsersResponse, error)
+	networks        sync.Map
 
 	// handle is what GetSession and GetWorkspace do; nil: answer.
 	handle func(context.Context) error
@@ -68,7 +73,9 @@ func (w *world) Authenticate(_ context.Context, got string, transport authz.Tran
 	return w.session, nil
 }
 
-func (w *world) Operator(context.Context, ids.User) (bool, error) { return false, nil }
+func (w *world) Operator(_ context.Context, user ids.User) (bool, error) {
+	return w.operator.Load() && user == w.session.User, w.operatorFailure
+}
 
 func (w *world) Membership(_ context.Context, workspace ids.Workspace, user ids.User) (authz.Membership, error) {
 	m, ok := w.members[workspace]
@@ -154,7 +161,7 @@ func (s invitationService) GetInvitationByToken(ctx context.Context, _ *teamv1.G
 
 var services = []string{
 	authv1connect.SessionServiceName, authv1connect.AuthenticationServiceName, teamv1connect.InvitationServiceName,
-	tenantv1connect.WorkspaceServiceName, auditv1connect.EventServiceName, identityv1connect.UserServiceName,
+	authv1connect.OperatorServiceName, tenantv1connect.WorkspaceServiceName, auditv1connect.EventServiceName, identityv1connect.UserServiceName,
 }
 
 // newWorld starts a server; change may alter its options.
@@ -180,7 +187,11 @@ func newWorld(t *testing.T, change func(*rpc.Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.stack = stack
 	mux := http.NewServeMux()
+	mux.Handle(stack.Mount(func(o ...connect.HandlerOption) (string, http.Handler) {
+		return authv1connect.NewOperatorServiceHandler(operatorService{world: w}, o...)
+	}))
 	mux.Handle(stack.Mount(func(o ...connect.HandlerOption) (string, http.Handler) {
 		return authv1connect.NewSessionServiceHandler(sessionService{world: w}, o...)
 	}))

@@ -116,6 +116,9 @@ func (i interceptor) recognise(ctx context.Context, c *call, header http.Header)
 	if session.SecondFactorPending && !c.method.pending {
 		return ctx, nil
 	}
+	if !session.Impersonator.IsZero() && !c.method.impersonable {
+		return ctx, nil // who calls does it as nobody
+	}
 	c.user = session.User
 	i.judge(session)
 	return authz.WithSession(ctx, session), nil
@@ -124,17 +127,6 @@ func (i interceptor) recognise(ctx context.Context, c *call, header http.Header)
 // WrapStreamingClient leaves clients alone.
 func (i interceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return next
-}
-
-// WrapStreamingHandler refuses all calls: no rule can cover a method that streams.
-func (i interceptor) WrapStreamingHandler(connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
-	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		c := callFrom(ctx)
-		if c == nil {
-			c = &call{}
-		}
-		return i.internal(c, fmt.Errorf("rpc: %s streams, which is not supported", conn.Spec().Procedure))
-	}
 }
 
 // panicked is a panic of a handler.

@@ -107,8 +107,12 @@ type Options struct {
 	// DefaultReauthenticationAge.
 	ReauthenticationAge time.Duration
 	// RequestTimeout is the longest that a call may take, from when its request
-	// was read; a client may ask for less. By default DefaultRequestTimeout.
+	// was read; a client may ask for less. It does not count for streams, which have
+	// StreamTimeout. By default DefaultRequestTimeout.
 	RequestTimeout time.Duration
+	// Stopping is closed when the server is told to end: streams are then ended, to be
+	// sent again. nil: never.
+	Stopping <-chan struct{}
 	// TrustedProxies are the networks whose X-Forwarded-For and X-Request-Id are
 	// believed. By default none.
 	TrustedProxies []netip.Prefix
@@ -127,6 +131,8 @@ type Stack struct {
 	clients   clients
 	metrics   *metrics // nil for none
 	handler   []connect.HandlerOption
+
+	streamTimeout, messageTimeout time.Duration
 }
 
 // New returns a stack for the methods of the rules. It fails when a required
@@ -145,7 +151,7 @@ func New(rules *Rules, o Options) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{options: o, rules: rules, validator: validator, clients: clients{trusted: o.TrustedProxies}}
+	s := &Stack{options: o, rules: rules, validator: validator, clients: clients{trusted: o.TrustedProxies}, streamTimeout: StreamTimeout, messageTimeout: MessageTimeout}
 	if o.Registerer != nil {
 		if s.metrics, err = newMetrics(o.Registerer, rules); err != nil {
 			return nil, err

@@ -48,11 +48,15 @@ type method struct {
 	optional     bool                         // whether it may be empty
 	allowDeleted bool
 	usersOnly    bool // whether no API key may call
+
+	impersonable bool // whether an operator may call in a user's name
+	streams      bool // whether the request is a stream
 }
 
 // Compile reads the rules of all methods of the services, which the program must
 // have linked in. It fails, naming the method, when a service is unknown or a
-// method streams, has no rule, or has one that is not complete and sound.
+// method streams answers, streams requests of others than operators and signed-in
+// users, has no rule, or has one that is not complete and sound.
 func Compile(services ...string) (*Rules, error) {
 	return compile(protoregistry.GlobalFiles, services)
 }
@@ -83,6 +87,7 @@ func compile(files files, services []string) (*Rules, error) {
 				continue
 			}
 			m.text = textFieldsOf(m.request, texts)
+			m.impersonable = mayImpersonate(descriptor, m)
 			rules.methods[m.procedure] = m
 		}
 	}
@@ -108,6 +113,7 @@ func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*auth
 		procedure: fmt.Sprintf("/%s/%s", d.Parent().FullName(), d.Name()),
 		request:   d.Input(),
 		recent:    rule.GetRecentAuthentication(),
+		streams:   d.IsStreamingClient(),
 	}
 	switch c := rule.GetCaller().(type) {
 	case *authzv1.Rule_Public:
@@ -119,14 +125,24 @@ func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*auth
 		m.caller, m.pending = authenticated, c.Authenticated.GetSecondFactorPending()
 	case *authzv1.Rule_Workspace:
 		m.caller = member
+		if m.streams {
+			return nil, errNoStream
+		}
 		return m, m.compileWorkspace(c.Workspace, permissions)
 	case *authzv1.Rule_Operator:
 		m.caller = operator
 	default:
 		return nil, errors.New("its rule names no caller")
 	}
+	if m.streams && m.caller == public {
+		return nil, errNoStream
+	}
 	return m, nil
 }
+
+// errNoStream refuses a rule that cannot be kept before the first message: that it
+// is of a workspace the request would tell, and who is unknown is to send no stream.
+var errNoStream = errors.New("only methods for operators or any signed-in user may stream requests")
 
 func (m *method) compileWorkspace(w *authzv1.Workspace, permissions map[string]*authz.Permission) error {
 	p := authz.Permission{Name: w.GetPermission(), Description: w.GetDescription(), LeastRole: roleOf(w.GetLeastRole())}
@@ -180,6 +196,12 @@ func (r *Rules) Permission(procedure string) (authz.Permission, bool) {
 		return authz.Permission{}, false
 	}
 	return *m.permission, true
+}
+
+// Streams reports whether the request of a procedure is a stream.
+func (r *Rules) Streams(procedure string) bool {
+	m := r.methods[procedure]
+	return m != nil && m.streams
 }
 
 // Procedures returns the procedures that the rules cover, as in

@@ -61,7 +61,8 @@ func TestCompileReadsTheRulesOfTheProtos(t *testing.T) {
 type made struct {
 	name      string
 	rule      *authzv1.Rule
-	streaming bool
+	streaming bool // of answers
+	requests  bool // streaming of requests
 }
 
 // service makes a service test.v1.S whose requests have the fields id, labels,
@@ -114,7 +115,7 @@ func service(t *testing.T, rules *validate.FieldRules, methods ...made) *protore
 		}
 		s.Method = append(s.Method, &descriptorpb.MethodDescriptorProto{
 			Name: proto.String(m.name), InputType: proto.String(".test.v1.R"), OutputType: proto.String(".test.v1.R"),
-			Options: options, ServerStreaming: proto.Bool(m.streaming),
+			Options: options, ServerStreaming: proto.Bool(m.streaming), ClientStreaming: proto.Bool(m.requests),
 		})
 	}
 	file := &descriptorpb.FileDescriptorProto{
@@ -157,6 +158,8 @@ func TestCompileRefusesWhatIsNotSound(t *testing.T) {
 		"has no rule":              {},
 		"names no caller":          {rule: &authzv1.Rule{}},
 		"stream answers":           {rule: openTo(&authzv1.Public{}, false), streaming: true},
+		"may stream requests":      {rule: openTo(&authzv1.Public{}, false), requests: true},
+		"signed-in user may strea": {rule: sound(nil), requests: true},
 		"recent authentication":    {rule: openTo(&authzv1.Public{}, true)},
 		"names no permission":      {rule: sound(func(w *authzv1.Workspace) { w.Permission = "" })},
 		"has no description":       {rule: sound(func(w *authzv1.Workspace) { w.Description = "" })},
@@ -173,6 +176,22 @@ func TestCompileRefusesWhatIsNotSound(t *testing.T) {
 		_, err := compile(service(t, nil, good, bad), []string{"test.v1.S"})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "method test.v1.S.Bad: ") {
 			t.Errorf("%q: %v", want, err)
+		}
+	}
+}
+
+func TestOperatorsAndSignedInUsersMayStreamRequests(t *testing.T) {
+	rules, err := compile(service(t, nil,
+		made{name: "User", rule: openTo(&authzv1.Authenticated{}, false), requests: true},
+		made{name: "Operator", rule: &authzv1.Rule{Caller: &authzv1.Rule_Operator{Operator: &authzv1.Operator{}}}, requests: true},
+		made{name: "Plain", rule: openTo(&authzv1.Authenticated{}, false)},
+	), []string{"test.v1.S"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"User": true, "Operator": true, "Plain": false, "Nothing": false} {
+		if got := rules.Streams("/test.v1.S/" + name); got != want {
+			t.Errorf("%s: %t, want %t", name, got, want)
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 // before any interceptor runs the form of all others.
 func (s *Stack) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{ResponseWriter: w, start: time.Now(), method: s.rules.methods[r.URL.Path], client: s.clients.of(r)}
+		c := &call{ResponseWriter: w, start: time.Now(), method: s.rules.methods[r.URL.Path], client: s.clients.of(r), http1: r.ProtoMajor == 1}
 		w.Header()["X-Request-Id"] = []string{c.client.RequestID}
 		s.metrics.begin()
 		defer s.finish(r.Context(), c) // also when a panic goes through
@@ -94,6 +94,18 @@ func connectMade(c *call) (connect.Code, string, bool) {
 		}
 		if c.body.Len() == maxHeldBytes { // cut: only what quotes the request is that long
 			return connect.CodeInvalidArgument, c.body.String(), true
+		}
+	}
+	if body := c.body.Bytes(); strings.HasPrefix(header.Get("Content-Type"), "application/connect+") && len(body) > 5 && body[0] == 2 {
+		// The end of a stream, which tells the error.
+		var wire struct {
+			Error *struct {
+				Code    connect.Code `json:"code"`
+				Message string       `json:"message"`
+			} `json:"error"`
+		}
+		if err := json.Unmarshal(body[5:], &wire); err == nil && wire.Error != nil {
+			return wire.Error.Code, wire.Error.Message, true
 		}
 	}
 	if c.state == answered && c.body.Len() > 0 {

@@ -229,18 +229,19 @@ const (
 	findKey    = "find_api_key"
 	findKeySQL = `
 		SELECT k.id, k.workspace_id, k.user_id, k.service_account_id, k.permissions, k.last_use_time,
-		       coalesce(a.role, ''), coalesce(a.permissions, '{}'), k.user_id IS NULL OR p.email_verified
+		       coalesce(a.role, ''), coalesce(a.permissions, '{}'),
+		       k.user_id IS NULL OR coalesce((SELECT p.email_verified FROM identity.profiles p WHERE p.user_id = k.user_id), false)
 		FROM auth.api_keys k
-		JOIN tenant.directory d ON d.workspace_id = k.workspace_id AND d.delete_time IS NULL
 		LEFT JOIN team.authority a ON a.user_id = k.user_id AND a.workspace_id = k.workspace_id
-		LEFT JOIN identity.profiles p ON p.user_id = k.user_id
 		WHERE k.id = (SELECT id FROM auth.api_keys WHERE token_hash = $1
 		              UNION ALL
 		              SELECT id FROM auth.api_keys WHERE previous_hash = $1 AND previous_expire_time > $2
 		              LIMIT 1)
 		  AND k.expire_time > $2
-		  AND (k.user_id IS NULL
-		       OR a.role IS NOT NULL AND NOT EXISTS (SELECT FROM auth.disablements x WHERE x.user_id = k.user_id))`
+		  AND CASE WHEN k.user_id IS NULL
+		      THEN EXISTS (SELECT FROM tenant.directory d WHERE d.workspace_id = k.workspace_id AND d.delete_time IS NULL)
+		      ELSE a.role IS NOT NULL AND NOT EXISTS (SELECT FROM auth.disablements x WHERE x.user_id = k.user_id)
+		      END`
 )
 
 // Find returns the live key of a secret, or nil.

@@ -1,5 +1,6 @@
 // Package auth stores how people prove who they are, in the schema auth:
-// credentials, sessions, registrations, password resets and throttles.
+// credentials, sessions, registrations, password resets, tokens with the keys that
+// sign them, and throttles.
 package auth
 
 import (

@@ -66,7 +66,9 @@ func (f Failures) Begin(ctx context.Context, key string, b Backoff) error {
 		over  = "(f.expire_time <= ?1 OR f.free_time > ?3)"
 		last  = "(f.expire_time - ?7 * interval '1 microsecond')" // when the last one was counted
 		count = "CASE WHEN " + over + " THEN 1 ELSE greatest(f.count - greatest(floor(extract(epoch FROM ?1::timestamptz - " + last + ") * 1000000 / ?8), 0), 0)::int + 1 END"
-		wait  = "CASE WHEN %[1]s < ?4 THEN ?1::timestamptz ELSE ?1::timestamptz + least(?5 * power(2, least(%[1]s - ?4, 40)), ?6) * interval '1 microsecond' END"
+		// A try that is free is so for those, too, who looked at the clock a little earlier
+		// and come to count a little later.
+		wait = "CASE WHEN %[1]s < ?4 THEN ?1::timestamptz - interval '1 minute' ELSE ?1::timestamptz + least(?5 * power(2, least(%[1]s - ?4, 40)), ?6) * interval '1 microsecond' END"
 	)
 	result, err := f.repository.db.NewRaw(`
 		INSERT INTO auth.failures AS f (key, count, free_time, expire_time) VALUES (?0, 1, `+fmt.Sprintf(wait, "1")+`, ?2)

@@ -36,6 +36,9 @@ type Session struct {
 	// ImpersonatorID is the operator who acts in the user's name; zero for none.
 	ImpersonatorID      ids.User
 	ImpersonationReason string
+	// ImpersonatorSessionID is the operator's own session, with which this one ends;
+	// zero for one that was begun on the command line.
+	ImpersonatorSessionID ids.Session
 
 	// DeviceToken is what the client is to keep from now on, to be known the next
 	// time; "" where it has one, and then KnownDevice. Neither is stored.

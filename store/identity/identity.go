@@ -33,6 +33,7 @@ type User struct {
 
 	ID          ids.User `bun:"id,pk"`
 	DisplayName string
+	NameKey     string // what they are found by; the repository keeps it
 	Version     int64
 	CreateTime  time.Time
 	UpdateTime  time.Time
@@ -120,6 +121,7 @@ func (r Repository) address(ctx context.Context, key, lock string) (*Email, erro
 //
 // Errors: fault EMAIL_TAKEN when the transaction's errors are mapped.
 func (r Repository) InsertUser(ctx context.Context, u *User) error {
+	u.NameKey = fold(u.DisplayName)
 	if _, err := r.db.NewInsert().Model(u).Exec(ctx); err != nil {
 		return err
 	}
@@ -166,7 +168,8 @@ func (r Repository) TakeAddress(ctx context.Context, user ids.User) error {
 func (r Repository) touch(ctx context.Context, u *User, now time.Time) error {
 	u.Version++
 	u.UpdateTime = now
-	_, err := r.db.NewUpdate().Model(u).Column("display_name", "version", "update_time").WherePK().Exec(ctx)
+	u.NameKey = fold(u.DisplayName)
+	_, err := r.db.NewUpdate().Model(u).Column("display_name", "name_key", "version", "update_time").WherePK().Exec(ctx)
 	return err
 }
 

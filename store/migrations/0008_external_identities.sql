@@ -25,6 +25,8 @@ CREATE TABLE auth.external_sign_ins (
     -- Nonce and code verifier, sealed with the server's key.
     sealed       bytea       NOT NULL,
     return_url   text        NOT NULL,
+    -- When the provider sent the browser back: it does so once.
+    return_time  timestamptz,
     -- Once the provider has answered: what completes it, and who it says it is,
     -- sealed.
     result_hash  bytea,

@@ -26,7 +26,7 @@ export interface AccessToken {
   readonly workspaceId: string | undefined;
   /** The user's role in that workspace: a built-in one's name, or the id of a custom one. */
   readonly role: string | undefined;
-  /** The user's permissions in that workspace, such as `member.list`. */
+  /** The user's permissions in that workspace, such as `membership.get`. */
   readonly permissions: readonly string[];
   /** How the user proved who they are, as in RFC 8176: such as `pwd`, `otp`, `mfa`. */
   readonly methods: readonly string[];
@@ -317,7 +317,7 @@ const callers = new WeakMap<object, AccessToken>();
  * gives what the token says. It answers like {@link guardFetch}.
  *
  * ```ts
- * app.get("/invoices", guardNode(verifier, { permission: "billing.read" }), (request, response) => {
+ * app.get("/invoices", guardNode(verifier, { permission: "workspace.update" }), (request, response) => {
  *   response.json(invoicesOf(callerOf(request).workspaceId));
  * });
  * ```

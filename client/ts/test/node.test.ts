@@ -13,20 +13,24 @@ import {
   isReason,
   reasonOf,
   SessionTransport,
+  TokenKind,
   violationsOf,
   WorkspaceState,
   type Manager,
   type ReasonName,
 } from "@logicspike/manager";
-import { codeMailedTo, linkMailedTo, newAddress } from "./mailbox.js";
+import { createRefreshingTokenSource, createTokenSource, createTokenVerifier, TokenError } from "@logicspike/manager/token";
+import { codeMailedTo, findMailedTo, linkMailedTo, newAddress } from "./mailbox.js";
 import { packageFolder } from "./paths.js";
 import { freePort, startServer, type Server } from "./server.js";
+import { totpCode } from "./totp.js";
 
 const password = "maple-lantern-quartz";
+const audience = "https://api.example.com";
 
 describe("on Node", () => {
   let server: Server;
-  before(async () => void (server = await startServer("node")));
+  before(async () => void (server = await startServer("node", { MANAGER_TOKEN_AUDIENCES: audience })));
   after(() => server?.stop());
 
   it("goes through the whole life of an account", async () => {
@@ -171,6 +175,129 @@ describe("on Node", () => {
     async function members(): Promise<string[][]> {
       return (await memberships.listMemberships({ workspaceId })).memberships.map((member) => [member.email, member.role]);
     }
+  });
+
+  it("issues access tokens that other services verify by themselves", async () => {
+    const { manager, workspaceId } = await newAccount("Engines");
+    const { user } = await manager.users.getMe({});
+    const { session } = await manager.sessions.getSession({});
+    const verifier = createTokenVerifier({ issuer: server.url, audience });
+
+    const source = createTokenSource(manager, { audience, workspaceId });
+    const token = await source.accessToken();
+    assert.equal(await source.accessToken(), token);
+    const said = await verifier.verifyHeader(`Bearer ${token}`);
+    assert.deepEqual(
+      [said.userId, said.sessionId, said.workspaceId, said.role, said.impersonatorUserId],
+      [user!.id, session!.id, workspaceId, "owner", undefined],
+    );
+    assert.ok(said.permissions.includes("workspace.delete") && said.methods.length > 0);
+    assert.ok(Math.abs(said.expireTime.getTime() - Date.now() - 300_000) < 10_000, said.expireTime.toISOString());
+    assert.ok(said.authenticateTime!.getTime() <= Date.now());
+
+    const bare = await verifier.verify(await createTokenSource(manager).accessToken());
+    assert.deepEqual([bare.workspaceId, bare.role, bare.permissions], [undefined, undefined, []]);
+    for (const other of [
+      createTokenVerifier({ issuer: server.url, audience: "https://other.example.com" }),
+      createTokenVerifier({ issuer: "https://other.example.com", audience, jwksUrl: `${server.url}/.well-known/jwks.json` }),
+    ]) {
+      await assert.rejects(other.verify(token), TokenError);
+    }
+
+    // The API itself takes sessions and API keys only.
+    const byToken = createManager({ baseUrl: server.url, sessionToken: token });
+    await fails(byToken.users.getMe({}), Code.Unauthenticated, "SESSION_REQUIRED");
+    await fails(manager.tokens.createAccessToken({ audience: "https://other.example.com" }), Code.FailedPrecondition, "AUDIENCE_NOT_ALLOWED");
+    const somebody = await newAccount("Other");
+    await fails(createTokenSource(manager, { workspaceId: somebody.workspaceId }).accessToken(), Code.NotFound, "NOT_FOUND");
+
+    const { active, kind, userId } = await manager.tokens.introspectToken({ workspaceId, token });
+    assert.deepEqual([active, kind, userId], [true, TokenKind.ACCESS, user!.id]);
+    assert.equal((await somebody.manager.tokens.introspectToken({ workspaceId: somebody.workspaceId, token })).active, false);
+  });
+
+  it("refreshes access tokens without a session's token, until the session ends", async () => {
+    const { manager, workspaceId } = await newAccount("Engines");
+    const anybody = createManager({ baseUrl: server.url });
+    const verifier = createTokenVerifier({ issuer: server.url, audience });
+    const newSource = async () => {
+      const stored = [(await manager.tokens.createRefreshToken({ audience, workspaceId })).refreshToken];
+      return { stored, source: createRefreshingTokenSource(anybody, { refreshToken: stored[0]!, store: (token) => void stored.push(token) }) };
+    };
+
+    const { stored, source } = await newSource();
+    for (let i = 1; i <= 3; i++) {
+      source.expire();
+      assert.equal((await verifier.verify(await source.accessToken())).workspaceId, workspaceId);
+      assert.equal(stored.length, i + 1);
+    }
+    assert.equal(new Set(stored).size, 4);
+    // A program that was started again goes on with what was stored; a token long used ends all.
+    const again = createRefreshingTokenSource(anybody, { refreshToken: stored.at(-1)!, store: (token) => void stored.push(token) });
+    await again.accessToken();
+    await fails(anybody.tokens.refreshAccessToken({ refreshToken: stored[0]! }), Code.Unauthenticated, "TOKEN_INVALID");
+    again.expire();
+    await fails(again.accessToken(), Code.Unauthenticated, "TOKEN_INVALID");
+
+    const revoked = await newSource();
+    await revoked.source.accessToken();
+    await revoked.source.revoke();
+    await fails(revoked.source.accessToken(), Code.Unauthenticated, "TOKEN_INVALID");
+
+    const last = await newSource();
+    await manager.authentication.signOut({});
+    await fails(last.source.accessToken(), Code.Unauthenticated, "TOKEN_INVALID");
+  });
+
+  it("lets programs call with API keys, by what the keys hold", async () => {
+    const { manager, workspaceId } = await newAccount("Engines");
+    const { serviceAccount } = await manager.serviceAccounts.createServiceAccount({ workspaceId, displayName: "Importer" });
+    const { apiKey, token } = await manager.apiKeys.createApiKey({
+      workspaceId,
+      displayName: "Importer",
+      serviceAccountId: serviceAccount!.id,
+      permissions: ["membership.get"],
+      requestId: crypto.randomUUID(),
+    });
+    assert.match(token, /^lsmk_/);
+    const program = createManager({ baseUrl: server.url, sessionToken: token });
+    assert.equal((await program.memberships.listMemberships({ workspaceId })).memberships.length, 1);
+    await fails(program.workspaces.updateWorkspace({ workspaceId, name: "Taken over" }), Code.PermissionDenied, "PERMISSION_MISSING");
+    await fails(program.users.getMe({}), Code.PermissionDenied, "API_KEY_NOT_ALLOWED");
+    await manager.apiKeys.revokeApiKey({ workspaceId, apiKeyId: apiKey!.id });
+    await fails(program.memberships.listMemberships({ workspaceId }), Code.Unauthenticated, "SESSION_REQUIRED");
+  });
+
+  it("signs in by a mailed code, and asks for a second factor", async () => {
+    const { manager, email } = await newAccount("Engines");
+    const anybody = createManager({ baseUrl: server.url });
+    const byMail = async () => {
+      const { emailChallengeId, bindingToken } = await anybody.emailChallenges.startEmailSignIn({ email });
+      const code = (await findMailedTo(server.url, email, /to copy: [0-9]{6}[^]*sign-in-by-email/)).slice(9, 15);
+      return { emailChallengeId, bindingToken, code };
+    };
+    const proof = await byMail();
+    await fails(anybody.emailChallenges.completeEmailSignIn({ ...proof, bindingToken: "" }), Code.FailedPrecondition, "CODE_INVALID");
+    const signedIn = await anybody.emailChallenges.completeEmailSignIn(proof);
+    assert.deepEqual(signedIn.requirements, []);
+    await fails(anybody.emailChallenges.completeEmailSignIn(proof), Code.FailedPrecondition, "CODE_INVALID");
+
+    const { totpFactorId, secret } = await manager.secondFactors.createTotpFactor({ displayName: "Phone" });
+    const { recoveryCodes } = await manager.secondFactors.confirmTotpFactor({ totpFactorId, code: totpCode(secret) });
+    assert.equal(recoveryCodes.length, 10);
+
+    let token = (await anybody.authentication.signInWithPassword({ email, password })).sessionToken;
+    const again = createManager({ baseUrl: server.url, sessionToken: () => token });
+    await fails(again.users.getMe({}), Code.FailedPrecondition, "SECOND_FACTOR_REQUIRED");
+    const wrong = { proof: { case: "recoveryCode", value: "wrong" } } as const;
+    await fails(again.secondFactors.verifySecondFactor(wrong), Code.Unauthenticated, "SECOND_FACTOR_INVALID");
+    token = (await again.secondFactors.verifySecondFactor({ proof: { case: "recoveryCode", value: recoveryCodes[0]! } })).sessionToken;
+    assert.equal((await again.users.getMe({})).user!.email, email);
+    const overview = await again.security.getSecurityOverview({});
+    assert.deepEqual(
+      [overview.hasPassword, overview.totpFactorCount, overview.recoveryCodeCount, overview.secondFactorRequired],
+      [true, 1, 9, true],
+    );
   });
 
   it("tells why a call failed", async () => {

@@ -260,7 +260,7 @@ describe("the pages that mails link to", () => {
     await open(link);
     await press("Sign in");
     await shows("Welcome");
-    await says("You are signed in in this browser.");
+    await says("This browser is signed in.");
     await pictures("sign-in-by-email-done");
     assert.deepEqual(calls, ["CompleteEmailSignIn"]);
     assert.equal(await getMe(), email);
@@ -307,7 +307,7 @@ describe("the pages that mails link to", () => {
     await open(await askToSignInByMail(account.email));
     await press("Sign in");
     await says("One step is left: your account asks for a second proof that it is you.");
-    await seesButtons("Continue", "Use a recovery code instead");
+    await seesButtons("Continue", "Use a recovery code");
     await pictures("second-factor-totp");
     await press("Continue");
     await refuses("Code from the app", "Enter the six digits from the app.");
@@ -318,13 +318,13 @@ describe("the pages that mails link to", () => {
 
     await page.reload();
     await says("One step is left");
-    await press("Use a recovery code instead");
+    await press("Use a recovery code");
     assert.equal(await page.evaluate(() => document.activeElement?.id), "recovery-code");
     await pictures("second-factor-recovery");
     await fillIn({ "Recovery code": "not-one" });
     await press("Continue");
     await refuses("Recovery code", /^This code is wrong, or was used before\./);
-    await press("Use the authenticator app instead");
+    await press("Use the authenticator app");
     const code = totpCode(secret, 1); // The one of now was used to confirm the app.
     await fillIn({ "Code from the app": `${code.slice(0, 3)} ${code.slice(3)}` });
     await page.keyboard.press("Enter");
@@ -334,7 +334,7 @@ describe("the pages that mails link to", () => {
     calls = [];
     await open(await askToSignInByMail(account.email));
     await press("Sign in");
-    await press("Use a recovery code instead");
+    await press("Use a recovery code");
     await fillIn({ "Recovery code": recoveryCodes[0]! });
     await press("Continue");
     await shows("Welcome");
@@ -348,7 +348,7 @@ describe("the pages that mails link to", () => {
     await open(await askToSignInByMail(account.email));
     await press("Sign in");
     await says("One step is left");
-    await seesButtons("Use a passkey", "Use a recovery code instead");
+    await seesButtons("Use a passkey", "Use a recovery code");
     await pictures("second-factor-passkey");
     await device.verifyUser(false);
     await press("Use a passkey");
@@ -395,7 +395,7 @@ describe("the pages that mails link to", () => {
     await press("Sign in and join");
     await says("One step is left");
     await pictures("invitation-second-factor");
-    await press("Use a recovery code instead");
+    await press("Use a recovery code");
     await fillIn({ "Recovery code": recoveryCodes[0]! });
     await press("Continue");
     await shows("Welcome");
@@ -411,7 +411,7 @@ describe("the pages that mails link to", () => {
     await open(link); // With a session that owes its second factor already.
     await press("Confirm new address");
     await says("One step is left");
-    await press("Use a recovery code instead");
+    await press("Use a recovery code");
     await fillIn({ "Recovery code": recoveryCodes[1]! });
     await press("Continue");
     await shows("Your address is changed");
@@ -643,7 +643,7 @@ describe("the pages that mails link to", () => {
     await fillIn({ "Your e-mail address": email });
     await press("Create account and join");
     await says(`We mailed a code to ${email}.`);
-    await seesButtons("Confirm and join", "Send a new code", "Sign in instead");
+    await seesButtons("Confirm and join", "Send a new code", "Sign in");
     await pictures("invitation-code");
     assert.deepEqual(await membersOf(owner), [owner.email]);
     const code = await codeMailedTo(server.url, email);

@@ -4,6 +4,7 @@ package password
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -25,11 +26,13 @@ type Options struct {
 	Queue int
 }
 
-// Hasher hashes and compares passwords with argon2id. It admits so many at once
+// Hasher hashes passwords with argon2id, and compares them with such hashes and with
+// those of other products. It admits so many at once
 // that memory stays bounded and the processor keeps time for other calls.
 type Hasher struct {
 	params  argon2id.Params
 	slots   chan struct{}
+	large   chan struct{} // one slot, for hashes that need more memory than new ones
 	waiting atomic.Int64
 	queue   int64
 	dummy   string
@@ -42,6 +45,7 @@ func NewHasher(o Options) (*Hasher, error) {
 			Memory: o.MemoryKiB, Iterations: o.Iterations, Parallelism: o.Parallelism, SaltLength: 16, KeyLength: 32,
 		},
 		slots: make(chan struct{}, max(1, o.Concurrency)),
+		large: make(chan struct{}, 1),
 		queue: int64(max(0, o.Queue)),
 	}
 	if h.params.Memory == 0 {
@@ -72,25 +76,55 @@ func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err er
 }
 
 // Verify reports whether a password is the one with the hash, and whether that
-// hash should be made anew, since it has other parameters than new ones. An empty
-// hash is nobody's: comparing with it takes the same time and fails.
+// hash should be made anew, since it has other parameters than new ones or was made
+// elsewhere (see CheckFormat). An empty hash is nobody's: comparing with it takes the
+// same time and fails.
 //
-// Errors: fault OVERLOADED when too many wait; the context's.
+// A hash that was made elsewhere takes its own time, and that of one of our own
+// besides: so it never takes less than that of nobody. How much more it takes can
+// tell, until the first sign-in, that there is such an account.
+//
+// Errors: fault OVERLOADED when too many wait; the context's; another one for a hash
+// that cannot be checked, which is nobody's.
 func (h *Hasher) Verify(ctx context.Context, password, hash string) (match, stale bool, err error) {
 	known := hash != ""
 	if !known {
 		hash = h.dummy
 	}
-	err = h.Admit(ctx, func() error {
-		ok, params, err := argon2id.CheckHash(password, hash)
-		if err != nil {
-			return err
+	f, err := parse(hash)
+	if err != nil {
+		return false, false, err
+	}
+	given := []byte(password)
+	stale = f.own == nil || f.own.memory != h.params.Memory || f.own.iterations != h.params.Iterations ||
+		f.own.parallelism != h.params.Parallelism || f.own.salt != int(h.params.SaltLength) || f.own.key != int(h.params.KeyLength)
+	check := func() error {
+		ok, err := f.matches(given)
+		match = ok && known && err == nil
+		if err == nil && f.own == nil && !ok { // one that is right is hashed anew by the caller
+			_, _, err = argon2id.CheckHash(password, h.dummy)
 		}
-		match = ok && known
-		stale = params.Memory != h.params.Memory || params.Iterations != h.params.Iterations || params.Parallelism != h.params.Parallelism
-		return nil
+		return err
+	}
+	if f.memoryKiB > h.params.Memory {
+		err = h.admitLarge(ctx, check)
+	} else {
+		err = h.Admit(ctx, check)
+	}
+	return match && err == nil, stale, err
+}
+
+// admitLarge is Admit for work that needs more memory than a hash of our own: one at
+// a time, so that the memory of all of them is that of one. It is given back at once.
+func (h *Hasher) admitLarge(ctx context.Context, work func() error) error {
+	if err := h.enter(ctx, h.large); err != nil {
+		return err
+	}
+	defer func() { <-h.large }()
+	return h.Admit(ctx, func() error {
+		defer debug.FreeOSMemory()
+		return work()
 	})
-	return match, stale, err
 }
 
 // Waiting returns how many calls wait for their turn.
@@ -100,22 +134,30 @@ func (h *Hasher) Waiting() int32 { return int32(h.waiting.Load()) }
 //
 // Errors: the work's; fault OVERLOADED when too many wait; the context's.
 func (h *Hasher) Admit(ctx context.Context, work func() error) error {
-	select {
-	case h.slots <- struct{}{}:
-	default:
-		if h.waiting.Add(1) > h.queue {
-			h.waiting.Add(-1)
-			return fault.New(fault.ResourceExhausted, fault.Overloaded, "too many passwords are being checked; try again").
-				WithRetryAfter(time.Second)
-		}
-		select {
-		case h.slots <- struct{}{}:
-			h.waiting.Add(-1)
-		case <-ctx.Done():
-			h.waiting.Add(-1)
-			return ctx.Err()
-		}
+	if err := h.enter(ctx, h.slots); err != nil {
+		return err
 	}
 	defer func() { <-h.slots }()
 	return work()
+}
+
+// enter waits for one of the slots.
+func (h *Hasher) enter(ctx context.Context, slots chan struct{}) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	default:
+	}
+	if h.waiting.Add(1) > h.queue {
+		h.waiting.Add(-1)
+		return fault.New(fault.ResourceExhausted, fault.Overloaded, "too many passwords are being checked; try again").
+			WithRetryAfter(time.Second)
+	}
+	defer h.waiting.Add(-1)
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

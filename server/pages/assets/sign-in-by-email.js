@@ -48,7 +48,7 @@ async function continueSignIn() {
 }
 
 function welcome() {
-  finish("good", "Welcome", "You are signed in in this browser. You can close this page and go back to the application.");
+  finish("good", "Welcome", "This browser is signed in. You can close this page and go back to the application.");
 }
 
 function refuseSignIn(failure) {

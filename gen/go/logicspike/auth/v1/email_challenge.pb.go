@@ -30,8 +30,9 @@ type StartEmailSignInRequest struct {
 	// The mail address of the account.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	// How the session's token will travel. With SESSION_TRANSPORT_COOKIE the answer
-	// sets a cookie that binds the sign-in to the browser; otherwise it holds a
-	// token that does so for the client.
+	// sets an HttpOnly, Secure, SameSite=Lax cookie with the name
+	// `__Host-manager_email` that binds the sign-in to the browser; otherwise it holds
+	// a token that does so for the client. Either is a new one for each call.
 	SessionTransport SessionTransport `protobuf:"varint,2,opt,name=session_transport,json=sessionTransport,proto3,enum=logicspike.auth.v1.SessionTransport" json:"session_transport,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache

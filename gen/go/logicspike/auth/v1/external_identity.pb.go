@@ -87,9 +87,11 @@ type IdentityProvider struct {
 	// Its name in the server's settings, as in `google`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// What people call it.
-	DisplayName   string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// Whether it can be asked to let somebody prove anew who they are.
+	CanReauthenticate bool `protobuf:"varint,3,opt,name=can_reauthenticate,json=canReauthenticate,proto3" json:"can_reauthenticate,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *IdentityProvider) Reset() {
@@ -134,6 +136,13 @@ func (x *IdentityProvider) GetDisplayName() string {
 		return x.DisplayName
 	}
 	return ""
+}
+
+func (x *IdentityProvider) GetCanReauthenticate() bool {
+	if x != nil {
+		return x.CanReauthenticate
+	}
+	return false
 }
 
 // An identity of a user at a provider.
@@ -880,10 +889,11 @@ var File_logicspike_auth_v1_external_identity_proto protoreflect.FileDescriptor
 
 const file_logicspike_auth_v1_external_identity_proto_rawDesc = "" +
 	"\n" +
-	"*logicspike/auth/v1/external_identity.proto\x12\x12logicspike.auth.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%logicspike/auth/v1/registration.proto\x1a logicspike/auth/v1/session.proto\x1a\x1elogicspike/authz/v1/rule.proto\"I\n" +
+	"*logicspike/auth/v1/external_identity.proto\x12\x12logicspike.auth.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%logicspike/auth/v1/registration.proto\x1a logicspike/auth/v1/session.proto\x1a\x1elogicspike/authz/v1/rule.proto\"x\n" +
 	"\x10IdentityProvider\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
-	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\"\x83\x02\n" +
+	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12-\n" +
+	"\x12can_reauthenticate\x18\x03 \x01(\bR\x11canReauthenticate\"\x83\x02\n" +
 	"\x10ExternalIdentity\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x16\n" +

@@ -802,7 +802,8 @@ func (x *ImpersonateUserResponse) GetSessionToken() string {
 	return ""
 }
 
-// Request of ImportUsers: one message of the stream.
+// Request of ImportUsers: one message of the stream. As every request it is at most
+// 64 KiB large.
 type ImportUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Accounts to create.
@@ -848,16 +849,20 @@ func (x *ImportUsersRequest) GetUsers() []*ImportedUser {
 	return nil
 }
 
-// An account to create.
+// An account to create. One that is refused, for an address or name that is none or
+// too long, say, is reported and does not end the stream; what breaks the rules of the
+// fields does.
 type ImportedUser struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Mail address.
+	// Mail address, at most 254 bytes.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	// Whether it is proven.
 	EmailVerified bool `protobuf:"varint,2,opt,name=email_verified,json=emailVerified,proto3" json:"email_verified,omitempty"`
-	// What others call the user. Default: the address up to its `@`.
+	// What others call the user, at most 100 characters. Default: the address up to its
+	// `@`.
 	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// The name of the workspace to create. Default: the display name.
+	// The name of the workspace to create, at most 100 characters. Default: the display
+	// name.
 	WorkspaceName string `protobuf:"bytes,4,opt,name=workspace_name,json=workspaceName,proto3" json:"workspace_name,omitempty"`
 	// The password's hash. Default: none; the user resets the password, or signs in
 	// by mail.
@@ -1122,14 +1127,13 @@ const file_logicspike_auth_v1_operator_proto_rawDesc = "" +
 	"\rsession_token\x18\x02 \x01(\tR\fsessionToken\"X\n" +
 	"\x12ImportUsersRequest\x12B\n" +
 	"\x05users\x18\x01 \x03(\v2 .logicspike.auth.v1.ImportedUserB\n" +
-	"\xbaH\a\x92\x01\x04\b\x01\x10dR\x05users\"\xe2\x01\n" +
-	"\fImportedUser\x12 \n" +
-	"\x05email\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x03\x18\xfe\x01R\x05email\x12%\n" +
-	"\x0eemail_verified\x18\x02 \x01(\bR\remailVerified\x12*\n" +
-	"\fdisplay_name\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18dR\vdisplayName\x12.\n" +
-	"\x0eworkspace_name\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18dR\rworkspaceName\x12-\n" +
-	"\rpassword_hash\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\fpasswordHash\"\x9c\x01\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\x19R\x05users\"\xe2\x01\n" +
+	"\fImportedUser\x12\x1e\n" +
+	"\x05email\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xc0\x02R\x05email\x12%\n" +
+	"\x0eemail_verified\x18\x02 \x01(\bR\remailVerified\x12+\n" +
+	"\fdisplay_name\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\vdisplayName\x12/\n" +
+	"\x0eworkspace_name\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\rworkspaceName\x12-\n" +
+	"\rpassword_hash\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\fpasswordHash\"\x9c\x01\n" +
 	"\x13ImportUsersResponse\x12#\n" +
 	"\rcreated_count\x18\x01 \x01(\x05R\fcreatedCount\x12!\n" +
 	"\ffailed_count\x18\x02 \x01(\x05R\vfailedCount\x12=\n" +

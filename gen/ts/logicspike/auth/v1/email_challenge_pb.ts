@@ -33,8 +33,9 @@ export type StartEmailSignInRequest = Message<"logicspike.auth.v1.StartEmailSign
 
   /**
    * How the session's token will travel. With SESSION_TRANSPORT_COOKIE the answer
-   * sets a cookie that binds the sign-in to the browser; otherwise it holds a
-   * token that does so for the client.
+   * sets an HttpOnly, Secure, SameSite=Lax cookie with the name
+   * `__Host-manager_email` that binds the sign-in to the browser; otherwise it holds
+   * a token that does so for the client. Either is a new one for each call.
    *
    * @generated from field: logicspike.auth.v1.SessionTransport session_transport = 2;
    */
@@ -209,7 +210,8 @@ export const StartEmailReauthenticationResponseSchema: GenMessage<StartEmailReau
 /**
  * EmailChallengeService signs people in by a code or link that is mailed to them.
  * A code and its link are valid for 10 minutes, once, and for 5 tries, and only
- * in the browser or for the client that asked for them.
+ * in the browser or for the client that asked for them. Opening the link uses nothing
+ * up. They are void once the account's address or password changes.
  *
  * @generated from service logicspike.auth.v1.EmailChallengeService
  */
@@ -217,7 +219,7 @@ export const EmailChallengeService: GenService<{
   /**
    * StartEmailSignIn mails a code and a link to the address, when it is the proven
    * address of an account. The answer is the same, in content and time, when it is
-   * not. The code before is void.
+   * not. The code before is void. Disabled accounts are mailed nothing.
    *
    * Errors: `resource_exhausted` RATE_LIMITED.
    *
@@ -232,9 +234,12 @@ export const EmailChallengeService: GenService<{
    * CompleteEmailSignIn starts a session by the code or the link's token. As with a
    * password, it owes the second factor of an account that has one.
    *
-   * Errors: `failed_precondition` CODE_INVALID, also when the call comes from
-   * another browser or client than the one that asked; `permission_denied`
-   * ACCOUNT_DISABLED; `resource_exhausted`.
+   * A call from another browser or client than the one that asked is a try, too, and
+   * answered as one with a wrong code. Beside the 5 tries of each code about 100 wrong
+   * ones a day are accepted for one address.
+   *
+   * Errors: `failed_precondition` CODE_INVALID; `permission_denied` ACCOUNT_DISABLED;
+   * `resource_exhausted` RATE_LIMITED.
    *
    * @generated from rpc logicspike.auth.v1.EmailChallengeService.CompleteEmailSignIn
    */
@@ -244,8 +249,8 @@ export const EmailChallengeService: GenService<{
     output: typeof CompleteEmailSignInResponseSchema;
   },
   /**
-   * StartEmailReauthentication mails a code by which the caller can call
-   * Reauthenticate.
+   * StartEmailReauthentication mails a code, without a link, by which the caller can call
+   * Reauthenticate with the same session. The code before is void.
    *
    * Errors: `failed_precondition` FACTOR_MISSING when the caller's address is not
    * proven, or the account has a second factor, which then is to be used;

@@ -490,12 +490,16 @@ export const MfaService: GenService<{
    * VerifySecondFactor gives a session its second factor. The session goes on under
    * a new token; the old one is void.
    *
-   * A code of an authenticator app is accepted once. Wrong answers are counted for
-   * the account, across sessions: after 5 the next try has to wait a second, and
-   * each further one twice as long, up to 15 minutes.
+   * A code of an authenticator app is accepted once; so are the one before and the one
+   * after the present one, for clocks that are off. Wrong answers, by whichever factor,
+   * are counted for the account, across sessions and with those of Reauthenticate:
+   * after 5 the next try has to wait a second, and each further one twice as long, up
+   * to 15 minutes. A right one ends the count.
    *
-   * Errors: `unauthenticated` SECOND_FACTOR_INVALID; `failed_precondition`
-   * CHALLENGE_INVALID for a passkey; FACTOR_MISSING when the session owes none;
+   * Errors: `unauthenticated` SECOND_FACTOR_INVALID; SESSION_REQUIRED, also when
+   * another call completed the session just now; `failed_precondition`
+   * CHALLENGE_INVALID for a passkey; FACTOR_MISSING when the session owes none, or the
+   * account has none of this kind, or none any more: then sign in again;
    * `resource_exhausted` RATE_LIMITED.
    *
    * @generated from rpc logicspike.auth.v1.MfaService.VerifySecondFactor
@@ -508,7 +512,7 @@ export const MfaService: GenService<{
   /**
    * CreateTotpFactor begins to enrol an authenticator app (RFC 6238: SHA-1, 6 digits,
    * 30 seconds). It counts once ConfirmTotpFactor has proven it; until then, for 10
-   * minutes, nothing changes.
+   * minutes, nothing changes. Of those that wait to be confirmed the newest 5 are kept.
    *
    * Errors: `failed_precondition` EMAIL_UNVERIFIED, REAUTHENTICATION_REQUIRED,
    * TOO_MANY with more than 5.
@@ -521,13 +525,14 @@ export const MfaService: GenService<{
     output: typeof CreateTotpFactorResponseSchema;
   },
   /**
-   * ConfirmTotpFactor proves by a code that the app has the secret. With the first
-   * second factor of the account the answer holds its recovery codes. The caller's
-   * other sessions end; the owner is mailed.
+   * ConfirmTotpFactor proves by a code that the app has the secret; the code is used up.
+   * With the first second factor of the account the answer holds its recovery codes,
+   * and the caller's other sessions end, which began without it. The owner is mailed.
+   * Wrong codes are counted as those of VerifySecondFactor, by themselves.
    *
    * Errors: `not_found`, also when the 10 minutes are over; `unauthenticated`
-   * SECOND_FACTOR_INVALID; `failed_precondition` REAUTHENTICATION_REQUIRED;
-   * `resource_exhausted` RATE_LIMITED.
+   * SECOND_FACTOR_INVALID; `failed_precondition` REAUTHENTICATION_REQUIRED,
+   * EMAIL_UNVERIFIED, TOO_MANY; `resource_exhausted` RATE_LIMITED.
    *
    * @generated from rpc logicspike.auth.v1.MfaService.ConfirmTotpFactor
    */
@@ -548,7 +553,9 @@ export const MfaService: GenService<{
     output: typeof ListTotpFactorsResponseSchema;
   },
   /**
-   * UpdateTotpFactor renames an authenticator app. Errors: `not_found`.
+   * UpdateTotpFactor renames an authenticator app.
+   *
+   * Errors: `not_found`; `permission_denied` IMPERSONATION_NOT_ALLOWED.
    *
    * @generated from rpc logicspike.auth.v1.MfaService.UpdateTotpFactor
    */
@@ -559,7 +566,8 @@ export const MfaService: GenService<{
   },
   /**
    * DeleteTotpFactor removes an authenticator app, and mails the owner. With the
-   * last second factor the recovery codes go, too.
+   * last second factor the recovery codes go, too. Sessions that still owe their second
+   * factor then never get it.
    *
    * Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED.
    *

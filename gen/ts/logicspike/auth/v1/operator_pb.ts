@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/auth/v1/operator.proto.
  */
 export const file_logicspike_auth_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("CiFsb2dpY3NwaWtlL2F1dGgvdjEvb3BlcmF0b3IucHJvdG8SEmxvZ2ljc3Bpa2UuYXV0aC52MSK5AgoMT3BlcmF0ZWRVc2VyEg8KB3VzZXJfaWQYASABKAkSDQoFZW1haWwYAiABKAkSFgoOZW1haWxfdmVyaWZpZWQYAyABKAgSFAoMZGlzcGxheV9uYW1lGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxkaXNhYmxlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmRpc2FibGVfcmVhc29uGAcgASgJEhUKDXNlc3Npb25fY291bnQYCCABKAUSFwoPd29ya3NwYWNlX2NvdW50GAkgASgFEh4KFnNlY29uZF9mYWN0b3JfcmVxdWlyZWQYCiABKAgSEAoIb3BlcmF0b3IYCyABKAgiaAoQRmluZFVzZXJzUmVxdWVzdBIXCgVxdWVyeRgBIAEoCUIIukgFcgMY/gESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjIASgAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIl0KEUZpbmRVc2Vyc1Jlc3BvbnNlEi8KBXVzZXJzGAEgAygLMiAubG9naWNzcGlrZS5hdXRoLnYxLk9wZXJhdGVkVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSRGlzYWJsZVVzZXJSZXF1ZXN0EjkKB3VzZXJfaWQYASABKAlCKLpIJXIjMiFedXNyX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGPQDIkUKE0Rpc2FibGVVc2VyUmVzcG9uc2USLgoEdXNlchgBIAEoCzIgLmxvZ2ljc3Bpa2UuYXV0aC52MS5PcGVyYXRlZFVzZXIiagoRRW5hYmxlVXNlclJlcXVlc3QSOQoHdXNlcl9pZBgBIAEoCUIoukglciMyIV51c3JfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEY9AMiRAoSRW5hYmxlVXNlclJlc3BvbnNlEi4KBHVzZXIYASABKAsyIC5sb2dpY3NwaWtlLmF1dGgudjEuT3BlcmF0ZWRVc2VyImsKElNpZ25PdXRVc2VyUmVxdWVzdBI5Cgd1c2VyX2lkGAEgASgJQii6SCVyIzIhXnVzcl9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARj0AyJFChNTaWduT3V0VXNlclJlc3BvbnNlEi4KBHVzZXIYASABKAsyIC5sb2dpY3NwaWtlLmF1dGgudjEuT3BlcmF0ZWRVc2VyInIKGVJlc2V0U2Vjb25kRmFjdG9yc1JlcXVlc3QSOQoHdXNlcl9pZBgBIAEoCUIoukglciMyIV51c3JfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEY9AMiTAoaUmVzZXRTZWNvbmRGYWN0b3JzUmVzcG9uc2USLgoEdXNlchgBIAEoCzIgLmxvZ2ljc3Bpa2UuYXV0aC52MS5PcGVyYXRlZFVzZXIiugEKFkltcGVyc29uYXRlVXNlclJlcXVlc3QSOQoHdXNlcl9pZBgBIAEoCUIoukglciMyIV51c3JfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEY9AMSSQoRc2Vzc2lvbl90cmFuc3BvcnQYAyABKA4yJC5sb2dpY3NwaWtlLmF1dGgudjEuU2Vzc2lvblRyYW5zcG9ydEIIukgFggECEAEiXgoXSW1wZXJzb25hdGVVc2VyUmVzcG9uc2USLAoHc2Vzc2lvbhgBIAEoCzIbLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uEhUKDXNlc3Npb25fdG9rZW4YAiABKAkiUQoSSW1wb3J0VXNlcnNSZXF1ZXN0EjsKBXVzZXJzGAEgAygLMiAubG9naWNzcGlrZS5hdXRoLnYxLkltcG9ydGVkVXNlckIKukgHkgEECAEQZCKiAQoMSW1wb3J0ZWRVc2VyEhkKBWVtYWlsGAEgASgJQgq6SAdyBRADGP4BEhYKDmVtYWlsX3ZlcmlmaWVkGAIgASgIEh0KDGRpc3BsYXlfbmFtZRgDIAEoCUIHukgEcgIYZBIfCg53b3Jrc3BhY2VfbmFtZRgEIAEoCUIHukgEcgIYZBIfCg1wYXNzd29yZF9oYXNoGAUgASgJQgi6SAVyAxiACCJ3ChNJbXBvcnRVc2Vyc1Jlc3BvbnNlEhUKDWNyZWF0ZWRfY291bnQYASABKAUSFAoMZmFpbGVkX2NvdW50GAIgASgFEjMKCGZhaWx1cmVzGAMgAygLMiEubG9naWNzcGlrZS5hdXRoLnYxLkltcG9ydEZhaWx1cmUiPwoNSW1wb3J0RmFpbHVyZRINCgVpbmRleBgBIAEoBRIOCgZyZWFzb24YAiABKAkSDwoHbWVzc2FnZRgDIAEoCTKSBgoPT3BlcmF0b3JTZXJ2aWNlEmMKCUZpbmRVc2VycxIkLmxvZ2ljc3Bpa2UuYXV0aC52MS5GaW5kVXNlcnNSZXF1ZXN0GiUubG9naWNzcGlrZS5hdXRoLnYxLkZpbmRVc2Vyc1Jlc3BvbnNlIgmQAgHS5xgCKgASaAoLRGlzYWJsZVVzZXISJi5sb2dpY3NwaWtlLmF1dGgudjEuRGlzYWJsZVVzZXJSZXF1ZXN0GicubG9naWNzcGlrZS5hdXRoLnYxLkRpc2FibGVVc2VyUmVzcG9uc2UiCNLnGAQgASoAEmUKCkVuYWJsZVVzZXISJS5sb2dpY3NwaWtlLmF1dGgudjEuRW5hYmxlVXNlclJlcXVlc3QaJi5sb2dpY3NwaWtlLmF1dGgudjEuRW5hYmxlVXNlclJlc3BvbnNlIgjS5xgEIAEqABJoCgtTaWduT3V0VXNlchImLmxvZ2ljc3Bpa2UuYXV0aC52MS5TaWduT3V0VXNlclJlcXVlc3QaJy5sb2dpY3NwaWtlLmF1dGgudjEuU2lnbk91dFVzZXJSZXNwb25zZSII0ucYBCABKgASfQoSUmVzZXRTZWNvbmRGYWN0b3JzEi0ubG9naWNzcGlrZS5hdXRoLnYxLlJlc2V0U2Vjb25kRmFjdG9yc1JlcXVlc3QaLi5sb2dpY3NwaWtlLmF1dGgudjEuUmVzZXRTZWNvbmRGYWN0b3JzUmVzcG9uc2UiCNLnGAQgASoAEnQKD0ltcGVyc29uYXRlVXNlchIqLmxvZ2ljc3Bpa2UuYXV0aC52MS5JbXBlcnNvbmF0ZVVzZXJSZXF1ZXN0GisubG9naWNzcGlrZS5hdXRoLnYxLkltcGVyc29uYXRlVXNlclJlc3BvbnNlIgjS5xgEIAEqABJqCgtJbXBvcnRVc2VycxImLmxvZ2ljc3Bpa2UuYXV0aC52MS5JbXBvcnRVc2Vyc1JlcXVlc3QaJy5sb2dpY3NwaWtlLmF1dGgudjEuSW1wb3J0VXNlcnNSZXNwb25zZSII0ucYBCABKgAoAUJAWj5naXRodWIuY29tL2xvZ2ljc3Bpa2UvbWFuYWdlci9nZW4vZ28vbG9naWNzcGlrZS9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_auth_v1_session, file_logicspike_authz_v1_rule]);
+  fileDesc("CiFsb2dpY3NwaWtlL2F1dGgvdjEvb3BlcmF0b3IucHJvdG8SEmxvZ2ljc3Bpa2UuYXV0aC52MSK5AgoMT3BlcmF0ZWRVc2VyEg8KB3VzZXJfaWQYASABKAkSDQoFZW1haWwYAiABKAkSFgoOZW1haWxfdmVyaWZpZWQYAyABKAgSFAoMZGlzcGxheV9uYW1lGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxkaXNhYmxlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmRpc2FibGVfcmVhc29uGAcgASgJEhUKDXNlc3Npb25fY291bnQYCCABKAUSFwoPd29ya3NwYWNlX2NvdW50GAkgASgFEh4KFnNlY29uZF9mYWN0b3JfcmVxdWlyZWQYCiABKAgSEAoIb3BlcmF0b3IYCyABKAgiaAoQRmluZFVzZXJzUmVxdWVzdBIXCgVxdWVyeRgBIAEoCUIIukgFcgMY/gESHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjIASgAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIl0KEUZpbmRVc2Vyc1Jlc3BvbnNlEi8KBXVzZXJzGAEgAygLMiAubG9naWNzcGlrZS5hdXRoLnYxLk9wZXJhdGVkVXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiawoSRGlzYWJsZVVzZXJSZXF1ZXN0EjkKB3VzZXJfaWQYASABKAlCKLpIJXIjMiFedXNyX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSGgoGcmVhc29uGAIgASgJQgq6SAdyBRABGPQDIkUKE0Rpc2FibGVVc2VyUmVzcG9uc2USLgoEdXNlchgBIAEoCzIgLmxvZ2ljc3Bpa2UuYXV0aC52MS5PcGVyYXRlZFVzZXIiagoRRW5hYmxlVXNlclJlcXVlc3QSOQoHdXNlcl9pZBgBIAEoCUIoukglciMyIV51c3JfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEY9AMiRAoSRW5hYmxlVXNlclJlc3BvbnNlEi4KBHVzZXIYASABKAsyIC5sb2dpY3NwaWtlLmF1dGgudjEuT3BlcmF0ZWRVc2VyImsKElNpZ25PdXRVc2VyUmVxdWVzdBI5Cgd1c2VyX2lkGAEgASgJQii6SCVyIzIhXnVzcl9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEhoKBnJlYXNvbhgCIAEoCUIKukgHcgUQARj0AyJFChNTaWduT3V0VXNlclJlc3BvbnNlEi4KBHVzZXIYASABKAsyIC5sb2dpY3NwaWtlLmF1dGgudjEuT3BlcmF0ZWRVc2VyInIKGVJlc2V0U2Vjb25kRmFjdG9yc1JlcXVlc3QSOQoHdXNlcl9pZBgBIAEoCUIoukglciMyIV51c3JfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEY9AMiTAoaUmVzZXRTZWNvbmRGYWN0b3JzUmVzcG9uc2USLgoEdXNlchgBIAEoCzIgLmxvZ2ljc3Bpa2UuYXV0aC52MS5PcGVyYXRlZFVzZXIiugEKFkltcGVyc29uYXRlVXNlclJlcXVlc3QSOQoHdXNlcl9pZBgBIAEoCUIoukglciMyIV51c3JfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBIaCgZyZWFzb24YAiABKAlCCrpIB3IFEAEY9AMSSQoRc2Vzc2lvbl90cmFuc3BvcnQYAyABKA4yJC5sb2dpY3NwaWtlLmF1dGgudjEuU2Vzc2lvblRyYW5zcG9ydEIIukgFggECEAEiXgoXSW1wZXJzb25hdGVVc2VyUmVzcG9uc2USLAoHc2Vzc2lvbhgBIAEoCzIbLmxvZ2ljc3Bpa2UuYXV0aC52MS5TZXNzaW9uEhUKDXNlc3Npb25fdG9rZW4YAiABKAkiUQoSSW1wb3J0VXNlcnNSZXF1ZXN0EjsKBXVzZXJzGAEgAygLMiAubG9naWNzcGlrZS5hdXRoLnYxLkltcG9ydGVkVXNlckIKukgHkgEECAEQGSKiAQoMSW1wb3J0ZWRVc2VyEhcKBWVtYWlsGAEgASgJQgi6SAVyAxjAAhIWCg5lbWFpbF92ZXJpZmllZBgCIAEoCBIeCgxkaXNwbGF5X25hbWUYAyABKAlCCLpIBXIDGMgBEiAKDndvcmtzcGFjZV9uYW1lGAQgASgJQgi6SAVyAxjIARIfCg1wYXNzd29yZF9oYXNoGAUgASgJQgi6SAVyAxiABCJ3ChNJbXBvcnRVc2Vyc1Jlc3BvbnNlEhUKDWNyZWF0ZWRfY291bnQYASABKAUSFAoMZmFpbGVkX2NvdW50GAIgASgFEjMKCGZhaWx1cmVzGAMgAygLMiEubG9naWNzcGlrZS5hdXRoLnYxLkltcG9ydEZhaWx1cmUiPwoNSW1wb3J0RmFpbHVyZRINCgVpbmRleBgBIAEoBRIOCgZyZWFzb24YAiABKAkSDwoHbWVzc2FnZRgDIAEoCTKSBgoPT3BlcmF0b3JTZXJ2aWNlEmMKCUZpbmRVc2VycxIkLmxvZ2ljc3Bpa2UuYXV0aC52MS5GaW5kVXNlcnNSZXF1ZXN0GiUubG9naWNzcGlrZS5hdXRoLnYxLkZpbmRVc2Vyc1Jlc3BvbnNlIgmQAgHS5xgCKgASaAoLRGlzYWJsZVVzZXISJi5sb2dpY3NwaWtlLmF1dGgudjEuRGlzYWJsZVVzZXJSZXF1ZXN0GicubG9naWNzcGlrZS5hdXRoLnYxLkRpc2FibGVVc2VyUmVzcG9uc2UiCNLnGAQgASoAEmUKCkVuYWJsZVVzZXISJS5sb2dpY3NwaWtlLmF1dGgudjEuRW5hYmxlVXNlclJlcXVlc3QaJi5sb2dpY3NwaWtlLmF1dGgudjEuRW5hYmxlVXNlclJlc3BvbnNlIgjS5xgEIAEqABJoCgtTaWduT3V0VXNlchImLmxvZ2ljc3Bpa2UuYXV0aC52MS5TaWduT3V0VXNlclJlcXVlc3QaJy5sb2dpY3NwaWtlLmF1dGgudjEuU2lnbk91dFVzZXJSZXNwb25zZSII0ucYBCABKgASfQoSUmVzZXRTZWNvbmRGYWN0b3JzEi0ubG9naWNzcGlrZS5hdXRoLnYxLlJlc2V0U2Vjb25kRmFjdG9yc1JlcXVlc3QaLi5sb2dpY3NwaWtlLmF1dGgudjEuUmVzZXRTZWNvbmRGYWN0b3JzUmVzcG9uc2UiCNLnGAQgASoAEnQKD0ltcGVyc29uYXRlVXNlchIqLmxvZ2ljc3Bpa2UuYXV0aC52MS5JbXBlcnNvbmF0ZVVzZXJSZXF1ZXN0GisubG9naWNzcGlrZS5hdXRoLnYxLkltcGVyc29uYXRlVXNlclJlc3BvbnNlIgjS5xgEIAEqABJqCgtJbXBvcnRVc2VycxImLmxvZ2ljc3Bpa2UuYXV0aC52MS5JbXBvcnRVc2Vyc1JlcXVlc3QaJy5sb2dpY3NwaWtlLmF1dGgudjEuSW1wb3J0VXNlcnNSZXNwb25zZSII0ucYBCABKgAoAUJAWj5naXRodWIuY29tL2xvZ2ljc3Bpa2UvbWFuYWdlci9nZW4vZ28vbG9naWNzcGlrZS9hdXRoL3YxO2F1dGh2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_auth_v1_session, file_logicspike_authz_v1_rule]);
 
 /**
  * An account, as operators see it.
@@ -432,7 +432,8 @@ export const ImpersonateUserResponseSchema: GenMessage<ImpersonateUserResponse> 
   messageDesc(file_logicspike_auth_v1_operator, 12);
 
 /**
- * Request of ImportUsers: one message of the stream.
+ * Request of ImportUsers: one message of the stream. As every request it is at most
+ * 64 KiB large.
  *
  * @generated from message logicspike.auth.v1.ImportUsersRequest
  */
@@ -453,13 +454,15 @@ export const ImportUsersRequestSchema: GenMessage<ImportUsersRequest> = /*@__PUR
   messageDesc(file_logicspike_auth_v1_operator, 13);
 
 /**
- * An account to create.
+ * An account to create. One that is refused, for an address or name that is none or
+ * too long, say, is reported and does not end the stream; what breaks the rules of the
+ * fields does.
  *
  * @generated from message logicspike.auth.v1.ImportedUser
  */
 export type ImportedUser = Message<"logicspike.auth.v1.ImportedUser"> & {
   /**
-   * Mail address.
+   * Mail address, at most 254 bytes.
    *
    * @generated from field: string email = 1;
    */
@@ -473,14 +476,16 @@ export type ImportedUser = Message<"logicspike.auth.v1.ImportedUser"> & {
   emailVerified: boolean;
 
   /**
-   * What others call the user. Default: the address up to its `@`.
+   * What others call the user, at most 100 characters. Default: the address up to its
+   * `@`.
    *
    * @generated from field: string display_name = 3;
    */
   displayName: string;
 
   /**
-   * The name of the workspace to create. Default: the display name.
+   * The name of the workspace to create, at most 100 characters. Default: the display
+   * name.
    *
    * @generated from field: string workspace_name = 4;
    */
@@ -595,7 +600,9 @@ export const OperatorService: GenService<{
   },
   /**
    * DisableUser ends an account's sessions, refresh tokens and API keys' use, and
-   * refuses its sign-ins, until EnableUser. Nothing of it is removed.
+   * refuses its sign-ins, until EnableUser. Nothing of it is removed. An access token
+   * that was issued before stays valid for its 5 minutes. What is disabled already
+   * stays as it is, with its reason; nobody disables their own account.
    *
    * Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED.
    *
@@ -644,12 +651,14 @@ export const OperatorService: GenService<{
   },
   /**
    * ImpersonateUser starts a session in a user's name, by which the operator sees
-   * what the user sees. It lasts 30 minutes, is shown to the user among their
-   * sessions and in every event, and can do nothing that asks for a recent sign-in,
-   * so change no credential.
+   * what the user sees. It lasts 30 minutes at most, whatever its use, and ends with
+   * the operator's own session. It is shown to the user among their sessions, who may
+   * revoke it, and in every event. It reads, signs out, gets access tokens (which name
+   * the operator) and renames workspaces: all else is refused as
+   * IMPERSONATION_NOT_ALLOWED.
    *
-   * Errors: as DisableUser; `permission_denied` IMPERSONATION_NOT_ALLOWED for an
-   * operator's account or one that is disabled.
+   * Errors: as DisableUser; `permission_denied` IMPERSONATION_NOT_ALLOWED for one's own
+   * account, an operator's or one that is disabled.
    *
    * @generated from rpc logicspike.auth.v1.OperatorService.ImpersonateUser
    */
@@ -668,8 +677,17 @@ export const OperatorService: GenService<{
    * Hashes: argon2id and argon2i (PHC string), bcrypt (`$2a$`, `$2b$`, `$2y$`), scrypt
    * (PHC string `$scrypt$ln=..,r=..,p=..$salt$hash`), Firebase's scrypt
    * (`$firebase-scrypt$ln=..,r=..,sk=..,ss=..$salt$hash`), PBKDF2 with SHA-1, SHA-256 or
-   * SHA-512 (`$pbkdf2-sha256$i=..$salt$hash`). Ceilings: 256 MiB of memory, and about a
-   * second of work.
+   * SHA-512 (`$pbkdf2-sha256$i=..$salt$hash`, or as passlib writes it). Salt and hash in
+   * base64 without padding, Firebase's as its exports have them. Ceilings: 256 MiB of
+   * memory, and about a second of work: argon2 m·t ≤ 1048576 (KiB), bcrypt cost ≤ 14,
+   * scrypt N·r·p ≤ 2097152, PBKDF2 2000000 iterations. bcrypt looks at the first 72 bytes
+   * of a password only, until the first sign-in.
+   *
+   * At most 100000 accounts and 30 minutes; the next message must come within 30 seconds.
+   * What ends the session, or the operator's being one, ends the stream.
+   *
+   * Errors, after which what was created stays: `unavailable` when the server stops;
+   * `resource_exhausted` REQUEST_TOO_LARGE; `deadline_exceeded`; `invalid_argument`.
    *
    * @generated from rpc logicspike.auth.v1.OperatorService.ImportUsers
    */

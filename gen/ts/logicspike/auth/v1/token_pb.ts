@@ -361,8 +361,13 @@ export const TokenKindSchema: GenEnum<TokenKind> = /*@__PURE__*/
  * minutes. Other services verify it by the keys at `/.well-known/jwks.json`, without
  * asking this server; this server's own API does not accept it. Its claims: `iss`
  * (the public URL), `aud`, `sub` (the user), `sid` (the session), `jti`, `iat`,
- * `exp`, `auth_time`, `amr`, and when it is for one workspace `workspace_id`,
- * `role` and `permissions`; `act` names the operator who acts in the user's name.
+ * `exp` (no later than the session's), `auth_time`, `amr`, `client_id` (always
+ * `manager`), and when it is for one workspace `workspace_id`, `role` and
+ * `permissions`; `act` names the operator who acts in the user's name.
+ *
+ * `amr` has (RFC 8176) `pwd` for a password, `otp` for a code that was mailed, of an
+ * authenticator app or for recovery, `pop` for a passkey, `fed` for another identity
+ * provider, and `mfa` for a passkey or a second factor.
  *
  * @generated from service logicspike.auth.v1.TokenService
  */
@@ -383,7 +388,8 @@ export const TokenService: GenService<{
   /**
    * CreateRefreshToken issues a refresh token, by which a native or server client
    * gets access tokens without the session's token. It lives as long as the
-   * caller's session and ends with it.
+   * caller's session and ends with it; one for a workspace ends with the caller's
+   * active membership, too. Its uses count as uses of the session.
    *
    * Errors: as CreateAccessToken; `permission_denied` IMPERSONATION_NOT_ALLOWED;
    * `failed_precondition` TOO_MANY with 20 of the session.

@@ -48,19 +48,22 @@ const (
 type EmailChallengeServiceClient interface {
 	// StartEmailSignIn mails a code and a link to the address, when it is the proven
 	// address of an account. The answer is the same, in content and time, when it is
-	// not. The code before is void.
+	// not. The code before is void. Disabled accounts are mailed nothing.
 	//
 	// Errors: `resource_exhausted` RATE_LIMITED.
 	StartEmailSignIn(context.Context, *v1.StartEmailSignInRequest) (*v1.StartEmailSignInResponse, error)
 	// CompleteEmailSignIn starts a session by the code or the link's token. As with a
 	// password, it owes the second factor of an account that has one.
 	//
-	// Errors: `failed_precondition` CODE_INVALID, also when the call comes from
-	// another browser or client than the one that asked; `permission_denied`
-	// ACCOUNT_DISABLED; `resource_exhausted`.
+	// A call from another browser or client than the one that asked is a try, too, and
+	// answered as one with a wrong code. Beside the 5 tries of each code about 100 wrong
+	// ones a day are accepted for one address.
+	//
+	// Errors: `failed_precondition` CODE_INVALID; `permission_denied` ACCOUNT_DISABLED;
+	// `resource_exhausted` RATE_LIMITED.
 	CompleteEmailSignIn(context.Context, *v1.CompleteEmailSignInRequest) (*v1.CompleteEmailSignInResponse, error)
-	// StartEmailReauthentication mails a code by which the caller can call
-	// Reauthenticate.
+	// StartEmailReauthentication mails a code, without a link, by which the caller can call
+	// Reauthenticate with the same session. The code before is void.
 	//
 	// Errors: `failed_precondition` FACTOR_MISSING when the caller's address is not
 	// proven, or the account has a second factor, which then is to be used;
@@ -141,19 +144,22 @@ func (c *emailChallengeServiceClient) StartEmailReauthentication(ctx context.Con
 type EmailChallengeServiceHandler interface {
 	// StartEmailSignIn mails a code and a link to the address, when it is the proven
 	// address of an account. The answer is the same, in content and time, when it is
-	// not. The code before is void.
+	// not. The code before is void. Disabled accounts are mailed nothing.
 	//
 	// Errors: `resource_exhausted` RATE_LIMITED.
 	StartEmailSignIn(context.Context, *v1.StartEmailSignInRequest) (*v1.StartEmailSignInResponse, error)
 	// CompleteEmailSignIn starts a session by the code or the link's token. As with a
 	// password, it owes the second factor of an account that has one.
 	//
-	// Errors: `failed_precondition` CODE_INVALID, also when the call comes from
-	// another browser or client than the one that asked; `permission_denied`
-	// ACCOUNT_DISABLED; `resource_exhausted`.
+	// A call from another browser or client than the one that asked is a try, too, and
+	// answered as one with a wrong code. Beside the 5 tries of each code about 100 wrong
+	// ones a day are accepted for one address.
+	//
+	// Errors: `failed_precondition` CODE_INVALID; `permission_denied` ACCOUNT_DISABLED;
+	// `resource_exhausted` RATE_LIMITED.
 	CompleteEmailSignIn(context.Context, *v1.CompleteEmailSignInRequest) (*v1.CompleteEmailSignInResponse, error)
-	// StartEmailReauthentication mails a code by which the caller can call
-	// Reauthenticate.
+	// StartEmailReauthentication mails a code, without a link, by which the caller can call
+	// Reauthenticate with the same session. The code before is void.
 	//
 	// Errors: `failed_precondition` FACTOR_MISSING when the caller's address is not
 	// proven, or the account has a second factor, which then is to be used;

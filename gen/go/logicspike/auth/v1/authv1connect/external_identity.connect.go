@@ -61,20 +61,30 @@ type ExternalIdentityServiceClient interface {
 	// Errors: `failed_precondition` PROVIDER_UNKNOWN; RETURN_URL_NOT_ALLOWED;
 	// `unauthenticated` SESSION_REQUIRED to link or reauthenticate without a
 	// session; `failed_precondition` REAUTHENTICATION_REQUIRED and
-	// EMAIL_UNVERIFIED to link; `unavailable` PROVIDER_FAILED.
+	// EMAIL_UNVERIFIED to link; PROVIDER_FAILED to reauthenticate by a provider that
+	// cannot be asked for it; `permission_denied` IMPERSONATION_NOT_ALLOWED;
+	// `unavailable` PROVIDER_FAILED.
 	StartExternalSignIn(context.Context, *v1.StartExternalSignInRequest) (*v1.StartExternalSignInResponse, error)
 	// CompleteExternalSignIn finishes what was started: it signs in, links, or
-	// reauthenticates. An identity that is linked to no account makes a new one, in
-	// the same transaction as a registration does, once `workspace_name` is given;
-	// until then the answer has `setup`, and the call is to be repeated.
+	// reauthenticates. It works once; an error, or an answer with `setup`, leaves it to
+	// be repeated.
+	//
+	// To sign in: whoever the identity is linked to gets a session. If it is linked to
+	// nobody and the provider vouches for its address, then the account that has proven
+	// that address is linked and its owner mailed; if no account has the address, a new
+	// one is made, in the same transaction as a registration does, once
+	// `workspace_name` is given: until then the answer has `setup`.
 	//
 	// The session of an account with a second factor owes it.
 	//
 	// Errors: `failed_precondition` CHALLENGE_INVALID for what is unknown, expired,
-	// used, of another browser or client, or not yet back from the provider;
-	// IDENTITY_NOT_LINKED when an account has the identity's address: sign in to it
-	// and link; IDENTITY_TAKEN when it is linked to another account; EMAIL_UNVERIFIED
-	// when the provider does not vouch for an address, which a new account needs;
+	// used, of another browser or client or another session, or not yet back from the
+	// provider; IDENTITY_NOT_LINKED when an account has the identity's address without
+	// having proven it, or, to reauthenticate, when the identity is not linked to the
+	// caller's account; IDENTITY_TAKEN when it is linked to another account;
+	// EMAIL_UNVERIFIED when the provider does not vouch for an address, or, to link,
+	// when the caller's is not proven; REAUTHENTICATION_REQUIRED and TOO_MANY, with more
+	// than 20, to link; `unauthenticated` SESSION_REQUIRED to link or reauthenticate;
 	// `permission_denied` ACCOUNT_DISABLED.
 	CompleteExternalSignIn(context.Context, *v1.CompleteExternalSignInRequest) (*v1.CompleteExternalSignInResponse, error)
 	// ListExternalIdentities lists the identities that are linked to the caller's
@@ -198,20 +208,30 @@ type ExternalIdentityServiceHandler interface {
 	// Errors: `failed_precondition` PROVIDER_UNKNOWN; RETURN_URL_NOT_ALLOWED;
 	// `unauthenticated` SESSION_REQUIRED to link or reauthenticate without a
 	// session; `failed_precondition` REAUTHENTICATION_REQUIRED and
-	// EMAIL_UNVERIFIED to link; `unavailable` PROVIDER_FAILED.
+	// EMAIL_UNVERIFIED to link; PROVIDER_FAILED to reauthenticate by a provider that
+	// cannot be asked for it; `permission_denied` IMPERSONATION_NOT_ALLOWED;
+	// `unavailable` PROVIDER_FAILED.
 	StartExternalSignIn(context.Context, *v1.StartExternalSignInRequest) (*v1.StartExternalSignInResponse, error)
 	// CompleteExternalSignIn finishes what was started: it signs in, links, or
-	// reauthenticates. An identity that is linked to no account makes a new one, in
-	// the same transaction as a registration does, once `workspace_name` is given;
-	// until then the answer has `setup`, and the call is to be repeated.
+	// reauthenticates. It works once; an error, or an answer with `setup`, leaves it to
+	// be repeated.
+	//
+	// To sign in: whoever the identity is linked to gets a session. If it is linked to
+	// nobody and the provider vouches for its address, then the account that has proven
+	// that address is linked and its owner mailed; if no account has the address, a new
+	// one is made, in the same transaction as a registration does, once
+	// `workspace_name` is given: until then the answer has `setup`.
 	//
 	// The session of an account with a second factor owes it.
 	//
 	// Errors: `failed_precondition` CHALLENGE_INVALID for what is unknown, expired,
-	// used, of another browser or client, or not yet back from the provider;
-	// IDENTITY_NOT_LINKED when an account has the identity's address: sign in to it
-	// and link; IDENTITY_TAKEN when it is linked to another account; EMAIL_UNVERIFIED
-	// when the provider does not vouch for an address, which a new account needs;
+	// used, of another browser or client or another session, or not yet back from the
+	// provider; IDENTITY_NOT_LINKED when an account has the identity's address without
+	// having proven it, or, to reauthenticate, when the identity is not linked to the
+	// caller's account; IDENTITY_TAKEN when it is linked to another account;
+	// EMAIL_UNVERIFIED when the provider does not vouch for an address, or, to link,
+	// when the caller's is not proven; REAUTHENTICATION_REQUIRED and TOO_MANY, with more
+	// than 20, to link; `unauthenticated` SESSION_REQUIRED to link or reauthenticate;
 	// `permission_denied` ACCOUNT_DISABLED.
 	CompleteExternalSignIn(context.Context, *v1.CompleteExternalSignInRequest) (*v1.CompleteExternalSignInResponse, error)
 	// ListExternalIdentities lists the identities that are linked to the caller's

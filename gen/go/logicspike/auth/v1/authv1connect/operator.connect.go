@@ -62,7 +62,9 @@ type OperatorServiceClient interface {
 	// first.
 	FindUsers(context.Context, *v1.FindUsersRequest) (*v1.FindUsersResponse, error)
 	// DisableUser ends an account's sessions, refresh tokens and API keys' use, and
-	// refuses its sign-ins, until EnableUser. Nothing of it is removed.
+	// refuses its sign-ins, until EnableUser. Nothing of it is removed. An access token
+	// that was issued before stays valid for its 5 minutes. What is disabled already
+	// stays as it is, with its reason; nobody disables their own account.
 	//
 	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED.
 	DisableUser(context.Context, *v1.DisableUserRequest) (*v1.DisableUserResponse, error)
@@ -79,12 +81,14 @@ type OperatorServiceClient interface {
 	// in.
 	ResetSecondFactors(context.Context, *v1.ResetSecondFactorsRequest) (*v1.ResetSecondFactorsResponse, error)
 	// ImpersonateUser starts a session in a user's name, by which the operator sees
-	// what the user sees. It lasts 30 minutes, is shown to the user among their
-	// sessions and in every event, and can do nothing that asks for a recent sign-in,
-	// so change no credential.
+	// what the user sees. It lasts 30 minutes at most, whatever its use, and ends with
+	// the operator's own session. It is shown to the user among their sessions, who may
+	// revoke it, and in every event. It reads, signs out, gets access tokens (which name
+	// the operator) and renames workspaces: all else is refused as
+	// IMPERSONATION_NOT_ALLOWED.
 	//
-	// Errors: as DisableUser; `permission_denied` IMPERSONATION_NOT_ALLOWED for an
-	// operator's account or one that is disabled.
+	// Errors: as DisableUser; `permission_denied` IMPERSONATION_NOT_ALLOWED for one's own
+	// account, an operator's or one that is disabled.
 	ImpersonateUser(context.Context, *v1.ImpersonateUserRequest) (*v1.ImpersonateUserResponse, error)
 	// ImportUsers creates accounts, with the password hashes that they had elsewhere,
 	// each with a workspace of its own and in one transaction; one that cannot be
@@ -95,8 +99,17 @@ type OperatorServiceClient interface {
 	// Hashes: argon2id and argon2i (PHC string), bcrypt (`$2a$`, `$2b$`, `$2y$`), scrypt
 	// (PHC string `$scrypt$ln=..,r=..,p=..$salt$hash`), Firebase's scrypt
 	// (`$firebase-scrypt$ln=..,r=..,sk=..,ss=..$salt$hash`), PBKDF2 with SHA-1, SHA-256 or
-	// SHA-512 (`$pbkdf2-sha256$i=..$salt$hash`). Ceilings: 256 MiB of memory, and about a
-	// second of work.
+	// SHA-512 (`$pbkdf2-sha256$i=..$salt$hash`, or as passlib writes it). Salt and hash in
+	// base64 without padding, Firebase's as its exports have them. Ceilings: 256 MiB of
+	// memory, and about a second of work: argon2 m·t ≤ 1048576 (KiB), bcrypt cost ≤ 14,
+	// scrypt N·r·p ≤ 2097152, PBKDF2 2000000 iterations. bcrypt looks at the first 72 bytes
+	// of a password only, until the first sign-in.
+	//
+	// At most 100000 accounts and 30 minutes; the next message must come within 30 seconds.
+	// What ends the session, or the operator's being one, ends the stream.
+	//
+	// Errors, after which what was created stays: `unavailable` when the server stops;
+	// `resource_exhausted` REQUEST_TOO_LARGE; `deadline_exceeded`; `invalid_argument`.
 	ImportUsers(context.Context) (*connect.ClientStreamForClientSimple[v1.ImportUsersRequest, v1.ImportUsersResponse], error)
 }
 
@@ -233,7 +246,9 @@ type OperatorServiceHandler interface {
 	// first.
 	FindUsers(context.Context, *v1.FindUsersRequest) (*v1.FindUsersResponse, error)
 	// DisableUser ends an account's sessions, refresh tokens and API keys' use, and
-	// refuses its sign-ins, until EnableUser. Nothing of it is removed.
+	// refuses its sign-ins, until EnableUser. Nothing of it is removed. An access token
+	// that was issued before stays valid for its 5 minutes. What is disabled already
+	// stays as it is, with its reason; nobody disables their own account.
 	//
 	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED.
 	DisableUser(context.Context, *v1.DisableUserRequest) (*v1.DisableUserResponse, error)
@@ -250,12 +265,14 @@ type OperatorServiceHandler interface {
 	// in.
 	ResetSecondFactors(context.Context, *v1.ResetSecondFactorsRequest) (*v1.ResetSecondFactorsResponse, error)
 	// ImpersonateUser starts a session in a user's name, by which the operator sees
-	// what the user sees. It lasts 30 minutes, is shown to the user among their
-	// sessions and in every event, and can do nothing that asks for a recent sign-in,
-	// so change no credential.
+	// what the user sees. It lasts 30 minutes at most, whatever its use, and ends with
+	// the operator's own session. It is shown to the user among their sessions, who may
+	// revoke it, and in every event. It reads, signs out, gets access tokens (which name
+	// the operator) and renames workspaces: all else is refused as
+	// IMPERSONATION_NOT_ALLOWED.
 	//
-	// Errors: as DisableUser; `permission_denied` IMPERSONATION_NOT_ALLOWED for an
-	// operator's account or one that is disabled.
+	// Errors: as DisableUser; `permission_denied` IMPERSONATION_NOT_ALLOWED for one's own
+	// account, an operator's or one that is disabled.
 	ImpersonateUser(context.Context, *v1.ImpersonateUserRequest) (*v1.ImpersonateUserResponse, error)
 	// ImportUsers creates accounts, with the password hashes that they had elsewhere,
 	// each with a workspace of its own and in one transaction; one that cannot be
@@ -266,8 +283,17 @@ type OperatorServiceHandler interface {
 	// Hashes: argon2id and argon2i (PHC string), bcrypt (`$2a$`, `$2b$`, `$2y$`), scrypt
 	// (PHC string `$scrypt$ln=..,r=..,p=..$salt$hash`), Firebase's scrypt
 	// (`$firebase-scrypt$ln=..,r=..,sk=..,ss=..$salt$hash`), PBKDF2 with SHA-1, SHA-256 or
-	// SHA-512 (`$pbkdf2-sha256$i=..$salt$hash`). Ceilings: 256 MiB of memory, and about a
-	// second of work.
+	// SHA-512 (`$pbkdf2-sha256$i=..$salt$hash`, or as passlib writes it). Salt and hash in
+	// base64 without padding, Firebase's as its exports have them. Ceilings: 256 MiB of
+	// memory, and about a second of work: argon2 m·t ≤ 1048576 (KiB), bcrypt cost ≤ 14,
+	// scrypt N·r·p ≤ 2097152, PBKDF2 2000000 iterations. bcrypt looks at the first 72 bytes
+	// of a password only, until the first sign-in.
+	//
+	// At most 100000 accounts and 30 minutes; the next message must come within 30 seconds.
+	// What ends the session, or the operator's being one, ends the stream.
+	//
+	// Errors, after which what was created stays: `unavailable` when the server stops;
+	// `resource_exhausted` REQUEST_TOO_LARGE; `deadline_exceeded`; `invalid_argument`.
 	ImportUsers(context.Context, *connect.ClientStream[v1.ImportUsersRequest]) (*v1.ImportUsersResponse, error)
 }
 

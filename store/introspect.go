@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/secret"
+	"github.com/logicspike/manager/store/auth"
+)
+
+// By what API keys are known.
+const (
+	forAPIKeyToken    = "api key"
+	prefixAPIKeyToken = "lsmk_"
+)
+
+func isAPIKey(token string) bool {
+	return strings.HasPrefix(token, prefixAPIKeyToken) && len(token) == len(secret.NewToken(prefixAPIKeyToken))
+}
+
+// Introspection is what a live token of a workspace stands for.
+type Introspection struct {
+	Refresh        bool // whether it is a refresh token, not an API key
+	User           ids.User
+	ServiceAccount ids.ServiceAccount
+	Permissions    []string // in the workspace, at this moment, sorted
+	ExpireTime     time.Time
+	Audience       string // "" for an API key
+}
+
+// Introspect tells what a refresh token or an API key stands for, if it is live and
+// of the workspace; else it returns nil.
+func (s *Store) Introspect(ctx context.Context, workspace ids.Workspace, token string) (*Introspection, error) {
+	if line, ok := lineOf(token); ok {
+		return s.introspectRefreshToken(ctx, workspace, line, token)
+	}
+	if isAPIKey(token) {
+		return s.introspectAPIKey(ctx, workspace, token)
+	}
+	return nil, nil
+}
+
+// IntrospectSession returns the permissions that the user of a session holds in a
+// workspace at this moment, and whether the session is live and its user an active
+// member.
+func (s *Store) IntrospectSession(ctx context.Context, workspace ids.Workspace, session ids.Session, user ids.User) ([]string, bool, error) {
+	found, err := s.Auth.LiveSession(ctx, session, s.options.Clock.Now())
+	if err != nil || found == nil || found.UserID != user {
+		return nil, false, s.constraints.Fault(err)
+	}
+	return s.holds(ctx, workspace, user)
+}
+
+// holds returns the permissions of a user in a workspace, and whether they are an
+// active member of it and it is live.
+func (s *Store) holds(ctx context.Context, workspace ids.Workspace, user ids.User) ([]string, bool, error) {
+	m, err := s.Membership(ctx, workspace, user)
+	if fault.Has(err, fault.Missing) || err == nil && m.Deleted {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return s.permissionsOf(m), true, nil
+}
+
+func (s *Store) introspectRefreshToken(ctx context.Context, workspace ids.Workspace, line secret.Hash, token string) (*Introspection, error) {
+	now := s.options.Clock.Now()
+	l, err := s.Auth.RefreshTokenByLine(ctx, line)
+	if err != nil {
+		return nil, s.constraints.Fault(err)
+	}
+	if l == nil || l.WorkspaceID != workspace || !now.Before(l.ExpireTime) || !usable(l, secret.HashOf(forRefreshToken, token), now) {
+		return nil, nil
+	}
+	permissions, live, err := s.IntrospectSession(ctx, workspace, l.SessionID, l.UserID)
+	if err != nil || !live {
+		return nil, err
+	}
+	return &Introspection{
+		Refresh: true, User: l.UserID, Permissions: permissions, ExpireTime: l.ExpireTime, Audience: l.Audience,
+	}, nil
+}
+
+// usable reports whether a token of a line gives a successor.
+func usable(l *auth.RefreshToken, hash secret.Hash, now time.Time) bool {
+	return hash.Equal(l.TokenHash) || givesAgain(l, hash, now)
+}
+
+// introspectAPIKey tells of a key what it holds: of a service account all that it was
+// given, of a user what of it they hold themselves at this moment.
+func (s *Store) introspectAPIKey(ctx context.Context, workspace ids.Workspace, token string) (*Introspection, error) {
+	k, err := s.Auth.KeyOfToken(ctx, secret.HashOf(forAPIKeyToken, token), s.options.Clock.Now())
+	if err != nil {
+		return nil, s.constraints.Fault(err)
+	}
+	if k == nil || k.WorkspaceID != workspace {
+		return nil, nil
+	}
+	found := &Introspection{User: k.UserID, ServiceAccount: k.ServiceAccountID, ExpireTime: k.ExpireTime, Permissions: []string{}}
+	if k.UserID.IsZero() {
+		w, err := s.Tenant.Workspace(ctx, workspace)
+		if fault.Has(err, fault.Missing) || err == nil && w.Deleted() {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, s.constraints.Fault(err)
+		}
+		for _, p := range s.options.Permissions.All() {
+			if p.LeastRole != authz.Owner && slices.Contains(k.Permissions, p.Name) {
+				found.Permissions = append(found.Permissions, p.Name)
+			}
+		}
+		return found, nil
+	}
+	held, live, err := s.holds(ctx, workspace, k.UserID)
+	if err != nil || !live {
+		return nil, err
+	}
+	for _, name := range held {
+		if slices.Contains(k.Permissions, name) {
+			found.Permissions = append(found.Permissions, name)
+		}
+	}
+	return found, nil
+}
