@@ -55,7 +55,7 @@ func TestTheReadmesTourRuns(t *testing.T) {
 	printed := strings.ReplaceAll(string(out), " ", "")
 	for _, want := range []string{
 		"logicspike.tenant.v1.WorkspaceService", `"name":"DifferenceEngines"`, `"state":"WORKSPACE_STATE_DELETED"`,
-		`"state":"WORKSPACE_STATE_ACTIVE"`, `"nextStep":"INVITATION_STEP_REGISTER"`, `"displayName":"Charles"`, `{"membershipCount":2,"deletedUserCount":2}`, `"reason":"SESSION_REQUIRED"`,
+		`"state":"WORKSPACE_STATE_ACTIVE"`, `"nextStep":"INVITATION_STEP_REGISTER"`, `"displayName":"Charles"`, `"displayName":"Nightlyreport"`, `"accessToken":"ey`, `{"membershipCount":2,"deletedUserCount":2}`, `"reason":"SESSION_REQUIRED"`,
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("the tour does not print %s:\n%s", want, out)
