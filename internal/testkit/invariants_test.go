@@ -284,6 +284,8 @@ func (s *Server) world(t *testing.T) *strings.Replacer {
 	w := owner.Workspace.Id
 	role, err := owner.Roles.CreateRole(ctx, &teamv1.CreateRoleRequest{WorkspaceId: w, Name: "Host", Permissions: []string{"invitation.create", "membership.get"}})
 	must(err)
+	_, err = owner.Tokens.CreateRefreshToken(ctx, &authv1.CreateRefreshTokenRequest{WorkspaceId: w})
+	must(err)
 	join := func(p *Person, role string) *teamv1.Membership {
 		t.Helper()
 		inv, err := owner.Invitations.CreateInvitation(ctx, &teamv1.CreateInvitationRequest{WorkspaceId: w, Email: p.Email, Role: role})
