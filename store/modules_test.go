@@ -326,6 +326,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(auth.SecondFactors{}, "SecondFactors", user)
 	exerciseOperators(e, user)
 	exerciseFactors(t, e, repository, user)
+	exerciseDevices(e, m, user)
 
 	token := secret.HashOf("test", "token")
 	s := &auth.Session{
@@ -387,6 +388,8 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.call("CountPasswordResetAttempt", p.ID)
 	p.Attempts = 1
 	e.want(p, "LockPasswordReset", p.ID, secret.Hash{})
+	e.want(p.AddressKey, "PasswordResetAddress", p.ID, secret.Hash{})
+	e.want("", "PasswordResetAddress", ids.PasswordReset{}, secret.HashOf("test", "nothing"))
 	e.call("DeletePasswordResets", "ann@example.com")
 	e.want((*auth.PasswordReset)(nil), "LockPasswordReset", p.ID, secret.Hash{})
 

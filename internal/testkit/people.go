@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -142,8 +143,21 @@ func (s *Server) TryJoin(ctx context.Context, user, workspace string, role authz
 	return id, err
 }
 
-// Mails returns what was mailed to an address, the newest first.
+// Mails returns what was mailed to an address, the newest first, but for what Alerts
+// returns.
 func (s *Server) Mails(t testing.TB, email string) []mail.StoredMessage {
+	t.Helper()
+	return s.mails(t, email, false)
+}
+
+// Alerts returns the mails to an address that tell of a sign-in from a new device, as
+// nearly every one in a test is: the newest first.
+func (s *Server) Alerts(t testing.TB, email string) []mail.StoredMessage {
+	t.Helper()
+	return s.mails(t, email, true)
+}
+
+func (s *Server) mails(t testing.TB, email string, alerts bool) []mail.StoredMessage {
 	t.Helper()
 	all, err := s.Mailbox.List(1000)
 	if err != nil {
@@ -151,7 +165,7 @@ func (s *Server) Mails(t testing.TB, email string) []mail.StoredMessage {
 	}
 	var list []mail.StoredMessage
 	for _, m := range all {
-		if strings.EqualFold(m.To, email) {
+		if strings.EqualFold(m.To, email) && alerts == strings.Contains(strings.Join(strings.Fields(m.Text), " "), string(mail.NewDevice)) {
 			list = append(list, m)
 		}
 	}
@@ -223,24 +237,32 @@ func Eventually(t testing.TB, what string, is func() bool) {
 // HTTPS: secure ones too, though the tests' server speaks plain HTTP.
 func Cookies() *http.Client { return &http.Client{Transport: &cookieJar{}} }
 
-type cookieJar struct{ value atomic.Pointer[http.Cookie] }
+type cookieJar struct {
+	mu     sync.Mutex
+	values map[string]string
+}
 
 func (j *cookieJar) RoundTrip(r *http.Request) (*http.Response, error) {
-	if c := j.value.Load(); c != nil {
-		r = r.Clone(r.Context())
-		r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+	r = r.Clone(r.Context())
+	j.mu.Lock()
+	for name, value := range j.values {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
+	j.mu.Unlock()
 	res, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	for _, c := range res.Cookies() {
-		if c.Name == authz.CookieName {
-			if c.MaxAge < 0 {
-				j.value.Store(nil)
-			} else {
-				j.value.Store(c)
-			}
+		if j.values == nil {
+			j.values = map[string]string{}
+		}
+		if c.MaxAge < 0 {
+			delete(j.values, c.Name)
+		} else {
+			j.values[c.Name] = c.Value
 		}
 	}
 	return res, nil

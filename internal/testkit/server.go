@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/alecthomas/kong"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -59,10 +60,11 @@ type Server struct {
 	Settings   config.Settings
 	// SQL is a pool of its own, to look into the database and to break it.
 	SQL *pgxpool.Pool
-	// Log is what was logged.
+	// Log is what was logged. It must contain no secret: see Secret.
 	Log *Log
 
-	stop func()
+	secrets secrets
+	stop    func()
 }
 
 // New starts a server. It ends with the test.
@@ -78,6 +80,7 @@ func New(t testing.TB, o Options) *Server {
 	if s.Clock == nil {
 		s.Clock = new(clock.Manual)
 	}
+	s.Secret(Password, s.Key.Encode())
 	s.Settings = defaults(t)
 	if o.Settings != nil {
 		o.Settings(&s.Settings)
@@ -140,6 +143,7 @@ func New(t testing.TB, o Options) *Server {
 	done := make(chan error, 1)
 	go func() { done <- s.Server.Run(ctx, listener, nil) }()
 	s.stop = sync.OnceFunc(func() {
+		codes := s.mailedCodes()
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the server ended with: %v", err)
@@ -151,6 +155,7 @@ func New(t testing.TB, o Options) *Server {
 		}
 		s.Store.Close()
 		s.SQL.Close()
+		s.checkLog(t, codes)
 	})
 	t.Cleanup(s.stop)
 	return s
@@ -165,7 +170,7 @@ func (s *Server) Client(address string, options ...client.Option) *client.Client
 	if address != "" {
 		options = append(options, client.WithHTTPClient(&http.Client{Transport: forwarded{address, http.DefaultTransport}}))
 	}
-	return client.New(s.URL, options...)
+	return client.New(s.URL, append(options, client.WithConnect(connect.WithInterceptors(s.noticing())))...)
 }
 
 // forwarded calls as if from another address, through a trusted proxy.

@@ -79,12 +79,12 @@ func transport(t authv1.SessionTransport) authz.Transport {
 // issue hands a session's token to the caller in the session's way: as a cookie,
 // and then it returns "", or to be put into the answer.
 func issue(ctx context.Context, s *auth.Session, token string) string {
-	keepDevice(ctx, s)
-	if s.Transport != authz.Cookie {
-		return token
+	if s.Transport == authz.Cookie {
+		setCookie(ctx, token, s.ExpireTime)
+		token = ""
 	}
-	setCookie(ctx, token, s.ExpireTime)
-	return ""
+	keepDevice(ctx, s)
+	return token
 }
 
 // setCookie sets the session's cookie, and removes it if the token is "".
