@@ -57,15 +57,22 @@ func (s *Store) AuthenticateKey(ctx context.Context, token string) (*authz.Key, 
 		return nil, errNoSession()
 	}
 	key := found.Key
-	if !key.User.IsZero() {
-		key.Permissions = s.options.Permissions.Within(key.Permissions, found.Role, found.Custom)
-	}
+	key.Permissions = s.usable(found)
 	if now.Sub(found.LastUseTime) >= touchInterval {
 		if err := s.Keys.Touch(ctx, key.ID, now); err != nil {
 			return nil, s.constraints.Fault(err)
 		}
 	}
 	return &key, nil
+}
+
+// usable returns the permissions that a key can use now: of a user's key those among
+// its own that the user holds.
+func (s *Store) usable(k *auth.FoundKey) []string {
+	if k.User.IsZero() {
+		return s.options.Permissions.Within(k.Permissions, authz.KeyRole, k.Permissions)
+	}
+	return s.options.Permissions.Within(k.Permissions, k.Role, k.Custom)
 }
 
 // actByKey returns the API key that calls as an actor in a locked workspace: with what
@@ -379,17 +386,52 @@ func (s *Store) RevokeAPIKey(ctx context.Context, workspace ids.Workspace, id id
 		if !own && !t.managesPrograms(a) {
 			return fault.NotFoundFault()
 		}
-		if err := t.auth.DeleteAPIKey(ctx, id); err != nil {
+		return t.endAPIKey(ctx, k, keyDetails(k))
+	})
+}
+
+// endAPIKey ends a key of a locked workspace. The details are the event's.
+func (t *tx) endAPIKey(ctx context.Context, k *auth.APIKey, details map[string]any) error {
+	if err := t.auth.DeleteAPIKey(ctx, k.ID); err != nil {
+		return err
+	}
+	if k.UserID.IsZero() {
+		if err := t.revokeGrantsOfAccount(ctx, k.WorkspaceID, k.ServiceAccountID, details); err != nil {
 			return err
 		}
-		details := keyDetails(k)
-		if k.UserID.IsZero() {
-			if err := t.revokeGrantsOfAccount(ctx, workspace, k.ServiceAccountID, details); err != nil {
-				return err
-			}
-		}
-		return t.record(ctx, audit.Event{WorkspaceID: workspace, Action: "api_key.revoked", TargetID: id.String(), Details: details})
-	})
+	}
+	return t.record(ctx, audit.Event{WorkspaceID: k.WorkspaceID, Action: "api_key.revoked", TargetID: k.ID.String(), Details: details})
+}
+
+// endAPIKeyOf ends the key that a token is, as long as it works by its time: whoever
+// has a key may end it (RFC 7009, 2.1), also while its owner or its workspace may not
+// use it. They act by that key.
+func (t *tx) endAPIKeyOf(ctx context.Context, token string) error {
+	hash := secret.HashOf(forAPIKey, token)
+	k, err := t.auth.APIKeyOf(ctx, hash)
+	if err != nil || k == nil {
+		return err
+	}
+	if _, err := t.tenant.LockWorkspace(ctx, k.WorkspaceID); err != nil {
+		return orNothing(err)
+	}
+	if k, err = t.auth.APIKey(ctx, k.WorkspaceID, k.ID); err != nil {
+		return orNothing(err)
+	}
+	if !k.Opens(hash, t.now) {
+		return nil
+	}
+	details := keyDetails(k)
+	details["reason"] = "token"
+	return t.endAPIKey(authz.WithKey(ctx, &authz.Key{ID: k.ID, User: k.UserID, ServiceAccount: k.ServiceAccountID}), k, details)
+}
+
+// orNothing returns nil in place of the fault NOT_FOUND.
+func orNothing(err error) error {
+	if fault.Has(err, fault.Missing) {
+		return nil
+	}
+	return err
 }
 
 // endKeys ends the keys of a member of a locked workspace, and notes how many in the

@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/logicspike/manager/internal/authz"
@@ -12,16 +10,6 @@ import (
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/auth"
 )
-
-// By what API keys are known.
-const (
-	forAPIKeyToken    = "api key"
-	prefixAPIKeyToken = "lsmk_"
-)
-
-func isAPIKey(token string) bool {
-	return strings.HasPrefix(token, prefixAPIKeyToken) && len(token) == len(secret.NewToken(prefixAPIKeyToken))
-}
 
 // Introspection is what a live token of a workspace stands for.
 type Introspection struct {
@@ -39,7 +27,7 @@ func (s *Store) Introspect(ctx context.Context, workspace ids.Workspace, token s
 	if line, ok := lineOf(token); ok {
 		return s.introspectRefreshToken(ctx, workspace, line, token)
 	}
-	if isAPIKey(token) {
+	if secret.IsChecked(authz.KeyPrefix, token) {
 		return s.introspectAPIKey(ctx, workspace, token)
 	}
 	return nil, nil
@@ -75,7 +63,7 @@ func (s *Store) introspectRefreshToken(ctx context.Context, workspace ids.Worksp
 	if err != nil {
 		return nil, s.constraints.Fault(err)
 	}
-	if l == nil || l.WorkspaceID != workspace || !now.Before(l.ExpireTime) || !usable(l, secret.HashOf(forRefreshToken, token), now) {
+	if l == nil || l.WorkspaceID != workspace || !now.Before(l.ExpireTime) || !gives(l, secret.HashOf(forRefreshToken, token), now) {
 		return nil, nil
 	}
 	permissions, live, err := s.IntrospectSession(ctx, workspace, l.SessionID, l.UserID)
@@ -87,45 +75,22 @@ func (s *Store) introspectRefreshToken(ctx context.Context, workspace ids.Worksp
 	}, nil
 }
 
-// usable reports whether a token of a line gives a successor.
-func usable(l *auth.RefreshToken, hash secret.Hash, now time.Time) bool {
+// gives reports whether a token of a line gives a successor.
+func gives(l *auth.RefreshToken, hash secret.Hash, now time.Time) bool {
 	return hash.Equal(l.TokenHash) || givesAgain(l, hash, now)
 }
 
 // introspectAPIKey tells of a key what it holds: of a service account all that it was
 // given, of a user what of it they hold themselves at this moment.
 func (s *Store) introspectAPIKey(ctx context.Context, workspace ids.Workspace, token string) (*Introspection, error) {
-	k, err := s.Auth.KeyOfToken(ctx, secret.HashOf(forAPIKeyToken, token), s.options.Clock.Now())
+	k, err := s.Keys.Find(ctx, secret.HashOf(forAPIKey, token), s.options.Clock.Now())
 	if err != nil {
 		return nil, s.constraints.Fault(err)
 	}
-	if k == nil || k.WorkspaceID != workspace {
+	if k == nil || k.Workspace != workspace {
 		return nil, nil
 	}
-	found := &Introspection{User: k.UserID, ServiceAccount: k.ServiceAccountID, ExpireTime: k.ExpireTime, Permissions: []string{}}
-	if k.UserID.IsZero() {
-		w, err := s.Tenant.Workspace(ctx, workspace)
-		if fault.Has(err, fault.Missing) || err == nil && w.Deleted() {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, s.constraints.Fault(err)
-		}
-		for _, p := range s.options.Permissions.All() {
-			if p.LeastRole != authz.Owner && slices.Contains(k.Permissions, p.Name) {
-				found.Permissions = append(found.Permissions, p.Name)
-			}
-		}
-		return found, nil
-	}
-	held, live, err := s.holds(ctx, workspace, k.UserID)
-	if err != nil || !live {
-		return nil, err
-	}
-	for _, name := range held {
-		if slices.Contains(k.Permissions, name) {
-			found.Permissions = append(found.Permissions, name)
-		}
-	}
-	return found, nil
+	return &Introspection{
+		User: k.User, ServiceAccount: k.ServiceAccount, ExpireTime: k.ExpireTime, Permissions: s.usable(k),
+	}, nil
 }

@@ -48,12 +48,16 @@ func exercisePrograms(t *testing.T, e *exercise, keys auth.Keys, user ids.User, 
 	e.want(own, "APIKey", w, own.ID)
 	e.want(own, "APIKeyRequested", w, own.RequestID.UUID)
 	e.want((*auth.APIKey)(nil), "APIKeyRequested", w, uuid.New())
+	e.want(robots, "APIKeyOf", old)
+	e.want((*auth.APIKey)(nil), "APIKeyOf", hash)
 	if _, err := e.repository.Interface().(auth.Repository).APIKey(t.Context(), ids.New[ids.Workspace](), own.ID); !fault.Has(err, fault.Missing) {
 		t.Errorf("the key of another workspace: %v", err)
 	}
 	robots.PreviousHash, robots.PreviousExpireTime, robots.TokenHash, robots.ExpireTime = old[:], now.Add(time.Minute), hash[:], now.Add(2*time.Hour)
 	e.call("RotateAPIKey", robots)
 	e.want(robots, "APIKey", w, robots.ID)
+	e.want(robots, "APIKeyOf", old)
+	e.want(robots, "APIKeyOf", hash)
 	e.want(1, "CountLiveAPIKeys", w, auth.KeyOwner{User: user}, now)
 	e.want(1, "CountLiveAPIKeys", w, auth.KeyOwner{ServiceAccount: a.ID}, now)
 	e.want(1, "CountLiveAPIKeys", w, auth.KeyOwner{}, now.Add(time.Hour))
@@ -76,6 +80,9 @@ func exercisePrograms(t *testing.T, e *exercise, keys auth.Keys, user ids.User, 
 			found := find(token, at)
 			if (found != nil) != want[i] {
 				t.Errorf("after %v secret %d: %+v", at.Sub(now), i, found)
+			}
+			if end := []time.Time{robots.ExpireTime, robots.PreviousExpireTime}[i]; found != nil && !found.ExpireTime.Equal(end) {
+				t.Errorf("secret %d ends at %v, want %v", i, found.ExpireTime, end)
 			}
 			if found != nil && (found.ID != robots.ID || found.ServiceAccount != a.ID || !found.User.IsZero() || found.Workspace != w ||
 				found.Hash != token || !found.EmailVerified || !cmp.Equal(found.Permissions, robots.Permissions)) {

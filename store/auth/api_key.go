@@ -87,6 +87,20 @@ func (r Repository) APIKeyRequested(ctx context.Context, workspace ids.Workspace
 	return k, nil
 }
 
+// APIKeyOf returns the key that a secret is of, or was before the last rotation, whether
+// it works or not; nil when there is none.
+func (r Repository) APIKeyOf(ctx context.Context, token secret.Hash) (*APIKey, error) {
+	k := new(APIKey)
+	err := r.db.NewSelect().Model(k).Where("k.token_hash = ?0 OR k.previous_hash = ?0", token[:]).Scan(ctx)
+	if postgres.NotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
 // KeyOwner is whose keys are meant: a user's, or a service account's; zero for
 // everybody's.
 type KeyOwner struct {
@@ -221,6 +235,7 @@ type FoundKey struct {
 	Role        authz.Role
 	Custom      []string
 	LastUseTime time.Time // zero for never
+	ExpireTime  time.Time // of the secret by which it was found
 }
 
 // A key is found by its present secret or by the one before. It is live while its
@@ -230,7 +245,8 @@ const (
 	findKeySQL = `
 		SELECT k.id, k.workspace_id, k.user_id, k.service_account_id, k.permissions, k.last_use_time,
 		       coalesce(a.role, ''), coalesce(a.permissions, '{}'),
-		       k.user_id IS NULL OR coalesce((SELECT p.email_verified FROM identity.profiles p WHERE p.user_id = k.user_id), false)
+		       k.user_id IS NULL OR coalesce((SELECT p.email_verified FROM identity.profiles p WHERE p.user_id = k.user_id), false),
+		       CASE WHEN k.token_hash = $1 THEN k.expire_time ELSE least(k.expire_time, k.previous_expire_time) END
 		FROM auth.api_keys k
 		LEFT JOIN team.authority a ON a.user_id = k.user_id AND a.workspace_id = k.workspace_id
 		WHERE k.id = (SELECT id FROM auth.api_keys WHERE token_hash = $1
@@ -269,7 +285,7 @@ func scanKey(row pgx.Row) (*FoundKey, error) {
 	var user, account *pgUUID
 	var role string
 	var used pgtype.Timestamptz
-	err := row.Scan(&id, &workspace, &user, &account, &k.Permissions, &used, &role, &k.Custom, &k.EmailVerified)
+	err := row.Scan(&id, &workspace, &user, &account, &k.Permissions, &used, &role, &k.Custom, &k.EmailVerified, &k.ExpireTime)
 	if postgres.NotFound(err) {
 		return nil, nil
 	}
