@@ -122,6 +122,7 @@ func Modules(o ModuleOptions) []Service {
 		of(authv1connect.PasswordServiceName, authv1connect.NewPasswordServiceHandler)(a),
 		of(authv1connect.ApiKeyServiceName, authv1connect.NewApiKeyServiceHandler)(a),
 		of(authv1connect.ServiceAccountServiceName, authv1connect.NewServiceAccountServiceHandler)(a),
+		of(authv1connect.PasskeyServiceName, authv1connect.NewPasskeyServiceHandler)(a),
 		of(authv1connect.MfaServiceName, authv1connect.NewMfaServiceHandler)(a),
 		of(authv1connect.EmailChallengeServiceName, authv1connect.NewEmailChallengeServiceHandler)(a),
 		of(authv1connect.SecurityServiceName, authv1connect.NewSecurityServiceHandler)(a),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/secret"
@@ -27,10 +26,7 @@ func (s *Store) Introspect(ctx context.Context, workspace ids.Workspace, token s
 	if line, ok := lineOf(token); ok {
 		return s.introspectRefreshToken(ctx, workspace, line, token)
 	}
-	if secret.IsChecked(authz.KeyPrefix, token) {
-		return s.introspectAPIKey(ctx, workspace, token)
-	}
-	return nil, nil
+	return s.introspectAPIKey(ctx, workspace, token)
 }
 
 // IntrospectSession returns the permissions that the user of a session holds in a
@@ -63,7 +59,7 @@ func (s *Store) introspectRefreshToken(ctx context.Context, workspace ids.Worksp
 	if err != nil {
 		return nil, s.constraints.Fault(err)
 	}
-	if l == nil || l.WorkspaceID != workspace || !now.Before(l.ExpireTime) || !gives(l, secret.HashOf(forRefreshToken, token), now) {
+	if l == nil || l.WorkspaceID != workspace || !now.Before(l.ExpireTime) || !usable(l, secret.HashOf(forRefreshToken, token), now) {
 		return nil, nil
 	}
 	permissions, live, err := s.IntrospectSession(ctx, workspace, l.SessionID, l.UserID)
@@ -75,22 +71,22 @@ func (s *Store) introspectRefreshToken(ctx context.Context, workspace ids.Worksp
 	}, nil
 }
 
-// gives reports whether a token of a line gives a successor.
-func gives(l *auth.RefreshToken, hash secret.Hash, now time.Time) bool {
+// usable reports whether a token of a line gives a successor.
+func usable(l *auth.RefreshToken, hash secret.Hash, now time.Time) bool {
 	return hash.Equal(l.TokenHash) || givesAgain(l, hash, now)
 }
 
-// introspectAPIKey tells of a key what it holds: of a service account all that it was
-// given, of a user what of it they hold themselves at this moment.
+// introspectAPIKey tells of a key what it can do now.
 func (s *Store) introspectAPIKey(ctx context.Context, workspace ids.Workspace, token string) (*Introspection, error) {
-	k, err := s.Keys.Find(ctx, secret.HashOf(forAPIKey, token), s.options.Clock.Now())
-	if err != nil {
-		return nil, s.constraints.Fault(err)
+	k, err := s.findKey(ctx, token)
+	if err != nil || k == nil || k.Workspace != workspace {
+		return nil, err
 	}
-	if k == nil || k.Workspace != workspace {
-		return nil, nil
+	found := &Introspection{User: k.User, ServiceAccount: k.ServiceAccount, ExpireTime: k.ExpireTime, Permissions: []string{}}
+	for _, p := range s.options.Permissions.All() {
+		if k.Membership().Holds(p) {
+			found.Permissions = append(found.Permissions, p.Name)
+		}
 	}
-	return &Introspection{
-		User: k.User, ServiceAccount: k.ServiceAccount, ExpireTime: k.ExpireTime, Permissions: s.usable(k),
-	}, nil
+	return found, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/mail"
+	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
 	"github.com/logicspike/manager/store/identity"
@@ -86,7 +87,7 @@ func (s *Store) FindUsers(ctx context.Context, query string, page Page) ([]Opera
 	return out, next, nil
 }
 
-// DisableUser ends all sessions of an account, and refuses new ones until EnableUser.
+// DisableUser ends all sessions of an account, forgets its devices, and refuses new ones until EnableUser.
 // What is disabled already stays as it is.
 //
 // Errors: fault NOT_FOUND; OPERATOR_REQUIRED.
@@ -98,6 +99,9 @@ func (s *Store) DisableUser(ctx context.Context, o Operation) (*OperatedUser, er
 		}
 		revoked, err := t.endSessions(ctx, o.User)
 		if err != nil {
+			return err
+		}
+		if err := t.auth.DeleteDevices(ctx, o.User, secret.Hash{}); err != nil {
 			return err
 		}
 		return t.recordOperation(ctx, o, "user.disabled", mail.AccountDisabled, map[string]any{"revoked_sessions": revoked})

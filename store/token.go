@@ -317,5 +317,5 @@ func (s *Store) RevokeToken(ctx context.Context, token string) error {
 	if !secret.IsChecked(authz.KeyPrefix, token) {
 		return nil
 	}
-	return s.write(ctx, func(ctx context.Context, t *tx) error { return t.endAPIKeyOf(ctx, token) })
+	return s.revokeKeyByToken(ctx, token)
 }

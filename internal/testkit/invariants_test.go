@@ -194,7 +194,7 @@ const (
 	recoveryCode   = "INSERT INTO auth.recovery_codes VALUES ($u, '\\x01', now()); "
 	passkey        = "INSERT INTO auth.passkeys VALUES (gen_random_uuid(), $u, 'Key', '\\x01', '', 0, '{}', NULL, false, false, now()); "
 	identity       = "INSERT INTO auth.external_identities VALUES (gen_random_uuid(), $u, 'test', 'https://test', 'subject', '', now()); "
-	refreshToken   = "INSERT INTO auth.refresh_tokens (id, session_id, audience, workspace_id, generation, token_hash, create_time, expire_time) SELECT gen_random_uuid(), id, 'test', $w, 1, '', now(), now() FROM auth.sessions WHERE user_id = $u LIMIT 1; "
+	refreshToken   = "INSERT INTO auth.refresh_tokens (id, session_id, audience, workspace_id, line_hash, generation, token_hash, create_time, expire_time) SELECT gen_random_uuid(), id, 'test', $w, '', 1, '', now(), now() FROM auth.sessions WHERE user_id = $u LIMIT 1; "
 	signingKey     = "INSERT INTO auth.signing_keys VALUES (gen_random_uuid(), '', '', now(), '2000-01-01'); "
 	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now(), now()); "
 	serviceAccount = "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, creator_id, create_time, update_time) VALUES (gen_random_uuid(), $w, 'Robot', 'another robot', $u, now(), now()); " +

@@ -87,20 +87,6 @@ func (r Repository) APIKeyRequested(ctx context.Context, workspace ids.Workspace
 	return k, nil
 }
 
-// APIKeyOf returns the key that a secret is of, or was before the last rotation, whether
-// it works or not; nil when there is none.
-func (r Repository) APIKeyOf(ctx context.Context, token secret.Hash) (*APIKey, error) {
-	k := new(APIKey)
-	err := r.db.NewSelect().Model(k).Where("k.token_hash = ?0 OR k.previous_hash = ?0", token[:]).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return k, nil
-}
-
 // KeyOwner is whose keys are meant: a user's, or a service account's; zero for
 // everybody's.
 type KeyOwner struct {

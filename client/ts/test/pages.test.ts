@@ -643,7 +643,7 @@ describe("the pages that mails link to", () => {
     await fillIn({ "Your e-mail address": email });
     await press("Create account and join");
     await says(`We mailed a code to ${email}.`);
-    await seesButtons("Confirm and join", "Send a new code", "Sign in");
+    await seesButtons("Confirm and join", "Send a new code", "Sign in instead");
     await pictures("invitation-code");
     assert.deepEqual(await membersOf(owner), [owner.email]);
     const code = await codeMailedTo(server.url, email);
