@@ -304,11 +304,19 @@ describe("on Node", () => {
     assert.deepEqual(signedIn.requirements, []);
     await fails(anybody.emailChallenges.completeEmailSignIn(proof), Code.FailedPrecondition, "CODE_INVALID");
 
+    let device: string | undefined;
+    const { authentication } = createManager({ baseUrl: server.url, deviceToken: { read: () => device, write: (given) => void (device = given) } });
+    await authentication.signInWithPassword({ email, password });
+    assert.ok(device, "the server knows the device again");
+    const known = device;
+    await authentication.signInWithPassword({ email, password });
+    assert.equal(device, known);
+
     const { totpFactorId, secret } = await manager.secondFactors.createTotpFactor({ displayName: "Phone" });
     const { recoveryCodes } = await manager.secondFactors.confirmTotpFactor({ totpFactorId, code: totpCode(secret) });
     assert.equal(recoveryCodes.length, 10);
 
-    let token = (await anybody.authentication.signInWithPassword({ email, password })).sessionToken;
+    let token = (await authentication.signInWithPassword({ email, password })).sessionToken;
     const again = createManager({ baseUrl: server.url, sessionToken: () => token });
     await fails(again.users.getMe({}), Code.FailedPrecondition, "SECOND_FACTOR_REQUIRED");
     const wrong = { proof: { case: "recoveryCode", value: "wrong" } } as const;
