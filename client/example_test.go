@@ -9,6 +9,7 @@ import (
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/testkit"
 )
@@ -58,6 +59,38 @@ func ExampleClient_As() {
 		fmt.Println(w.Workspace.Name, w.Role)
 	}
 	// Output: Analytical Engines owner
+}
+
+func ExampleWithAPIKey() {
+	ctx := context.Background()
+	admin := client.New(serverURL, client.WithSession(sessionToken))
+	list, err := admin.Workspaces.ListWorkspaces(ctx, &tenantv1.ListWorkspacesRequest{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	workspace := list.Workspaces[0].Workspace.Id
+	made, err := admin.APIKeys.CreateApiKey(ctx, &authv1.CreateApiKeyRequest{
+		WorkspaceId: workspace, DisplayName: "Nightly report", Permissions: []string{"membership.get"},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	// What the program does that has the key.
+	program := client.New(serverURL, client.WithAPIKey(made.Token))
+	members, err := program.Memberships.ListMemberships(ctx, &teamv1.ListMembershipsRequest{WorkspaceId: workspace})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(members.Memberships), "member")
+	_, err = program.Workspaces.UpdateWorkspace(ctx, &tenantv1.UpdateWorkspaceRequest{WorkspaceId: workspace, Name: "Mine"})
+	fmt.Println(client.Reason(err))
+	// Output:
+	// 1 member
+	// REASON_PERMISSION_MISSING
 }
 
 func ExampleReason() {

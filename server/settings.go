@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -82,7 +83,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	for _, pattern := range pages.Patterns() {
 		mounted[pattern] = own
 	}
-	passkeys, err := passkeyParty(s)
+	passkeys, err := passkeyParty(s, d.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -150,9 +151,18 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 }
 
 // passkeyParty returns the relying party of passkeys; nil where there can be none.
-func passkeyParty(s config.Settings) (*passkey.Party, error) {
+//
+// Errors: when the settings ask for what the public URL, which is known by now, does
+// not allow.
+func passkeyParty(s config.Settings, log *slog.Logger) (*passkey.Party, error) {
 	id, origins := s.PasskeyParty()
-	if id == "" {
+	switch {
+	case len(origins) < len(s.PasskeyOrigins):
+		return nil, fmt.Errorf("passkey-origins: one is not of %q, of which passkeys are: see passkey-rp-id", id)
+	case id == "" && s.PasskeyRPID != "":
+		return nil, fmt.Errorf("passkey-rp-id: no page that can have passkeys is of %s", s.PasskeyRPID)
+	case id == "":
+		log.Warn("there are no passkeys: public-url needs https and a host name", "public-url", s.PublicURL)
 		return nil, nil
 	}
 	return passkey.New(passkey.Options{ID: id, Name: s.ProductName, Origins: origins, Timeout: store.ChallengeLifetime})

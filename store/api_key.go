@@ -45,27 +45,34 @@ const (
 //
 // Errors: fault SESSION_REQUIRED when there is none.
 func (s *Store) AuthenticateKey(ctx context.Context, token string) (*authz.Key, error) {
-	if !secret.IsChecked(authz.KeyPrefix, token) {
-		return nil, errNoSession() // and the database is not asked
-	}
-	now := s.options.Clock.Now()
-	found, err := s.Keys.Find(ctx, secret.HashOf(forAPIKey, token), now)
+	found, err := s.findKey(ctx, token)
 	if err != nil {
-		return nil, s.constraints.Fault(err)
+		return nil, err
 	}
 	if found == nil {
 		return nil, errNoSession()
 	}
-	key := found.Key
-	if !key.User.IsZero() {
-		key.Permissions = s.options.Permissions.Within(key.Permissions, found.Role, found.Custom)
-	}
-	if now.Sub(found.LastUseTime) >= touchInterval {
-		if err := s.Keys.Touch(ctx, key.ID, now); err != nil {
+	if now := s.options.Clock.Now(); now.Sub(found.LastUseTime) >= touchInterval {
+		if err := s.Keys.Touch(ctx, found.ID, now); err != nil {
 			return nil, s.constraints.Fault(err)
 		}
 	}
-	return &key, nil
+	return &found.Key, nil
+}
+
+// findKey returns the live key that a token is, with what it can do now, or nil.
+func (s *Store) findKey(ctx context.Context, token string) (*auth.FoundKey, error) {
+	if !secret.IsChecked(authz.KeyPrefix, token) {
+		return nil, nil // and the database is not asked
+	}
+	found, err := s.Keys.Find(ctx, secret.HashOf(forAPIKey, token), s.options.Clock.Now())
+	if err != nil || found == nil {
+		return nil, s.constraints.Fault(err)
+	}
+	if !found.User.IsZero() {
+		found.Permissions = s.options.Permissions.Within(found.Permissions, found.Role, found.Custom)
+	}
+	return found, nil
 }
 
 // actByKey returns the API key that calls as an actor in a locked workspace: with what
@@ -379,17 +386,43 @@ func (s *Store) RevokeAPIKey(ctx context.Context, workspace ids.Workspace, id id
 		if !own && !t.managesPrograms(a) {
 			return fault.NotFoundFault()
 		}
-		if err := t.auth.DeleteAPIKey(ctx, id); err != nil {
+		return t.revokeAPIKey(ctx, k)
+	})
+}
+
+// revokeKeyByToken ends the key that a token is, if there is one: whoever has it may.
+func (s *Store) revokeKeyByToken(ctx context.Context, token string) error {
+	hash := secret.HashOf(forAPIKey, token)
+	seen, err := s.Auth.APIKeyOfToken(ctx, hash, s.options.Clock.Now())
+	if err != nil || seen == nil {
+		return s.constraints.Fault(err)
+	}
+	return s.write(ctx, func(ctx context.Context, t *tx) error {
+		if _, err := t.tenant.LockWorkspace(ctx, seen.WorkspaceID); fault.Has(err, fault.Missing) {
+			return nil // purged just now, with the key
+		} else if err != nil {
 			return err
 		}
-		details := keyDetails(k)
-		if k.UserID.IsZero() {
-			if err := t.revokeGrantsOfAccount(ctx, workspace, k.ServiceAccountID, details); err != nil {
-				return err
-			}
+		k, err := t.auth.APIKeyOfToken(ctx, hash, t.now)
+		if err != nil || k == nil {
+			return err
 		}
-		return t.record(ctx, audit.Event{WorkspaceID: workspace, Action: "api_key.revoked", TargetID: id.String(), Details: details})
+		return t.revokeAPIKey(authz.WithKey(ctx, &authz.Key{ID: k.ID, Workspace: k.WorkspaceID, User: k.UserID, ServiceAccount: k.ServiceAccountID}), k)
 	})
+}
+
+// revokeAPIKey ends a key of a locked workspace.
+func (t *tx) revokeAPIKey(ctx context.Context, k *auth.APIKey) error {
+	if err := t.auth.DeleteAPIKey(ctx, k.ID); err != nil {
+		return err
+	}
+	details := keyDetails(k)
+	if k.UserID.IsZero() {
+		if err := t.revokeGrantsOfAccount(ctx, k.WorkspaceID, k.ServiceAccountID, details); err != nil {
+			return err
+		}
+	}
+	return t.record(ctx, audit.Event{WorkspaceID: k.WorkspaceID, Action: "api_key.revoked", TargetID: k.ID.String(), Details: details})
 }
 
 // endKeys ends the keys of a member of a locked workspace, and notes how many in the

@@ -2,26 +2,13 @@ package store
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/auth"
 )
-
-// By what API keys are known.
-const (
-	forAPIKeyToken    = "api key"
-	prefixAPIKeyToken = "lsmk_"
-)
-
-func isAPIKey(token string) bool {
-	return strings.HasPrefix(token, prefixAPIKeyToken) && len(token) == len(secret.NewToken(prefixAPIKeyToken))
-}
 
 // Introspection is what a live token of a workspace stands for.
 type Introspection struct {
@@ -39,10 +26,7 @@ func (s *Store) Introspect(ctx context.Context, workspace ids.Workspace, token s
 	if line, ok := lineOf(token); ok {
 		return s.introspectRefreshToken(ctx, workspace, line, token)
 	}
-	if isAPIKey(token) {
-		return s.introspectAPIKey(ctx, workspace, token)
-	}
-	return nil, nil
+	return s.introspectAPIKey(ctx, workspace, token)
 }
 
 // IntrospectSession returns the permissions that the user of a session holds in a
@@ -92,39 +76,16 @@ func usable(l *auth.RefreshToken, hash secret.Hash, now time.Time) bool {
 	return hash.Equal(l.TokenHash) || givesAgain(l, hash, now)
 }
 
-// introspectAPIKey tells of a key what it holds: of a service account all that it was
-// given, of a user what of it they hold themselves at this moment.
+// introspectAPIKey tells of a key what it can do now.
 func (s *Store) introspectAPIKey(ctx context.Context, workspace ids.Workspace, token string) (*Introspection, error) {
-	k, err := s.Auth.KeyOfToken(ctx, secret.HashOf(forAPIKeyToken, token), s.options.Clock.Now())
-	if err != nil {
-		return nil, s.constraints.Fault(err)
-	}
-	if k == nil || k.WorkspaceID != workspace {
-		return nil, nil
-	}
-	found := &Introspection{User: k.UserID, ServiceAccount: k.ServiceAccountID, ExpireTime: k.ExpireTime, Permissions: []string{}}
-	if k.UserID.IsZero() {
-		w, err := s.Tenant.Workspace(ctx, workspace)
-		if fault.Has(err, fault.Missing) || err == nil && w.Deleted() {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, s.constraints.Fault(err)
-		}
-		for _, p := range s.options.Permissions.All() {
-			if p.LeastRole != authz.Owner && slices.Contains(k.Permissions, p.Name) {
-				found.Permissions = append(found.Permissions, p.Name)
-			}
-		}
-		return found, nil
-	}
-	held, live, err := s.holds(ctx, workspace, k.UserID)
-	if err != nil || !live {
+	k, err := s.findKey(ctx, token)
+	if err != nil || k == nil || k.Workspace != workspace {
 		return nil, err
 	}
-	for _, name := range held {
-		if slices.Contains(k.Permissions, name) {
-			found.Permissions = append(found.Permissions, name)
+	found := &Introspection{User: k.User, ServiceAccount: k.ServiceAccount, ExpireTime: k.ExpireTime, Permissions: []string{}}
+	for _, p := range s.options.Permissions.All() {
+		if k.Membership().Holds(p) {
+			found.Permissions = append(found.Permissions, p.Name)
 		}
 	}
 	return found, nil

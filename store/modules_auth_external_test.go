@@ -45,9 +45,9 @@ func exerciseExternalIdentities(t *testing.T, e *exercise, user ids.User) {
 	x := &auth.ExternalIdentity{
 		ID: ids.New[ids.ExternalIdentity](), UserID: user, Provider: "acme", Issuer: "https://id.example", Subject: "ann", CreateTime: now,
 	}
-	e.want(auth.SignInWays{Email: true}, "SignInWays", user)
+	e.want(auth.SignInWays{Email: true, Passkeys: 1}, "SignInWays", user)
 	e.call("InsertExternalIdentity", x)
-	e.want(auth.SignInWays{Email: true, Identities: 1}, "SignInWays", user)
+	e.want(auth.SignInWays{Email: true, Passkeys: 1, Identities: 1}, "SignInWays", user)
 	x.Provider, x.Email, x.LastUseTime = "renamed", "ann@example.com", now
 	e.want(true, "UseExternalIdentity", x)
 	e.want(x, "ExternalIdentityOf", x.Issuer, x.Subject)

@@ -52,27 +52,6 @@ func exerciseTokens(e *exercise, m module, s *auth.Session, w ids.Workspace) {
 	e.call("TouchSession", s.ID, "::1", s.LastUseTime, s.IdleExpireTime)
 	e.want(s, "LiveSession", s.ID, now)
 
-	old := secret.HashOf("test", "old")
-	k := &auth.KnownKey{ID: ids.New[ids.APIKey](), WorkspaceID: w, UserID: s.UserID, Permissions: []string{"a", "b"}}
-	insert := func() {
-		e.t.Helper()
-		if _, err := m.admin.Exec(e.t.Context(), `
-			INSERT INTO auth.api_keys (id, workspace_id, user_id, display_name, permissions, token_hash, hint, previous_hash, previous_expire_time, create_time)
-			VALUES ($1, $2, $3, 'key', '{a,b}', $4, 'x', $5, $6, $7)`,
-			k.ID.UUID(), w.UUID(), s.UserID.UUID(), token[:], old[:], now.Add(time.Hour), now); err != nil {
-			e.t.Fatal(err)
-		}
-	}
-	insert()
-	e.want(k, "KeyOfToken", token, now)
-	e.want(k, "KeyOfToken", old, now)
-	e.want((*auth.KnownKey)(nil), "KeyOfToken", old, now.Add(time.Hour))
-	e.want((*auth.KnownKey)(nil), "KeyOfToken", line, now)
-	k.Permissions = nil
-	e.want((*auth.KnownKey)(nil), "EndKeyOfToken", line, now)
-	e.want(k, "EndKeyOfToken", old, now)
-	e.want((*auth.KnownKey)(nil), "EndKeyOfToken", token, now)
-
 	g := &auth.SigningKey{
 		ID: ids.FromUUID[ids.SigningKey](uuid.New()), PublicKey: []byte{1}, PrivateKey: []byte{2}, CreateTime: now, ActivateTime: now.Add(time.Hour),
 	}

@@ -314,16 +314,8 @@ func (s *Store) RevokeToken(ctx context.Context, token string) error {
 			return t.endRefreshToken(ctx, l, "refresh_token.revoked", map[string]any{"reason": "token"})
 		})
 	}
-	if !isAPIKey(token) {
+	if !secret.IsChecked(authz.KeyPrefix, token) {
 		return nil
 	}
-	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		k, err := t.auth.EndKeyOfToken(ctx, secret.HashOf(forAPIKeyToken, token), t.now)
-		if err != nil || k == nil {
-			return err
-		}
-		return t.record(ctx, audit.Event{
-			WorkspaceID: k.WorkspaceID, Action: "api_key.revoked", TargetID: k.ID.String(), Details: map[string]any{"reason": "token"},
-		})
-	})
+	return s.revokeKeyByToken(ctx, token)
 }

@@ -24,6 +24,7 @@ var names = []string{
 	"listen", "admin-listen", "public-url", "allowed-origins", "trusted-proxies", "reflection", "dns-resolver",
 	"data-dir", "database-url", "database-max-connections", "secret-key",
 	"email-verification", "session-idle-timeout", "session-lifetime", "reauthentication-age", "deletion-grace",
+	"passkey-rp-id", "passkey-origins",
 	"token-audiences", "signing-key-lifetime",
 	"identity-providers", "return-urls",
 	"password-min-length", "password-max-length", "argon2-memory", "argon2-iterations", "argon2-parallelism", "hash-concurrency", "hash-queue", "leaked-passwords-url",
@@ -166,6 +167,8 @@ var values = map[string]struct{ value, printed string }{
 	"session-lifetime":         {"400h0m0s", ""},
 	"reauthentication-age":     {"1h0m0s", ""},
 	"deletion-grace":           {"0s", ""},
+	"passkey-rp-id":            {"example.com", ""},
+	"passkey-origins":          {"https://a.example.com,https://Example.com:8443/", "[https://a.example.com https://example.com:8443]"},
 	"token-audiences":          {"https://api.example.com,billing", "[https://api.example.com billing]"},
 	"signing-key-lifetime":     {"48h0m0s", ""},
 	"identity-providers":       {"google?client-id=g&client-secret=hunter2", "google?client-id=g&client-secret=[redacted]"},
@@ -213,6 +216,7 @@ func init() {
 	other["public-url"] = "http://localhost:1"
 	other["allowed-origins"] = "https://other.example"
 	other["trusted-proxies"] = "192.168.0.0/16"
+	other["passkey-rp-id"], other["passkey-origins"] = "localhost", "http://localhost:3000"
 	other["return-urls"] = "https://other.example/"
 	other["dns-resolver"] = "dns.example:53"
 	other["token-audiences"] = "other"
@@ -300,6 +304,8 @@ func TestBadValuesNameTheirSetting(t *testing.T) {
 		"session-lifetime":         {{"0"}, {"soon"}, {"1000000h"}},
 		"reauthentication-age":     {{"0"}, {"1"}},
 		"deletion-grace":           {{"-1s"}, {"14"}},
+		"passkey-rp-id":            {{"Example.com"}, {"https://example.com"}, {"example.com:443"}, {"192.0.2.1"}, {"::1"}, {"exämple.com"}, {"a b"}, {"example.org", "--public-url=https://example.com", smtp[0], smtp[1]}, {"example.com", "--public-url=http://example.com", smtp[0], smtp[1]}, {"a.example.com", "--public-url=https://example.com", smtp[0], smtp[1]}, {"co.uk", "--public-url=https://a.co.uk", smtp[0], smtp[1]}, {"com", "--passkey-origins=https://example.com"}},
+		"passkey-origins":          {{"*"}, {"example.com"}, {"http://example.com"}, {"https://192.0.2.1"}, {"http://127.0.0.1:8080"}, {"https://example.org", "--passkey-rp-id=example.com"}, {"https://badexample.com", "--passkey-rp-id=example.com"}, {"https://a.example.com,https://example.org", "--passkey-rp-id=example.com"}, {"https://a.example.com", "--public-url=https://b.example.com", smtp[0], smtp[1]}},
 		"token-audiences":          {{"a b"}, {"a,,b"}, {"a\tb"}, {strings.Repeat("x", 256)}},
 		"signing-key-lifetime":     {{"47h"}, {"9000h"}, {"30"}},
 		"identity-providers":       badProviders(file),

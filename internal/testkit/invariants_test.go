@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { Main(m) }
 // each alone, and without foreign keys and triggers. $w and $o are workspaces, $u, $v
 // and $x users, and $m is the membership of $u in $w.
 var breaks = map[string][]string{
-	"a user registered exactly once": {
+	"a user registered, or was imported, exactly once": {
 		"UPDATE audit.events SET action = 'user.renamed' WHERE action = 'user.registered' AND user_id = $u",
 	},
 	"every user was given a workspace, or a membership, by the transaction that registered them": {
@@ -194,7 +194,7 @@ const (
 	recoveryCode   = "INSERT INTO auth.recovery_codes VALUES ($u, '\\x01', now()); "
 	passkey        = "INSERT INTO auth.passkeys VALUES (gen_random_uuid(), $u, 'Key', '\\x01', '', 0, '{}', NULL, false, false, now()); "
 	identity       = "INSERT INTO auth.external_identities VALUES (gen_random_uuid(), $u, 'test', 'https://test', 'subject', '', now()); "
-	refreshToken   = "INSERT INTO auth.refresh_tokens (id, session_id, audience, workspace_id, generation, token_hash, create_time, expire_time) SELECT gen_random_uuid(), id, 'test', $w, 1, '', now(), now() FROM auth.sessions WHERE user_id = $u LIMIT 1; "
+	refreshToken   = "INSERT INTO auth.refresh_tokens (id, session_id, audience, workspace_id, line_hash, generation, token_hash, create_time, expire_time) SELECT gen_random_uuid(), id, 'test', $w, '', 1, '', now(), now() FROM auth.sessions WHERE user_id = $u LIMIT 1; "
 	signingKey     = "INSERT INTO auth.signing_keys VALUES (gen_random_uuid(), '', '', now(), '2000-01-01'); "
 	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now(), now()); "
 	serviceAccount = "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, creator_id, create_time, update_time) VALUES (gen_random_uuid(), $w, 'Robot', 'another robot', $u, now(), now()); " +
@@ -283,6 +283,8 @@ func (s *Server) world(t *testing.T) *strings.Replacer {
 	owner, other, mate, gone := s.Register(t), s.Register(t), s.Register(t), s.Register(t)
 	w := owner.Workspace.Id
 	role, err := owner.Roles.CreateRole(ctx, &teamv1.CreateRoleRequest{WorkspaceId: w, Name: "Host", Permissions: []string{"invitation.create", "membership.get"}})
+	must(err)
+	_, err = owner.Tokens.CreateRefreshToken(ctx, &authv1.CreateRefreshTokenRequest{WorkspaceId: w})
 	must(err)
 	join := func(p *Person, role string) *teamv1.Membership {
 		t.Helper()

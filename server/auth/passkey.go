@@ -92,9 +92,6 @@ func (m *Module) StartPasskeyAssertion(ctx context.Context, _ *authv1.StartPassk
 	}
 	caller, purpose, allowed := authz.SessionFrom(ctx), auth.ToSignIn, []auth.Passkey(nil)
 	if caller != nil {
-		if !caller.Impersonator.IsZero() {
-			return nil, errImpersonation()
-		}
 		purpose = auth.ToProve
 		if allowed, err = m.options.Store.Auth.Passkeys(ctx, caller.User); err != nil {
 			return nil, err
@@ -123,12 +120,17 @@ func (m *Module) StartPasskeyAssertion(ctx context.Context, _ *authv1.StartPassk
 // session that there was before is left alone, and its token never given to another.
 func (m *Module) SignInWithPasskey(ctx context.Context, req *authv1.SignInWithPasskeyRequest) (*authv1.SignInWithPasskeyResponse, error) {
 	use, err := m.answered(ctx, req.Passkey, auth.ToSignIn, nil)
-	if err != nil {
-		return nil, orRefused(err, store.ErrPasskeyRefused())
+	var session *auth.Session
+	var token string
+	if err == nil {
+		session, token, err = m.options.Store.SignInWithPasskey(ctx, *use, transport(req.SessionTransport), client(ctx))
 	}
-	session, token, err := m.options.Store.SignInWithPasskey(ctx, *use, transport(req.SessionTransport), client(ctx))
 	if err != nil {
-		return nil, err
+		err = orRefused(err, store.ErrPasskeyRefused())
+		if use == nil {
+			return nil, err // of nobody's passkey
+		}
+		return nil, m.refused(ctx, store.Refusal{User: use.Passkey.UserID, Action: signInRefused, Method: authz.ByPasskey}, err)
 	}
 	// What the account needs is what its new session is found with.
 	found, err := m.options.Store.Authenticate(ctx, token, session.Transport)
@@ -163,7 +165,8 @@ func (m *Module) reauthenticateByPasskey(ctx context.Context, caller *authz.Sess
 	if factors.Passkeys == 0 {
 		return nil, "", errNoPasskey()
 	}
-	return m.provePasskey(ctx, caller, a, m.options.Store.ReauthenticateByPasskey)
+	session, token, err := m.provePasskey(ctx, caller, a, m.options.Store.ReauthenticateByPasskey)
+	return session, token, m.refusedAgain(ctx, caller.User, authz.ByPasskey, err)
 }
 
 // provePasskey goes on with the caller's session once one of their passkeys has
@@ -195,7 +198,8 @@ func errNoPasskey() error {
 // answered judges the answer to a challenge for a purpose: by any passkey if there is
 // no caller, else by one of theirs.
 //
-// Errors: fault CHALLENGE_INVALID; passkey.ErrAnswer.
+// Errors: fault CHALLENGE_INVALID; passkey.ErrAnswer, and then the use tells whose
+// passkey was named, if that is known.
 func (m *Module) answered(ctx context.Context, a *authv1.PasskeyAssertion, purpose auth.ChallengePurpose, caller *authz.Session) (*store.PasskeyUse, error) {
 	party, err := m.party()
 	if err != nil {
@@ -218,7 +222,7 @@ func (m *Module) answered(ctx context.Context, a *authv1.PasskeyAssertion, purpo
 	}
 	use, err := party.Verify(state, handleOf(known.UserID), credential(*known), answer)
 	if err != nil {
-		return nil, err
+		return &store.PasskeyUse{Passkey: known}, err
 	}
 	return &store.PasskeyUse{Passkey: known, SignCount: use.SignCount, BackedUp: use.BackedUp}, nil
 }
@@ -255,10 +259,6 @@ func (m *Module) ListPasskeys(ctx context.Context, _ *authv1.ListPasskeysRequest
 
 // UpdatePasskey implements PasskeyService.
 func (m *Module) UpdatePasskey(ctx context.Context, req *authv1.UpdatePasskeyRequest) (*authv1.UpdatePasskeyResponse, error) {
-	caller := authz.SessionFrom(ctx)
-	if !caller.Impersonator.IsZero() {
-		return nil, errImpersonation()
-	}
 	which, err := id("passkey_id", req.PasskeyId, ids.Parse[ids.Passkey])
 	if err != nil {
 		return nil, err
@@ -267,7 +267,7 @@ func (m *Module) UpdatePasskey(ctx context.Context, req *authv1.UpdatePasskeyReq
 	if name == "" {
 		return nil, fault.Invalid("display_name", "is blank")
 	}
-	p, err := m.options.Store.RenamePasskey(ctx, caller, which, name)
+	p, err := m.options.Store.RenamePasskey(ctx, authz.SessionFrom(ctx), which, name)
 	if err != nil {
 		return nil, err
 	}

@@ -229,6 +229,8 @@ func (w *world) totpFactor() string {
 	id := ids.New[ids.Factor]()
 	w.sql(`INSERT INTO auth.totp_factors (id, user_id, display_name, secret, confirm_time, expire_time, create_time)
 	       VALUES ($1, $2, 'App', '\x00', now(), now(), now())`, id.UUID(), uuidOf(w.t, w.self().User.Id))
+	w.sql(`INSERT INTO audit.events (id, user_id, actor_kind, actor_user_id, action, target_id, create_time)
+	       VALUES (gen_random_uuid(), $1, 'user', $1, 'totp_factor.created', $2, now())`, uuidOf(w.t, w.self().User.Id), id.String())
 	return id.String()
 }
 

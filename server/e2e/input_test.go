@@ -275,6 +275,8 @@ func (in *inputs) lists(t *testing.T) []*list {
 		{name: "users called ann", caller: ann, method: "OperatorService/FindUsers", message: &authv1.FindUsersRequest{Query: "ann@"}},
 		{name: "ann's sessions", caller: ann, method: "SessionService/ListSessions", message: &authv1.ListSessionsRequest{}},
 		{name: "bob's sessions", caller: bob, method: "SessionService/ListSessions", message: &authv1.ListSessionsRequest{}},
+		{name: "ann's security events", caller: ann, method: "SecurityService/ListSecurityEvents", message: &authv1.ListSecurityEventsRequest{}},
+		{name: "bob's security events", caller: bob, method: "SecurityService/ListSecurityEvents", message: &authv1.ListSecurityEventsRequest{}},
 		{name: "ann's workspaces", caller: ann, method: "WorkspaceService/ListWorkspaces", message: &tenantv1.ListWorkspacesRequest{}},
 		{name: "ann's workspaces, deleted too", caller: ann, method: "WorkspaceService/ListWorkspaces", message: &tenantv1.ListWorkspacesRequest{ShowDeleted: true}},
 		{name: "bob's workspaces", caller: bob, method: "WorkspaceService/ListWorkspaces", message: &tenantv1.ListWorkspacesRequest{}},

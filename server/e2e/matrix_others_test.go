@@ -51,6 +51,9 @@ func TestWhatBelongsToOthersIsAnsweredLikeWhatNeverExisted(t *testing.T) {
 	domain, asked := w.domain(bob, newDomain()), w.joinRequest(bob)
 	key, account := w.apiKey(bob, bobs, "", "workspace.get").ApiKey.Id, w.serviceAccount(bob)
 	neverKey, neverAccount := ids.New[ids.APIKey]().String(), ids.New[ids.ServiceAccount]().String()
+	w.prove(bob)
+	_, added := addPasskey(t, srv, bob, testkit.EdDSA)
+	bobsPasskey := added.Passkey.Id
 	never := struct{ workspace, membership, invitation, link, role, domain, joinRequest, user string }{
 		ids.New[ids.Workspace]().String(), ids.New[ids.Membership]().String(), ids.New[ids.Invitation]().String(), ids.New[ids.InvitationLink]().String(),
 		ids.New[ids.Role]().String(), ids.New[ids.Domain]().String(), ids.New[ids.JoinRequest]().String(), ids.New[ids.User]().String(),
@@ -66,6 +69,16 @@ func TestWhatBelongsToOthersIsAnsweredLikeWhatNeverExisted(t *testing.T) {
 			"a session", "SessionService/RevokeSession",
 			&authv1.RevokeSessionRequest{SessionId: bob.Session.Id},
 			&authv1.RevokeSessionRequest{SessionId: ids.New[ids.Session]().String()}, "not_found NOT_FOUND",
+		},
+		{
+			"a passkey to rename", "PasskeyService/UpdatePasskey",
+			&authv1.UpdatePasskeyRequest{PasskeyId: bobsPasskey, DisplayName: "Mine"},
+			&authv1.UpdatePasskeyRequest{PasskeyId: ids.New[ids.Passkey]().String(), DisplayName: "Mine"}, missing,
+		},
+		{
+			"a passkey to remove", "PasskeyService/DeletePasskey",
+			&authv1.DeletePasskeyRequest{PasskeyId: bobsPasskey},
+			&authv1.DeletePasskeyRequest{PasskeyId: ids.New[ids.Passkey]().String()}, missing,
 		},
 		{
 			"a membership", "MembershipService/GetMembership",

@@ -109,6 +109,7 @@ var requests = map[string]func(w *world) proto.Message{
 		w.totpFactor()
 		return &authv1.RegenerateRecoveryCodesRequest{}
 	},
+	"SecurityService/ListSecurityEvents":  func(*world) proto.Message { return &authv1.ListSecurityEventsRequest{} },
 	"SecurityService/GetSecurityOverview": func(*world) proto.Message { return &authv1.GetSecurityOverviewRequest{} },
 	"UserService/GetMe":                   func(*world) proto.Message { return &identityv1.GetMeRequest{} },
 	"UserService/UpdateMe":                func(*world) proto.Message { return &identityv1.UpdateMeRequest{DisplayName: "Ann"} },

@@ -100,6 +100,7 @@ MfaService/DeleteTotpFactor                  session  ok       ok       ok      
 MfaService/GetRecoveryCodes                  session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 MfaService/RegenerateRecoveryCodes           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth
 SecurityService/GetSecurityOverview          session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
+SecurityService/ListSecurityEvents           session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/GetMe                            session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/UpdateMe                         session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  ok
 UserService/RequestEmailChange               session  ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       session  reauth

@@ -19,9 +19,12 @@ import (
 	"github.com/logicspike/manager/client"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
+	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/store/auth"
 )
 
 const (
@@ -59,9 +62,7 @@ func TestAPasskeySignsInByItself(t *testing.T) {
 		if err != nil || len(list.Passkeys) != 1 || !justNow(srv, list.Passkeys[0].LastUseTime) || list.Passkeys[0].Id != made.Passkey.Id {
 			t.Errorf("ListPasskeys = %v, %v", list, err)
 		}
-		if m := srv.Mail(t, p.Email, 2); !strings.Contains(m.Text, "A passkey was added.") {
-			t.Errorf("mail %q", m.Text)
-		}
+		passkeyMails(t, srv, p.Email, "A passkey was added.", 1)
 		logged(t, p, "", "user.registered", "session.created", "passkey.created", "session.created")
 	}
 	srv.CheckInvariants(t)
@@ -86,15 +87,41 @@ func TestAPasskeySignsInWithACookie(t *testing.T) {
 	if err != nil || in.SessionToken != "" {
 		t.Fatalf("SignInWithPasskey = %v, %v", in, err)
 	}
-	first := cookieToken(t, info.ResponseHeader().Get("Set-Cookie"))
+	first := sessionCookie(t, info)
 	ctx, info = connect.NewClientContext(t.Context())
 	again, err := page.auth.Reauthenticate(ctx, &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, askPasskey(t, page))})
 	if err != nil || again.SessionToken != "" || again.Session.Id != in.Session.Id {
 		t.Fatalf("Reauthenticate = %v, %v", again, err)
 	}
-	if cookieToken(t, info.ResponseHeader().Get("Set-Cookie")) == first {
+	if sessionCookie(t, info) == first {
 		t.Error("reauthentication kept the token")
 	}
+}
+
+// sessionCookie returns the session's token of the cookies that were set.
+func sessionCookie(t testing.TB, info connect.CallInfo) string {
+	t.Helper()
+	for _, line := range info.ResponseHeader().Values("Set-Cookie") {
+		if strings.HasPrefix(line, authz.CookieName+"=") {
+			return cookieToken(t, line)
+		}
+	}
+	t.Fatal("no cookie of a session was set")
+	return ""
+}
+
+// passkeyMails waits until so many mails to an address say something.
+func passkeyMails(t testing.TB, srv *testkit.Server, email, text string, want int) {
+	t.Helper()
+	testkit.Eventually(t, fmt.Sprintf("%d mails that say %q", want, text), func() bool {
+		n := 0
+		for _, m := range srv.Mails(t, email) {
+			if strings.Contains(m.Text, text) {
+				n++
+			}
+		}
+		return n == want
+	})
 }
 
 // TestAnotherSitesPageCannotSignABrowserIn is about the challenge to sign in, which is
@@ -261,7 +288,7 @@ func TestForgedPasskeysSignNobodyIn(t *testing.T) {
 	p, q := srv.Register(t), srv.Register(t)
 	key, _ := addPasskey(t, srv, p, testkit.ES256)
 	other, _ := addPasskey(t, srv, q, testkit.EdDSA)
-	token := passwordSession(t, srv, p)
+	var token string
 	all := map[string]func(*testkit.Ceremony){
 		"another user's handle":     func(c *testkit.Ceremony) { c.Handle = other.Handle },
 		"another user's credential": func(c *testkit.Ceremony) { c.ID = other.ID },
@@ -315,6 +342,28 @@ func TestForgedPasskeysSignNobodyIn(t *testing.T) {
 	}
 	if s := lives(t, "the session that owes", srv.Client("", client.WithSession(token))); !s.Session.SecondFactorPending {
 		t.Error("a forged answer completed a session")
+	}
+}
+
+// TestARefusedPasskeyIsInTheLogOfItsOwner is about answers that name a passkey.
+func TestARefusedPasskeyIsInTheLogOfItsOwner(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	key, _ := addPasskey(t, srv, p, testkit.ES256)
+	forge := func(c *testkit.Ceremony) { c.RPID = "evil.example" }
+	_, err := passkeySignIn(t, srv, key, forge)
+	passkeyRefused(t, "to sign in", err)
+	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.ID = make([]byte, 32) })
+	passkeyRefused(t, "an unknown passkey", err)
+	_, err = passkeyReauthenticate(t, srv, p.Token, key, forge)
+	secondPasskeyRefused(t, "to reauthenticate", err)
+	_, err = passkeyVerify(t, srv, passwordSession(t, srv, p), key, forge)
+	secondPasskeyRefused(t, "for a second factor", err)
+	for action, want := range map[string]int{"sign_in.refused": 2, "reauthentication.refused": 1} {
+		testkit.Eventually(t, action, func() bool {
+			return countRows(t, srv, "SELECT count(*) FROM audit.events WHERE user_id = $1 AND action = $2 AND details ->> 'method' = 'passkey'", uuidOf(t, p.User.Id), action) == want
+		})
 	}
 }
 
@@ -496,9 +545,7 @@ func TestACountThatDoesNotGoOnIsRefusedAndTold(t *testing.T) {
 	_, err = passkeyReauthenticate(t, srv, p.Token, key, func(c *testkit.Ceremony) { c.Count = 8 })
 	secondPasskeyRefused(t, "to reauthenticate", err)
 	suspected(6)
-	if m := srv.Mail(t, p.Email, 2+6); !strings.Contains(m.Text, "A passkey was refused") {
-		t.Errorf("mail %q", m.Text)
-	}
+	passkeyMails(t, srv, p.Email, "A passkey was refused", 6)
 	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Count, c.ID = 1, make([]byte, 32) })
 	passkeyRefused(t, "an unknown passkey", err)
 	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Count, c.RPID = 1, "evil.example" })
@@ -679,9 +726,7 @@ func TestPasskeysAreRenamedAndRemoved(t *testing.T) {
 	passkeyRefused(t, "a passkey that is gone", err)
 	_, err = c.auth.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, waiting)})
 	refused(t, "a passkey that is gone, to reauthenticate", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_FACTOR_MISSING)
-	if m := srv.Mail(t, p.Email, 5); !strings.Contains(m.Text, "A passkey was removed.") {
-		t.Errorf("mail %q", m.Text)
-	}
+	passkeyMails(t, srv, p.Email, "A passkey was removed.", 2)
 	if s := lives(t, "a password's session", srv.Client("", client.WithSession(passwordSession(t, srv, p)))); s.Session.SecondFactorPending {
 		t.Error("an account without a second factor owes one")
 	}
@@ -778,6 +823,78 @@ func TestASessionThatEndedAddsNoPasskey(t *testing.T) {
 	if n := countRows(t, srv, "SELECT count(*) FROM auth.passkeys"); n != 0 {
 		t.Errorf("%d passkeys were added", n)
 	}
+	user, err := ids.Parse[ids.User](p.User.Id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = srv.Store.StartChallenge(t.Context(), auth.ToProve, &authz.Session{ID: ids.New[ids.Session](), User: user}, []byte("{}"))
+	if !fault.Has(err, fault.SessionRequired) {
+		t.Errorf("a session that ended is asked: %v", err)
+	}
+}
+
+// TestWhoActsForAUserLeavesTheirPasskeysAlone makes a session an operator's, in the
+// user's name.
+func TestWhoActsForAUserLeavesTheirPasskeysAlone(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p, operator := srv.Register(t), srv.Register(t)
+	key, made := addPasskey(t, srv, p, testkit.ES256)
+	start := askPasskey(t, passkeysOf(srv, p.Token))
+	if _, err := srv.SQL.Exec(t.Context(), "UPDATE auth.sessions SET impersonator_id = $2, impersonation_reason = 'test' WHERE id = $1",
+		uuidOf(t, p.Session.Id), uuidOf(t, operator.User.Id)); err != nil {
+		t.Fatal(err)
+	}
+	c := passkeysOf(srv, p.Token)
+	if asked := askPasskey(t, c); strings.Contains(asked.OptionsJson, "allowCredentials") {
+		t.Errorf("who acts for a user is told their passkeys: %s", asked.OptionsJson)
+	}
+	no := func(what string, err error) {
+		t.Helper()
+		refused(t, what, err, connect.CodePermissionDenied, faultv1.Reason_REASON_IMPERSONATION_NOT_ALLOWED)
+	}
+	_, err := c.auth.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, start)})
+	no("to reauthenticate", err)
+	_, err = c.UpdatePasskey(t.Context(), &authv1.UpdatePasskeyRequest{PasskeyId: made.Passkey.Id, DisplayName: "Mine"})
+	no("to rename", err)
+	_, err = c.DeletePasskey(t.Context(), &authv1.DeletePasskeyRequest{PasskeyId: made.Passkey.Id})
+	no("to remove", err)
+	_, err = c.StartPasskeyRegistration(t.Context(), &authv1.StartPasskeyRegistrationRequest{})
+	no("to begin one", err)
+	_, err = c.RegisterPasskey(t.Context(), &authv1.RegisterPasskeyRequest{ChallengeId: start.ChallengeId, CredentialJson: "{}"})
+	no("to add one", err)
+}
+
+// TestAPasskeyOwesNothingBesideAnAuthenticatorApp is about an account that has both.
+func TestAPasskeyOwesNothingBesideAnAuthenticatorApp(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	a, codes := enrol(t, srv, p)
+	key, made := addPasskey(t, srv, p, testkit.EdDSA)
+	if len(codes) != 10 || len(made.RecoveryCodes) != 0 {
+		t.Errorf("%d recovery codes with the first factor, %d with the second one", len(codes), len(made.RecoveryCodes))
+	}
+	in, err := passkeySignIn(t, srv, key)
+	if err != nil || in.Session.SecondFactorPending || len(in.Requirements) != 0 {
+		t.Fatalf("SignInWithPasskey = %v, %v", in, err)
+	}
+	token := owing(t, srv, p.Email)
+	if _, err := passkeyVerify(t, srv, token, key); err != nil {
+		t.Errorf("the passkey for a password's session: %v", err)
+	}
+	token = owing(t, srv, p.Email)
+	if _, err := verifyTOTP(t, srv, token, a.code(t, 0)); err != nil {
+		t.Errorf("the app for a password's session: %v", err)
+	}
+	// The app stays, and with it the recovery codes.
+	if _, err := passkeysOf(srv, in.SessionToken).DeletePasskey(t.Context(), &authv1.DeletePasskeyRequest{PasskeyId: made.Passkey.Id}); err != nil {
+		t.Fatal(err)
+	}
+	if n := countRows(t, srv, "SELECT count(*) FROM auth.recovery_codes"); n != 10 {
+		t.Errorf("%d recovery codes are left", n)
+	}
+	owing(t, srv, p.Email)
 }
 
 // TestASignInBesideTheFirstPasskeyOwesOrEnds runs sign-ins by password beside the

@@ -13,7 +13,7 @@ import (
 // admin elsewhere.
 var inviter = []string{
 	"workspace.get", "membership.get", "membership.update", "membership.remove", "role.list", "role.manage",
-	"invitation.create", "invitation.list", "invitation.revoke", "join_request.list", "join_request.review",
+	"invitation.create", "invitation.list", "invitation.revoke", "join_request.list", "join_request.review", "api_key.list",
 }
 
 // grants are all ways to give a role to somebody, by a caller who may use them all.

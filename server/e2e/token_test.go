@@ -649,7 +649,7 @@ func TestATokenOfAnotherKindOpensNothing(t *testing.T) {
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
 	access, refreshing := accessToken(t, p, p.Workspace.Id), refreshToken(t, p, p.Workspace.Id)
-	key := secret.NewToken("lsmk_")
+	key := secret.NewChecked("lsmk_")
 	for name, wrong := range map[string]string{"an access token": access, "a refresh token": refreshing, "half a refresh token": refreshing[:48], "an API key": key} {
 		_, err := srv.Client("", client.WithSession(wrong)).Sessions.GetSession(t.Context(), &authv1.GetSessionRequest{})
 		if connect.CodeOf(err) != connect.CodeUnauthenticated {
@@ -733,7 +733,7 @@ func introspected(t testing.TB, p *testkit.Person, workspace, token string) *aut
 // addKey stores an API key, and returns its token.
 func addKey(t testing.TB, srv *testkit.Server, workspace string, user *testkit.Person, permissions ...string) string {
 	t.Helper()
-	key := secret.NewToken("lsmk_")
+	key := secret.NewChecked("lsmk_")
 	hash := secret.HashOf("api key", key)
 	w := uuidOf(t, workspace)
 	var userID, account any
@@ -742,7 +742,7 @@ func addKey(t testing.TB, srv *testkit.Server, workspace string, user *testkit.P
 	} else {
 		a := ids.New[ids.ServiceAccount]().UUID()
 		account = a
-		if _, err := srv.SQL.Exec(t.Context(), "INSERT INTO auth.service_accounts (id, workspace_id, display_name, create_time, update_time) VALUES ($1, $2, $3, now(), now())",
+		if _, err := srv.SQL.Exec(t.Context(), "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, create_time, update_time) VALUES ($1, $2, $3, $3, now(), now())",
 			a, w, a.String()); err != nil {
 			t.Fatal(err)
 		}
@@ -795,7 +795,7 @@ func TestIntrospectionTellsOfTheWorkspacesOwnTokensOnly(t *testing.T) {
 	nothing("a refresh token without a workspace", w, owner, refreshToken(t, member, ""))
 	nothing("a session's", w, owner, member.Token)
 	nothing("altered", w, owner, access[:len(access)-4]+"AAAA")
-	nothing("a wrong key", w, owner, secret.NewToken("lsmk_"))
+	nothing("a wrong key", w, owner, secret.NewChecked("lsmk_"))
 	nothing("a wrong secret of the line", w, owner, refreshing[:48]+secret.NewToken(""))
 	nothing("8,000 dots", w, owner, strings.Repeat(".", 8000))
 	if r := introspected(t, owner, w, refreshing); !r.Active {
@@ -855,7 +855,7 @@ func TestWhoHasATokenMayEndIt(t *testing.T) {
 	second := mustRefresh(t, srv, first).RefreshToken
 	kept := refreshToken(t, p, "")
 	access, key, other := accessToken(t, p, p.Workspace.Id), addKey(t, srv, p.Workspace.Id, p, "membership.get"), addKey(t, srv, p.Workspace.Id, p, "membership.get")
-	for _, nothing := range []string{p.Token, access, "x", "lsmf_", secret.NewToken("lsmk_"), secret.NewToken("lsmf_") + secret.NewToken("")} {
+	for _, nothing := range []string{p.Token, access, "x", "lsmf_", secret.NewChecked("lsmk_"), secret.NewToken("lsmf_") + secret.NewToken("")} {
 		revoke(nothing)
 	}
 	if !introspected(t, p, p.Workspace.Id, access).Active || !introspected(t, p, p.Workspace.Id, key).Active {

@@ -3,6 +3,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -92,7 +93,8 @@ func (m *Module) RequestEmailChange(ctx context.Context, req *identityv1.Request
 	return &identityv1.RequestEmailChangeResponse{EmailChangeId: change.ID.String(), ExpireTime: convert.Time(change.ExpireTime)}, nil
 }
 
-// confirmations limits the codes that one user tries.
+// confirmations limits the codes that one user tries. A failure of the server counts
+// against nobody.
 var confirmations = store.PerWindow(30, time.Hour)
 
 // ConfirmEmailChange implements UserService.
@@ -105,10 +107,14 @@ func (m *Module) ConfirmEmailChange(ctx context.Context, req *identityv1.Confirm
 			return nil, fault.Invalid("email_change_id", err.Error())
 		}
 	}
-	if err := m.options.Store.Throttle.Take(ctx, "email confirmation "+user.String(), confirmations); err != nil {
+	throttle, tries := m.options.Store.Throttle, "email confirmation "+user.String()
+	if err := throttle.Take(ctx, tries, confirmations); err != nil {
 		return nil, err
 	}
 	changed, err := m.options.Store.ConfirmEmailChange(ctx, user, change, store.Proof{Code: req.Code, Token: req.Token})
+	if f := fault.As(err); err != nil && (f == nil || f.Kind == fault.Unavailable) {
+		return nil, errors.Join(err, throttle.Return(context.WithoutCancel(ctx), tries, confirmations))
+	}
 	if err != nil {
 		return nil, err
 	}

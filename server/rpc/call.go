@@ -27,6 +27,7 @@ type call struct {
 	client   authz.Client
 	protocol string
 	http1    bool // whether it came by HTTP/1
+	linger   bool // whether the rest of the request is still to be read
 	user     ids.User
 	key      ids.APIKey // that calls, if it is one
 

@@ -222,10 +222,35 @@ func (s *stream) hangUp() {
 	if s.whole {
 		return
 	}
-	if s.call.http1 && !s.call.written {
+	if !s.call.http1 {
+		_ = s.connection.SetReadDeadline(time.Now())
+		return
+	}
+	if !s.call.written {
 		s.ResponseHeader().Set("Connection", "close")
 	}
-	_ = s.connection.SetReadDeadline(time.Now())
+	s.call.linger = true
+}
+
+const (
+	// lingerTime and lingerBytes bound what is still read of a stream that was refused.
+	lingerTime  = time.Second
+	lingerBytes = 1 << 20
+)
+
+// heldOpen is the body of a request whose stream may be refused before its end. It
+// cannot be closed by who reads it.
+type heldOpen struct{ io.ReadCloser }
+
+func (heldOpen) Close() error { return nil }
+
+// lingerOn reads on, for a moment, what is still sent of a stream that was refused by
+// HTTP/1.1: a client whose connection is closed while it sends may not see the answer.
+func (c *call) lingerOn(body io.Reader) {
+	connection := http.NewResponseController(c.ResponseWriter)
+	_ = connection.Flush()
+	_ = connection.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, body, lingerBytes)
 }
 
 // lookAgain makes sure that the session still lives, and is an operator's where it has

@@ -25,8 +25,15 @@ func (s *Stack) Wrap(next http.Handler) http.Handler {
 		s.metrics.begin()
 		defer s.finish(r.Context(), c) // also when a panic goes through
 		ctx := authz.WithClient(context.WithValue(r.Context(), callKey{}, c), c.client)
-		next.ServeHTTP(c, r.WithContext(ctx))
+		body := r.Body
+		if r = r.WithContext(ctx); c.http1 && c.method != nil && c.method.streams {
+			r.Body = heldOpen{body}
+		}
+		next.ServeHTTP(c, r)
 		s.settle(c, r)
+		if c.linger {
+			c.lingerOn(body)
+		}
 	})
 }
 

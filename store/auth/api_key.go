@@ -221,6 +221,7 @@ type FoundKey struct {
 	Role        authz.Role
 	Custom      []string
 	LastUseTime time.Time // zero for never
+	ExpireTime  time.Time
 }
 
 // A key is found by its present secret or by the one before. It is live while its
@@ -230,7 +231,8 @@ const (
 	findKeySQL = `
 		SELECT k.id, k.workspace_id, k.user_id, k.service_account_id, k.permissions, k.last_use_time,
 		       coalesce(a.role, ''), coalesce(a.permissions, '{}'),
-		       k.user_id IS NULL OR coalesce((SELECT p.email_verified FROM identity.profiles p WHERE p.user_id = k.user_id), false)
+		       k.user_id IS NULL OR coalesce((SELECT p.email_verified FROM identity.profiles p WHERE p.user_id = k.user_id), false),
+		       k.expire_time
 		FROM auth.api_keys k
 		LEFT JOIN team.authority a ON a.user_id = k.user_id AND a.workspace_id = k.workspace_id
 		WHERE k.id = (SELECT id FROM auth.api_keys WHERE token_hash = $1
@@ -269,7 +271,7 @@ func scanKey(row pgx.Row) (*FoundKey, error) {
 	var user, account *pgUUID
 	var role string
 	var used pgtype.Timestamptz
-	err := row.Scan(&id, &workspace, &user, &account, &k.Permissions, &used, &role, &k.Custom, &k.EmailVerified)
+	err := row.Scan(&id, &workspace, &user, &account, &k.Permissions, &used, &role, &k.Custom, &k.EmailVerified, &k.ExpireTime)
 	if postgres.NotFound(err) {
 		return nil, nil
 	}

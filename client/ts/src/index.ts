@@ -12,4 +12,4 @@ export * from "./api.js";
 export * from "./errors.js";
 export * from "./manager.js";
 export * as passkeys from "./passkeys.js";
-export { bearer, type SessionToken } from "./transport.js";
+export { bearer, knownDevice, type DeviceToken, type SessionToken } from "./transport.js";

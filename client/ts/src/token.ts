@@ -63,7 +63,7 @@ export interface TokenVerifierOptions {
   readonly audience: string | readonly string[];
   /** Where the server's keys are. Default: `/.well-known/jwks.json` below the issuer. */
   readonly jwksUrl?: string | URL;
-  /** By how many seconds the clocks may differ. Default: 5. */
+  /** By how many seconds the clocks may differ. Default: 30. */
   readonly clockToleranceSeconds?: number;
   /** Fetches the keys. Default: the global `fetch`. */
   readonly fetch?: typeof fetch;
@@ -132,7 +132,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
         typ: "at+jwt",
         issuer,
         audience,
-        clockTolerance: options.clockToleranceSeconds ?? 5,
+        clockTolerance: options.clockToleranceSeconds ?? 30,
         maxTokenAge: maxTokenAgeSeconds,
         requiredClaims: ["sub", "sid", "jti", "iat", "exp"],
       });
@@ -261,9 +261,20 @@ async function textOf(response: Response): Promise<string> {
   }
 }
 
+/**
+ * Reports whether the caller may do something in a workspace that a request names: the
+ * token is for that workspace, and has the permission. To who may not, answer "not found".
+ */
+export function allows(caller: AccessToken, workspaceId: string, permission: string): boolean {
+  return workspaceId !== "" && caller.workspaceId === workspaceId && caller.permissions.includes(permission);
+}
+
 /** Which callers a guard lets pass. */
 export interface GuardOptions {
-  /** The permission that the caller must have in the token's workspace. Default: none. */
+  /**
+   * The permission that the caller must have in the token's workspace. Default: none. Where
+   * a request names a workspace, ask {@link allows} instead.
+   */
   readonly permission?: string;
   /** Whether to refuse operators who act in a user's name. Default: false. */
   readonly refuseImpersonation?: boolean;
@@ -390,7 +401,7 @@ async function admit(verifier: TokenVerifier, authorization: string | null | und
     }
     throw error;
   }
-  if (options.permission !== undefined && !caller.permissions.includes(options.permission)) {
+  if (options.permission !== undefined && !allows(caller, caller.workspaceId ?? "", options.permission)) {
     return { status: 403, challenge: 'Bearer error="insufficient_scope"' };
   }
   if (options.refuseImpersonation && caller.impersonatorUserId !== undefined) {

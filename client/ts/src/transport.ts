@@ -19,6 +19,7 @@ export interface CookieOptions {
   baseUrl: string;
   credentials: "cookie";
   sessionToken?: never;
+  deviceToken?: never;
   transport?: never;
 }
 
@@ -28,19 +29,35 @@ export interface TokenOptions {
   baseUrl: string;
   /** The token, or an API key. Default: none, which suffices for the public methods. */
   sessionToken?: SessionToken;
+  /** For the client of one person, such as a native app: where to keep the device's token. */
+  deviceToken?: DeviceToken;
   credentials?: never;
   transport?: never;
 }
 
 /**
+ * Keeps the token by which the server knows the device again from which a person signed
+ * in. It signs nobody in: a device that is known is not held up when others try out
+ * passwords of the account, and its sign-ins are not told by mail as those of a new one.
+ */
+export interface DeviceToken {
+  /** Returns the token that was kept last. */
+  read(): string | undefined;
+  /** Keeps the token of a sign-in. */
+  write(token: string): void;
+}
+
+/**
  * A transport of one's own: a test's, or gRPC by `@connectrpc/connect-node`. It is used
- * as it is: give it {@link bearer} as an interceptor.
+ * as it is: give it {@link bearer} as an interceptor, and
+ * {@link knownDevice} for the client of one person.
  */
 export interface TransportOptions {
   transport: Transport;
   baseUrl?: never;
   credentials?: never;
   sessionToken?: never;
+  deviceToken?: never;
 }
 
 /** A session's token or an API key, or a function that returns the present one before each call. */
@@ -60,6 +77,24 @@ export function bearer(token: SessionToken): Interceptor {
   };
 }
 
+/** An interceptor that sends the device's token, and keeps what a sign-in answers with. */
+export function knownDevice(token: DeviceToken): Interceptor {
+  return (next) => async (request) => {
+    const present = token.read();
+    if (present) {
+      request.header.set(deviceHeader, present);
+    }
+    const response = await next(request);
+    const given = response.header.get(deviceHeader);
+    if (given) {
+      token.write(given);
+    }
+    return response;
+  };
+}
+
+const deviceHeader = "Device-Token";
+
 export function transportOf(options: ManagerOptions): Transport {
   if (options.transport) {
     return options.transport;
@@ -74,7 +109,10 @@ export function transportOf(options: ManagerOptions): Transport {
   return createConnectTransport({
     baseUrl: options.baseUrl,
     fetch: fetchWith("omit"),
-    interceptors: options.sessionToken ? [bearer(options.sessionToken)] : [],
+    interceptors: [
+      ...(options.sessionToken ? [bearer(options.sessionToken)] : []),
+      ...(options.deviceToken ? [knownDevice(options.deviceToken)] : []),
+    ],
   });
 }
 

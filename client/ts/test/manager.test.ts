@@ -29,6 +29,20 @@ describe("createManager with a transport", () => {
     await sessions.getSession({}, { headers: { Authorization: "Bearer own" } });
     assert.deepEqual(seen, [null, "Bearer first", "Bearer second", "Bearer own"]);
   });
+
+  it("keeps the token of a device", async (t) => {
+    const sent: (string | null)[] = [];
+    t.mock.method(globalThis, "fetch", async (_: unknown, init: RequestInit) => {
+      sent.push(new Headers(init.headers).get("Device-Token"));
+      return new Response("{}", { headers: { "Content-Type": "application/json", ...(sent.length === 1 ? { "Device-Token": "lsmd_1" } : {}) } });
+    });
+    let kept: string | undefined;
+    const deviceToken = { read: () => kept, write: (token: string) => void (kept = token) };
+    const { authentication } = createManager({ baseUrl: "http://localhost:1", deviceToken });
+    await authentication.signInWithPassword({ email: "e", password: "p" });
+    await authentication.signInWithPassword({ email: "e", password: "p" });
+    assert.deepEqual([sent, kept], [[null, "lsmd_1"], "lsmd_1"]);
+  });
 });
 
 describe("createManager", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
@@ -249,6 +250,27 @@ describe("on Node", () => {
     await fails(last.source.accessToken(), Code.Unauthenticated, "TOKEN_INVALID");
   });
 
+  it("runs the example of a service", async () => {
+    const { manager, workspaceId } = await newAccount("Engines");
+    const port = await freePort();
+    const service = spawn(process.execPath, [join(packageFolder, "dist", "client", "ts", "examples", "service.js"), server.url, audience, `${port}`]);
+    try {
+      await once(service.stdout, "data");
+      const get = async (token: string | undefined, workspace: string) => {
+        const answer = await fetch(`http://localhost:${port}/workspaces/${workspace}`, token === undefined ? {} : { headers: { Authorization: `Bearer ${token}` } });
+        return [answer.status, await answer.text()];
+      };
+      const token = await createTokenSource(manager, { workspaceId }).accessToken();
+      const { user } = await manager.users.getMe({});
+      assert.deepEqual(await get(token, workspaceId), [200, `${JSON.stringify({ user: user!.id, workspace: workspaceId, role: "owner", onBehalfOf: false })}\n`]);
+      assert.equal((await get(token, "wsp_other"))[0], 404);
+      assert.equal((await get(`${token}x`, workspaceId))[0], 401);
+      assert.equal((await get(undefined, workspaceId))[0], 401);
+    } finally {
+      service.kill();
+    }
+  });
+
   it("lets programs call with API keys, by what the keys hold", async () => {
     const { manager, workspaceId } = await newAccount("Engines");
     const { serviceAccount } = await manager.serviceAccounts.createServiceAccount({ workspaceId, displayName: "Importer" });
@@ -282,11 +304,19 @@ describe("on Node", () => {
     assert.deepEqual(signedIn.requirements, []);
     await fails(anybody.emailChallenges.completeEmailSignIn(proof), Code.FailedPrecondition, "CODE_INVALID");
 
+    let device: string | undefined;
+    const { authentication } = createManager({ baseUrl: server.url, deviceToken: { read: () => device, write: (given) => void (device = given) } });
+    await authentication.signInWithPassword({ email, password });
+    assert.ok(device, "the server knows the device again");
+    const known = device;
+    await authentication.signInWithPassword({ email, password });
+    assert.equal(device, known);
+
     const { totpFactorId, secret } = await manager.secondFactors.createTotpFactor({ displayName: "Phone" });
     const { recoveryCodes } = await manager.secondFactors.confirmTotpFactor({ totpFactorId, code: totpCode(secret) });
     assert.equal(recoveryCodes.length, 10);
 
-    let token = (await anybody.authentication.signInWithPassword({ email, password })).sessionToken;
+    let token = (await authentication.signInWithPassword({ email, password })).sessionToken;
     const again = createManager({ baseUrl: server.url, sessionToken: () => token });
     await fails(again.users.getMe({}), Code.FailedPrecondition, "SECOND_FACTOR_REQUIRED");
     const wrong = { proof: { case: "recoveryCode", value: "wrong" } } as const;

@@ -45,7 +45,10 @@ describe("the package", () => {
     writeFileSync(
       join(project, "main.ts"),
       `import { createManager, isReason, type Session } from "@logicspike/manager";
+       import { createTokenVerifier, TokenError } from "@logicspike/manager/token";
        const manager = createManager({ baseUrl: "http://localhost:1" });
+       const verifier = createTokenVerifier({ issuer: "http://localhost:1", audience: "api" });
+       await verifier.verifyHeader(null).catch((error: unknown) => console.log("refused", error instanceof TokenError));
        const failed = (error: unknown) => console.log("failed", isReason(error, "INTERNAL"));
        manager.sessions.getSession({}).then((answer): Session | undefined => answer.session, failed);
        export const mistakes = () => [
@@ -60,16 +63,23 @@ describe("the package", () => {
     writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["main.ts"] }));
     await run(process.execPath, [tsc], { cwd: project });
     const { stdout } = await run(process.execPath, ["main.js"], { cwd: project });
-    assert.equal(stdout, "failed false\n");
+    assert.equal(stdout, "refused true\nfailed false\n");
   });
 
   it("costs a bundle only what is used", async () => {
     const all = await bundledSize(`export * from "@logicspike/manager"`);
     const errors = await bundledSize(`export { reasonOf } from "@logicspike/manager"`);
     assert.ok(errors < all / 4, `${errors} of ${all} bytes`);
+    const passkeys = await bundledSize(`export { passkeys } from "@logicspike/manager"`);
+    assert.ok(passkeys < all / 4, `${passkeys} of ${all} bytes`);
+    assert.ok(!(await bundled(`export * from "@logicspike/manager"`)).includes("at+jwt"), "browsers get what services need");
   });
 
   async function bundledSize(contents: string): Promise<number> {
+    return (await bundled(contents)).length;
+  }
+
+  async function bundled(contents: string): Promise<string> {
     const { outputFiles } = await build({
       stdin: { contents, resolveDir: project },
       bundle: true,
@@ -77,6 +87,6 @@ describe("the package", () => {
       format: "esm",
       write: false,
     });
-    return outputFiles[0]!.contents.length;
+    return outputFiles[0]!.text;
   }
 });

@@ -339,7 +339,7 @@ describe("passkeys in Chromium", () => {
       const { session } = await manager.sessions.getSession({});
       return { id: session!.id, time: Number(session!.authenticateTime!.seconds) * 1000 + session!.authenticateTime!.nanos / 1e6 };
     });
-    return { id, time, cookie: (await context.cookies())[0]!.value };
+    return { id, time, cookie: (await context.cookies()).find(({ name }) => name === "__Host-manager_session")!.value };
   }
 
   async function newAccount(): Promise<Account> {

@@ -429,6 +429,11 @@ export const DeletePasskeyResponseSchema: GenMessage<DeletePasskeyResponse> = /*
  * them, without a user name. Passkeys are discoverable and verify their user; a
  * challenge is valid for 5 minutes and once.
  *
+ * They are of one domain, and used on its pages only: see the settings passkey-rp-id
+ * and passkey-origins. Where the server is reached by no https and host name there are
+ * none, and every method that begins or judges something of a passkey fails with
+ * `failed_precondition` ORIGIN_FORBIDDEN.
+ *
  * @generated from service logicspike.auth.v1.PasskeyService
  */
 export const PasskeyService: GenService<{
@@ -479,7 +484,8 @@ export const PasskeyService: GenService<{
     output: typeof StartPasskeyAssertionResponseSchema;
   },
   /**
-   * SignInWithPasskey starts a session, which owes nothing more.
+   * SignInWithPasskey starts a session, which owes nothing more. A passkey whose
+   * counter does not go on is refused, and its owner is mailed: there may be a copy.
    *
    * Errors: `unauthenticated` CREDENTIALS_INVALID for whatever is wrong with the
    * answer; `failed_precondition` CHALLENGE_INVALID; `permission_denied`
@@ -503,7 +509,8 @@ export const PasskeyService: GenService<{
     output: typeof ListPasskeysResponseSchema;
   },
   /**
-   * UpdatePasskey renames a passkey. Errors: `not_found`.
+   * UpdatePasskey renames a passkey. Errors: `not_found`; `permission_denied`
+   * IMPERSONATION_NOT_ALLOWED.
    *
    * @generated from rpc logicspike.auth.v1.PasskeyService.UpdatePasskey
    */

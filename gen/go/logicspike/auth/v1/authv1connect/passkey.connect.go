@@ -80,7 +80,8 @@ type PasskeyServiceClient interface {
 	// Errors: `failed_precondition` FACTOR_MISSING when the session's user has no
 	// passkey.
 	StartPasskeyAssertion(context.Context, *v1.StartPasskeyAssertionRequest) (*v1.StartPasskeyAssertionResponse, error)
-	// SignInWithPasskey starts a session, which owes nothing more.
+	// SignInWithPasskey starts a session, which owes nothing more. A passkey whose
+	// counter does not go on is refused, and its owner is mailed: there may be a copy.
 	//
 	// Errors: `unauthenticated` CREDENTIALS_INVALID for whatever is wrong with the
 	// answer; `failed_precondition` CHALLENGE_INVALID; `permission_denied`
@@ -88,7 +89,8 @@ type PasskeyServiceClient interface {
 	SignInWithPasskey(context.Context, *v1.SignInWithPasskeyRequest) (*v1.SignInWithPasskeyResponse, error)
 	// ListPasskeys lists the caller's passkeys, the oldest first: at most 20.
 	ListPasskeys(context.Context, *v1.ListPasskeysRequest) (*v1.ListPasskeysResponse, error)
-	// UpdatePasskey renames a passkey. Errors: `not_found`.
+	// UpdatePasskey renames a passkey. Errors: `not_found`; `permission_denied`
+	// IMPERSONATION_NOT_ALLOWED.
 	UpdatePasskey(context.Context, *v1.UpdatePasskeyRequest) (*v1.UpdatePasskeyResponse, error)
 	// DeletePasskey removes a passkey, and mails the owner. With the last second
 	// factor the recovery codes go, too.
@@ -253,7 +255,8 @@ type PasskeyServiceHandler interface {
 	// Errors: `failed_precondition` FACTOR_MISSING when the session's user has no
 	// passkey.
 	StartPasskeyAssertion(context.Context, *v1.StartPasskeyAssertionRequest) (*v1.StartPasskeyAssertionResponse, error)
-	// SignInWithPasskey starts a session, which owes nothing more.
+	// SignInWithPasskey starts a session, which owes nothing more. A passkey whose
+	// counter does not go on is refused, and its owner is mailed: there may be a copy.
 	//
 	// Errors: `unauthenticated` CREDENTIALS_INVALID for whatever is wrong with the
 	// answer; `failed_precondition` CHALLENGE_INVALID; `permission_denied`
@@ -261,7 +264,8 @@ type PasskeyServiceHandler interface {
 	SignInWithPasskey(context.Context, *v1.SignInWithPasskeyRequest) (*v1.SignInWithPasskeyResponse, error)
 	// ListPasskeys lists the caller's passkeys, the oldest first: at most 20.
 	ListPasskeys(context.Context, *v1.ListPasskeysRequest) (*v1.ListPasskeysResponse, error)
-	// UpdatePasskey renames a passkey. Errors: `not_found`.
+	// UpdatePasskey renames a passkey. Errors: `not_found`; `permission_denied`
+	// IMPERSONATION_NOT_ALLOWED.
 	UpdatePasskey(context.Context, *v1.UpdatePasskeyRequest) (*v1.UpdatePasskeyResponse, error)
 	// DeletePasskey removes a passkey, and mails the owner. With the last second
 	// factor the recovery codes go, too.
