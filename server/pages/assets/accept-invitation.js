@@ -355,6 +355,8 @@ function refuseAccount(failure) {
       return refuse(element("new-email"), sentence(failure.message));
     case "PASSWORD_COMMON":
       return refuse(element("new-password"), "This password is too easily guessed. Choose another one.");
+    case "PASSWORD_LEAKED":
+      return refuse(element("new-password"), "This password was found among stolen ones. Choose another one, and change it wherever else you use it.");
     case "PASSWORD_LENGTH":
     case "FIELD_INVALID":
       switch (field) {

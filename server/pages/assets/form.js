@@ -76,6 +76,8 @@ function explain(error) {
       return "The server could not be reached. Check your connection, then try again.";
     case "RATE_LIMITED":
       return `That was tried too often. Try again ${after(error.wait)}.`;
+    case "CAPTCHA_REQUIRED":
+      return "Sign in to the application first. Then open the link in the mail again.";
     case "OVERLOADED":
     case "UNAVAILABLE":
       return `The server is very busy. Try again ${after(error.wait)}.`;

@@ -29,6 +29,8 @@ function refuseReset(failure) {
   switch (failure.reason) {
     case "PASSWORD_COMMON":
       return refuse(element("password"), "This password is too easily guessed. Choose another one.");
+    case "PASSWORD_LEAKED":
+      return refuse(element("password"), "This password was found among stolen ones. Choose another one, and change it wherever else you use it.");
     case "PASSWORD_LENGTH":
     case "FIELD_INVALID":
       if (aboutPassword) {

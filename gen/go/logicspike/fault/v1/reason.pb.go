@@ -74,7 +74,8 @@ const (
 	Reason_REASON_EMAIL_TAKEN Reason = 20
 	// The server failed; its log holds the cause under the request id.
 	Reason_REASON_INTERNAL Reason = 21
-	// The database cannot be reached for now; try again.
+	// The database, or the provider of the CAPTCHA, cannot be reached for now; try
+	// again.
 	Reason_REASON_UNAVAILABLE Reason = 22
 	// The request came from a web origin that is not allowed.
 	Reason_REASON_ORIGIN_FORBIDDEN Reason = 23

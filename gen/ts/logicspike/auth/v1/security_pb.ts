@@ -45,7 +45,7 @@ export type SecurityEvent = Message<"logicspike.auth.v1.SecurityEvent"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * From which network address; empty when nobody called.
+   * From which network address; empty when nobody called, or an operator.
    *
    * @generated from field: string client_address = 4;
    */
@@ -232,8 +232,8 @@ export const SecurityService: GenService<{
   },
   /**
    * ListSecurityEvents lists what happened to the caller's account, the newest first:
-   * sign-ins, refused ones, changes of factors, password and address, and what an
-   * operator did.
+   * sign-ins, refused ones (at most ten an hour), changes of factors, password and
+   * address, and what an operator did.
    *
    * @generated from rpc logicspike.auth.v1.SecurityService.ListSecurityEvents
    */

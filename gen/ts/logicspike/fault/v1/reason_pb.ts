@@ -177,7 +177,8 @@ export enum Reason {
   INTERNAL = 21,
 
   /**
-   * The database cannot be reached for now; try again.
+   * The database, or the provider of the CAPTCHA, cannot be reached for now; try
+   * again.
    *
    * @generated from enum value: REASON_UNAVAILABLE = 22;
    */

@@ -50,6 +50,15 @@ type AuthenticationServiceClient interface {
 	// the same way, whether the address is unknown or the password wrong. The
 	// session of an account with a second factor owes it: see the requirements.
 	//
+	// This and every other way to sign in makes the client a device that the account
+	// is known on, unless it is one already, and tells the user by mail. Wrong
+	// passwords of strangers delay strangers; a known device has limits of its own.
+	// A browser with a session in a cookie keeps the device's token in another one,
+	// `__Host-manager_device`. Other clients get it in the header `Device-Token` of the
+	// answer, once, and send it in the same header of later calls. It signs nobody in.
+	// It is forgotten after a year without a sign-in, and when the password is changed
+	// or reset from another device.
+	//
 	// Errors: `unauthenticated` CREDENTIALS_INVALID; `permission_denied`
 	// ACCOUNT_DISABLED (only with the right password); `resource_exhausted`
 	// RATE_LIMITED after too many failures, or OVERLOADED.
@@ -141,6 +150,15 @@ type AuthenticationServiceHandler interface {
 	// SignInWithPassword starts a session. It takes the same time, and fails in
 	// the same way, whether the address is unknown or the password wrong. The
 	// session of an account with a second factor owes it: see the requirements.
+	//
+	// This and every other way to sign in makes the client a device that the account
+	// is known on, unless it is one already, and tells the user by mail. Wrong
+	// passwords of strangers delay strangers; a known device has limits of its own.
+	// A browser with a session in a cookie keeps the device's token in another one,
+	// `__Host-manager_device`. Other clients get it in the header `Device-Token` of the
+	// answer, once, and send it in the same header of later calls. It signs nobody in.
+	// It is forgotten after a year without a sign-in, and when the password is changed
+	// or reset from another device.
 	//
 	// Errors: `unauthenticated` CREDENTIALS_INVALID; `permission_denied`
 	// ACCOUNT_DISABLED (only with the right password); `resource_exhausted`

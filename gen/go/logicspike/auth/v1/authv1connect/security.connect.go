@@ -46,8 +46,8 @@ type SecurityServiceClient interface {
 	// GetSecurityOverview tells by what the caller can sign in.
 	GetSecurityOverview(context.Context, *v1.GetSecurityOverviewRequest) (*v1.GetSecurityOverviewResponse, error)
 	// ListSecurityEvents lists what happened to the caller's account, the newest first:
-	// sign-ins, refused ones, changes of factors, password and address, and what an
-	// operator did.
+	// sign-ins, refused ones (at most ten an hour), changes of factors, password and
+	// address, and what an operator did.
 	ListSecurityEvents(context.Context, *v1.ListSecurityEventsRequest) (*v1.ListSecurityEventsResponse, error)
 }
 
@@ -108,8 +108,8 @@ type SecurityServiceHandler interface {
 	// GetSecurityOverview tells by what the caller can sign in.
 	GetSecurityOverview(context.Context, *v1.GetSecurityOverviewRequest) (*v1.GetSecurityOverviewResponse, error)
 	// ListSecurityEvents lists what happened to the caller's account, the newest first:
-	// sign-ins, refused ones, changes of factors, password and address, and what an
-	// operator did.
+	// sign-ins, refused ones (at most ten an hour), changes of factors, password and
+	// address, and what an operator did.
 	ListSecurityEvents(context.Context, *v1.ListSecurityEventsRequest) (*v1.ListSecurityEventsResponse, error)
 }
 
