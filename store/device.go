@@ -75,7 +75,7 @@ func (t *tx) noteDevice(ctx context.Context, session *auth.Session, client authz
 	recent, err := t.auth.InsertDevice(ctx, &auth.Device{
 		ID: ids.New[ids.Device](), UserID: session.UserID, TokenHash: hash[:], UserAgent: client.UserAgent, CreateTime: t.now, LastUseTime: t.now,
 	}, t.now.Add(-24*time.Hour))
-	if err != nil || recent > maxDeviceMails {
+	if err != nil || recent > maxDeviceMails || t.repeats {
 		return err
 	}
 	u, err := t.identity.User(ctx, session.UserID)

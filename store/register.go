@@ -267,6 +267,7 @@ func (t *tx) accountOf(ctx context.Context, reg *auth.Registration, transport au
 	if a.Membership, err = t.team.MembershipOf(ctx, reg.WorkspaceID, user.ID); err != nil && !fault.Has(err, fault.Missing) {
 		return nil, err
 	}
+	t.repeats = true
 	if a.Session, a.Token, err = t.startSession(ctx, user.ID, authz.ByPassword, transport, client); err != nil {
 		return nil, err
 	}

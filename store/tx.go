@@ -36,6 +36,10 @@ type tx struct {
 	team     team.Repository
 	auth     auth.Repository
 	audit    audit.Repository
+
+	// repeats tells that the call was made before, and its answer lost: its session is
+	// no news.
+	repeats bool
 }
 
 // write runs fn in a transaction, and again when it loses against another one.
