@@ -69,6 +69,9 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 		Schema:  store.JobSchema,
 		Workers: workers,
 		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.Workers}},
+		// How soon a worker that has done a job looks for the next one. The library's
+		// default lets each worker do ten a second at most.
+		FetchCooldown: 10 * time.Millisecond,
 		PeriodicJobs: []*river.PeriodicJob{
 			every(time.Minute, purgeJob{}),
 			every(time.Hour, expireJob{}),
