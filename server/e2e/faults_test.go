@@ -210,7 +210,7 @@ func (s *stage) contents(t *testing.T) map[string]content {
 		                         table_schema || '.' || table_name, table_schema, table_name), ' UNION ALL ')
 		FROM information_schema.tables
 		WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema', 'fault')
-		  AND (table_schema, table_name) <> ('auth', 'throttles') AND (table_schema <> 'river' OR table_name = 'river_job')`)
+		  AND (table_schema, table_name) NOT IN (('auth', 'throttles'), ('auth', 'failures')) AND (table_schema <> 'river' OR table_name = 'river_job')`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func (s *stage) sabotage(t *testing.T) saboteur {
 			FOR target IN
 				SELECT format('%I.%I', table_schema, table_name) FROM information_schema.tables
 				WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema', 'fault', 'manager')
-				  AND (table_schema, table_name) <> ('auth', 'throttles')
+				  AND (table_schema, table_name) NOT IN (('auth', 'throttles'), ('auth', 'failures'))
 			LOOP
 				EXECUTE format('CREATE TRIGGER sabotage BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT EXECUTE FUNCTION fault.strike()', target);
 			END LOOP;
