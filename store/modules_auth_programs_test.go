@@ -81,6 +81,9 @@ func exercisePrograms(t *testing.T, e *exercise, keys auth.Keys, user ids.User, 
 			if (found != nil) != want[i] {
 				t.Errorf("after %v secret %d: %+v", at.Sub(now), i, found)
 			}
+			if end := []time.Time{robots.ExpireTime, robots.PreviousExpireTime}[i]; found != nil && !found.ExpireTime.Equal(end) {
+				t.Errorf("secret %d ends at %v, want %v", i, found.ExpireTime, end)
+			}
 			if found != nil && (found.ID != robots.ID || found.ServiceAccount != a.ID || !found.User.IsZero() || found.Workspace != w ||
 				found.Hash != token || !found.EmailVerified || !cmp.Equal(found.Permissions, robots.Permissions)) {
 				t.Errorf("Find = %+v", found)

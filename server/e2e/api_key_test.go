@@ -506,6 +506,10 @@ func TestARevokedKeyIsDeadOnTheNextCall(t *testing.T) {
 		"by itself": func(k *authv1.CreateApiKeyResponse) error {
 			return revokeKey(t, byKey(s.Server, k.Token), w, k.ApiKey.Id)
 		},
+		"by who has it": func(k *authv1.CreateApiKeyResponse) error {
+			_, err := s.Client("").Tokens.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Token: k.Token})
+			return err
+		},
 		"by a program": func(k *authv1.CreateApiKeyResponse) error {
 			return revokeKey(t, byKey(s.Server, guard.Token), w, k.ApiKey.Id)
 		},
@@ -522,6 +526,9 @@ func TestARevokedKeyIsDeadOnTheNextCall(t *testing.T) {
 		e := s.eventAfter(t, owner, func() error { return revoke(key) })
 		if e.Action != "api_key.revoked" || e.TargetId != key.ApiKey.Id {
 			t.Errorf("the event when it is revoked %s: %v", what, e)
+		}
+		if itself := what == "by itself" || what == "by who has it"; itself && (e.ActorUserId != member.User.Id || e.ActorApiKeyId != key.ApiKey.Id) {
+			t.Errorf("who revoked it %s: %v", what, e)
 		}
 		for _, srv := range []*testkit.Server{two, s.Server} {
 			if got := reads(t, srv, key.Token, w); got != "SESSION_REQUIRED" {
@@ -924,6 +931,14 @@ func TestWhatAProgramGrantedEndsWithWhatItCouldGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 	is("without", i, "revoked")
+
+	// Found by somebody, who ends it.
+	leaked := keyOfAccount(t, owner, robot, "invitation.create", "workspace.get")
+	i = invite(leaked)
+	if _, err := s.Client("").Tokens.RevokeToken(ctx, &authv1.RevokeTokenRequest{Token: leaked.Token}); err != nil {
+		t.Fatal(err)
+	}
+	is("once its key was found", i, "revoked")
 
 	three := keyOfAccount(t, owner, robot, "invitation.create", "workspace.get")
 	i = invite(three)

@@ -35,7 +35,7 @@ func logged(t testing.TB, p *testkit.Person, workspace string, want ...string) [
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Those of refusals come when they come.
+		// What was refused is written by a job: before or after what follows it.
 		events = slices.DeleteFunc(res.Events, func(e *auditv1.Event) bool { return strings.HasSuffix(e.Action, ".refused") })
 		return len(events) >= len(want)
 	})

@@ -267,6 +267,12 @@ func (in *inputs) lists(t *testing.T) []*list {
 			w.invitation(newPerson(t, srv), p.Email)
 		}
 	}
+	robot := w.serviceAccount(ann)
+	for range 2 {
+		w.apiKey(ann, one, "", "workspace.get")
+		w.apiKey(ann, one, robot, "workspace.get")
+		w.apiKey(ann, two, "", "workspace.get")
+	}
 	const pending = teamv1.InvitationState_INVITATION_STATE_PENDING
 	const oldestFirst = auditv1.EventOrder_EVENT_ORDER_OLDEST_FIRST
 	makeOperator(t, srv, ann)
@@ -294,6 +300,9 @@ func (in *inputs) lists(t *testing.T) []*list {
 		{name: "links of two", caller: ann, method: "InvitationService/ListInvitationLinks", message: &teamv1.ListInvitationLinksRequest{WorkspaceId: two}},
 		{name: "requests to join one", caller: ann, method: "JoinRequestService/ListJoinRequests", message: &teamv1.ListJoinRequestsRequest{WorkspaceId: one}},
 		{name: "requests to join two", caller: ann, method: "JoinRequestService/ListJoinRequests", message: &teamv1.ListJoinRequestsRequest{WorkspaceId: two}},
+		{name: "keys of one", caller: ann, method: "ApiKeyService/ListApiKeys", message: &authv1.ListApiKeysRequest{WorkspaceId: one}},
+		{name: "keys of two", caller: ann, method: "ApiKeyService/ListApiKeys", message: &authv1.ListApiKeysRequest{WorkspaceId: two}},
+		{name: "a program's keys of one", caller: ann, method: "ApiKeyService/ListApiKeys", message: &authv1.ListApiKeysRequest{WorkspaceId: one, ServiceAccountId: robot}},
 		{name: "events of one", caller: ann, method: "EventService/ListEvents", message: &auditv1.ListEventsRequest{WorkspaceId: one}},
 		{name: "events of two", caller: ann, method: "EventService/ListEvents", message: &auditv1.ListEventsRequest{WorkspaceId: two}},
 		{name: "events of one, oldest first", caller: ann, method: "EventService/ListEvents", message: &auditv1.ListEventsRequest{WorkspaceId: one, Order: oldestFirst}},

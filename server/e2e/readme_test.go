@@ -12,11 +12,16 @@ import (
 	"github.com/logicspike/manager/internal/testkit"
 )
 
-const readme = "../../README.md"
+const (
+	readme   = "../../README.md"
+	security = "../../docs/security.md"
+)
 
-func readReadme(t *testing.T) string {
+func readReadme(t *testing.T) string { return readText(t, readme) }
+
+func readText(t *testing.T, path string) string {
 	t.Helper()
-	text, err := os.ReadFile(readme)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +55,7 @@ func TestTheReadmesTourRuns(t *testing.T) {
 	printed := strings.ReplaceAll(string(out), " ", "")
 	for _, want := range []string{
 		"logicspike.tenant.v1.WorkspaceService", `"name":"DifferenceEngines"`, `"state":"WORKSPACE_STATE_DELETED"`,
-		`"state":"WORKSPACE_STATE_ACTIVE"`, `"nextStep":"INVITATION_STEP_REGISTER"`, `"displayName":"Charles"`, `{"membershipCount":2,"deletedUserCount":2}`, `"reason":"SESSION_REQUIRED"`,
+		`"state":"WORKSPACE_STATE_ACTIVE"`, `"nextStep":"INVITATION_STEP_REGISTER"`, `"displayName":"Charles"`, `"displayName":"Nightlyreport"`, `"accessToken":"ey`, `{"membershipCount":2,"deletedUserCount":2}`, `"reason":"SESSION_REQUIRED"`,
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("the tour does not print %s:\n%s", want, out)
@@ -58,7 +63,8 @@ func TestTheReadmesTourRuns(t *testing.T) {
 	}
 }
 
-// TestTheReadmeNamesTestsThatExist keeps the guarantees tied to their proofs.
+// TestTheReadmeNamesTestsThatExist keeps the guarantees tied to their proofs, in the
+// README and in what it says of security.
 func TestTheReadmeNamesTestsThatExist(t *testing.T) {
 	t.Parallel()
 	exist := map[string]bool{}
@@ -81,13 +87,42 @@ func TestTheReadmeNamesTestsThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(readReadme(t), -1)
-	if len(named) < 20 {
-		t.Errorf("the README names %d tests", len(named))
+	for page, least := range map[string]int{readme: 20, security: 100} {
+		named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(readText(t, page), -1)
+		if len(named) < least {
+			t.Errorf("%s names %d tests", page, len(named))
+		}
+		for _, match := range named {
+			if !exist[match[1]] {
+				t.Errorf("%s names %s, which does not exist", page, match[1])
+			}
+		}
 	}
-	for _, match := range named {
-		if !exist[match[1]] {
-			t.Errorf("the README names %s, which does not exist", match[1])
+}
+
+// TestPagesLinkToWhatIsThere looks at the relative links of the pages, and at those to
+// headings of the same page.
+func TestPagesLinkToWhatIsThere(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{readme, security, "../../client/ts/README.md"} {
+		text := readText(t, page)
+		headings := map[string]bool{}
+		for _, match := range regexp.MustCompile("(?m)^#+ (.*)$").FindAllStringSubmatch(text, -1) {
+			plain := regexp.MustCompile(`[^\p{L}\p{N} -]`).ReplaceAllString(strings.ToLower(match[1]), "")
+			headings["#"+strings.ReplaceAll(plain, " ", "-")] = true
+		}
+		for _, match := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(text, -1) { // with a colon it is another site's
+			to := match[1]
+			if strings.HasPrefix(to, "#") {
+				if !headings[to] {
+					t.Errorf("%s links to %s, which it has not", page, to)
+				}
+				continue
+			}
+			file, _, _ := strings.Cut(to, "#")
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), file)); err != nil {
+				t.Errorf("%s links to %s, which is not there", page, to)
+			}
 		}
 	}
 }

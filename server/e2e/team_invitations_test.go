@@ -71,7 +71,7 @@ func TestAnInvitationMakesAnAccountAndNothingElse(t *testing.T) {
 	}
 	// No mail, no workspace, no second event of the workspace.
 	if diff := cmp.Diff(map[string]int{
-		"identity.users": 1, "identity.emails": 1, "auth.devices": 1, "auth.credentials": 1, "auth.sessions": 1, "auth.registrations": 1,
+		"identity.users": 1, "identity.emails": 1, "auth.credentials": 1, "auth.sessions": 1, "auth.registrations": 1, "auth.devices": 1,
 		"team.memberships": 1, "audit.events": 2,
 	}, grown); diff != "" {
 		t.Errorf("what was made (-want +got):\n%s", diff)

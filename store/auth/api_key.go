@@ -221,7 +221,7 @@ type FoundKey struct {
 	Role        authz.Role
 	Custom      []string
 	LastUseTime time.Time // zero for never
-	ExpireTime  time.Time
+	ExpireTime  time.Time // of the secret by which it was found
 }
 
 // A key is found by its present secret or by the one before. It is live while its
@@ -232,7 +232,7 @@ const (
 		SELECT k.id, k.workspace_id, k.user_id, k.service_account_id, k.permissions, k.last_use_time,
 		       coalesce(a.role, ''), coalesce(a.permissions, '{}'),
 		       k.user_id IS NULL OR coalesce((SELECT p.email_verified FROM identity.profiles p WHERE p.user_id = k.user_id), false),
-		       k.expire_time
+		       CASE WHEN k.token_hash = $1 THEN k.expire_time ELSE least(k.expire_time, k.previous_expire_time) END
 		FROM auth.api_keys k
 		LEFT JOIN team.authority a ON a.user_id = k.user_id AND a.workspace_id = k.workspace_id
 		WHERE k.id = (SELECT id FROM auth.api_keys WHERE token_hash = $1
