@@ -49,8 +49,9 @@ type ModuleOptions struct {
 	Permissions authz.Catalog
 	// PublicURL is where people reach the server: links begin with it.
 	PublicURL string
-	// PasswordFailures is how many wrong passwords one network may give for one
-	// account within 15 minutes; 0 for any number.
+	// PasswordFailures is how many wrong passwords one network, or one device that the
+	// account is known on, may give for one account before it has to wait; 0 for any
+	// number.
 	PasswordFailures int
 	// Resolver finds the DNS records that prove domains.
 	Resolver *dns.Resolver
@@ -81,16 +82,20 @@ func Modules(o ModuleOptions) []Service {
 	}
 	mails := mailLimiter{throttle: o.Store.Throttle, site: limit(6, time.Hour), all: limit(20, time.Hour)}
 	a := auth.New(auth.Options{
-		Store:            o.Store,
-		Hasher:           o.Hasher,
-		Policy:           o.Policy,
-		Tokens:           o.Tokens,
-		Leaks:            o.Leaks,
-		VerifyAfter:      o.VerifyAfter,
-		PasswordFailures: store.PerWindow(o.PasswordFailures, 15*time.Minute),
+		Store:       o.Store,
+		Hasher:      o.Hasher,
+		Policy:      o.Policy,
+		Tokens:      o.Tokens,
+		Leaks:       o.Leaks,
+		VerifyAfter: o.VerifyAfter,
+		PasswordFailures: store.Backoff{
+			Free: o.PasswordFailures, First: 15 * time.Minute / time.Duration(max(1, o.PasswordFailures)), Max: time.Hour, Decay: time.Hour,
+		},
 		// Nobody is locked out, as NIST SP 800-63B-4, 3.2.2 has it after 100 in a row: the
-		// hundredth comes after three days at the earliest, and then there are 24 a day.
-		AccountFailures: backoff(store.Backoff{Free: 10, First: time.Second, Max: time.Hour}),
+		// hundredth comes after two days at the earliest, and then there are 24 a day. One
+		// network alone stays below what is free: it has 16 in the first hour, and then one
+		// an hour, which decays.
+		AccountFailures: backoff(store.Backoff{Free: 30, First: time.Second, Max: time.Hour, Decay: time.Hour}),
 		// One that goes on settles at one password in two minutes.
 		NetworkFailures: backoff(store.Backoff{Free: 50, First: time.Second, Max: 5 * time.Minute, Forget: time.Hour, Decay: 2 * time.Minute}),
 		Refusals:        store.PerWindow(10, time.Hour), // a bound of the log, not of callers

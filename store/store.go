@@ -290,6 +290,9 @@ type Page = postgres.Page
 // Limit is a rate: a burst at once, then one each interval.
 type Limit = auth.Limit
 
+// Failures counts failures in a row.
+type Failures = auth.Failures
+
 // Backoff is how long one has to wait after failures in a row.
 type Backoff = auth.Backoff
 

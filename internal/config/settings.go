@@ -52,7 +52,7 @@ type Settings struct {
 
 	PublicRate       int           `group:"Limits" name:"public-rate" env:"MANAGER_PUBLIC_RATE" default:"60" placeholder:"N" help:"Calls per minute of one client network to methods that need no sign-in. Default: 60."`
 	PublicBurst      int           `group:"Limits" name:"public-burst" env:"MANAGER_PUBLIC_BURST" default:"30" placeholder:"N" help:"Calls of one client network to methods that need no sign-in that may come at once. Default: 30."`
-	PasswordFailures int           `group:"Limits" name:"password-failures" env:"MANAGER_PASSWORD_FAILURES" default:"10" placeholder:"N" help:"Wrong passwords of one client network, or one known device, for one account within 15 minutes before further tries are refused. Default: 10."`
+	PasswordFailures int           `group:"Limits" name:"password-failures" env:"MANAGER_PASSWORD_FAILURES" default:"10" placeholder:"N" help:"Wrong passwords of one client network, or one known device, for one account before it has to wait: at first 15 minutes divided by this number, then twice as long each time, up to an hour. Default: 10."`
 	MaxConnections   int           `group:"Limits" name:"max-connections" env:"MANAGER_MAX_CONNECTIONS" default:"4096" placeholder:"N" help:"Client connections at once. Default: 4096."`
 	RequestTimeout   time.Duration `group:"Limits" name:"request-timeout" env:"MANAGER_REQUEST_TIMEOUT" default:"15s" placeholder:"DURATION" help:"A call ends after this time at the latest. Default: 15s."`
 	DrainTimeout     time.Duration `group:"Limits" name:"drain-timeout" env:"MANAGER_DRAIN_TIMEOUT" default:"20s" placeholder:"DURATION" help:"How long running calls may go on when the server is told to end. Default: 20s."`

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/store"
 )
 
 // verify checks a password under the limits of wrong ones, which name whose it is
@@ -33,11 +34,17 @@ func (m *Module) verify(ctx context.Context, whose string, user ids.User, given,
 // attempt is a password that is about to be checked, and is counted as a wrong one
 // until it is found to be right.
 type attempt struct {
-	module *Module
-	// limited is the counter of the account and the network or known device that the
-	// call comes from; delayed those whose failures are followed by longer and longer
-	// delays; network is the one of them for all accounts, "" where it does not count.
-	limited, delayed, network string
+	failures store.Failures
+	counters []counter
+}
+
+// counter counts failures in a row.
+type counter struct {
+	key   string
+	delay store.Backoff
+	// shared tells that the failures are those of many accounts: a success does not
+	// end them, since who guesses may have an account of their own.
+	shared bool
 }
 
 // attempt counts one.
@@ -52,51 +59,51 @@ func (m *Module) attempt(ctx context.Context, whose string, user ids.User) (*att
 	if err != nil {
 		return nil, err
 	}
-	a := &attempt{module: m, delayed: accountKey(whose)}
-	if device == "" {
-		site := client(ctx).Site()
-		a.limited, a.network = a.delayed+" "+site, "passwords from "+site
-	} else {
-		a.delayed += " device " + device
-		a.limited = a.delayed
+	a := &attempt{failures: m.options.Store.Failures}
+	account, site := accountKey(whose), client(ctx).Site()
+	counters := []counter{
+		{key: account + " " + site, delay: m.options.PasswordFailures},
+		{key: account, delay: m.options.AccountFailures},
+		{key: "passwords from " + site, delay: m.options.NetworkFailures, shared: true},
 	}
-	throttle, failures := m.options.Store.Throttle, m.options.Store.Failures
-	if err := throttle.Take(ctx, a.limited, m.options.PasswordFailures); err != nil {
-		return nil, err
+	if device != "" {
+		counters = []counter{{key: account + " device " + device, delay: m.options.PasswordFailures}}
 	}
-	if err := failures.Begin(ctx, a.delayed, m.options.AccountFailures); err != nil {
-		return nil, errors.Join(err, throttle.Return(ctx, a.limited, m.options.PasswordFailures))
-	}
-	if a.network == "" {
-		return a, nil
-	}
-	if err := failures.Begin(ctx, a.network, m.options.NetworkFailures); err != nil {
-		return nil, errors.Join(err, throttle.Return(ctx, a.limited, m.options.PasswordFailures), failures.Return(ctx, a.delayed))
+	for _, c := range counters {
+		if c.delay.Free <= 0 {
+			continue
+		}
+		if err := a.failures.Begin(ctx, c.key, c.delay); err != nil {
+			return nil, errors.Join(err, a.giveBack(context.WithoutCancel(ctx)))
+		}
+		a.counters = append(a.counters, c)
 	}
 	return a, nil
 }
 
 // giveBack takes back what was counted: the password was not checked.
 func (a *attempt) giveBack(ctx context.Context) error {
-	throttle, failures := a.module.options.Store.Throttle, a.module.options.Store.Failures
-	err := errors.Join(throttle.Return(ctx, a.limited, a.module.options.PasswordFailures), failures.Return(ctx, a.delayed))
-	if a.network != "" {
-		err = errors.Join(err, failures.Return(ctx, a.network))
+	var err error
+	for _, c := range a.counters {
+		err = errors.Join(err, a.failures.Return(ctx, c.key))
 	}
 	return err
 }
 
-// succeed ends the failures in a row of the account, from where it was tried. Those of
-// others' accounts stay: who guesses may have an account of their own.
+// succeed ends the failures in a row of the account, from where it was tried.
 func (a *attempt) succeed(ctx context.Context) error {
-	throttle, failures := a.module.options.Store.Throttle, a.module.options.Store.Failures
-	if err := throttle.Release(ctx, a.limited); err != nil {
-		return err
+	var ended []string
+	for _, c := range a.counters {
+		if !c.shared {
+			ended = append(ended, c.key)
+		} else if err := a.failures.Return(ctx, c.key); err != nil {
+			return err
+		}
 	}
-	if err := failures.Succeed(ctx, a.delayed); err != nil || a.network == "" {
-		return err
+	if len(ended) == 0 {
+		return nil
 	}
-	return failures.Return(ctx, a.network)
+	return a.failures.Succeed(ctx, ended...)
 }
 
 // accountKey names the counter of wrong passwords for one account from everywhere.

@@ -34,11 +34,11 @@ type Options struct {
 	Leaks *password.Leaks
 	// VerifyAfter creates accounts before their address is proven.
 	VerifyAfter bool
-	// PasswordFailures limits the wrong passwords for one account from one
-	// network, or one device that the account is known on.
-	PasswordFailures store.Limit
-	// AccountFailures delays the passwords for one account after wrong ones from
-	// everywhere, and those from one device that the account is known on.
+	// PasswordFailures delays the passwords for one account from one network, or from
+	// one device that the account is known on, after wrong ones from there.
+	PasswordFailures store.Backoff
+	// AccountFailures delays the passwords of strangers for one account after wrong
+	// ones from everywhere. One network must not be able to bring that about.
 	AccountFailures store.Backoff
 	// NetworkFailures delays the passwords from one network after wrong ones for any
 	// accounts.

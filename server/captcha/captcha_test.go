@@ -76,8 +76,10 @@ func TestVerdicts(t *testing.T) {
 		"success is no truth":        {handle: says(`{"success":"true"}`), want: fault.DatabaseUnavailable},
 		"too much":                   {handle: says(`{"success":true,"x":"` + strings.Repeat("x", 20_000) + `"}`), want: fault.DatabaseUnavailable},
 		"an error":                   {handle: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); fmt.Fprint(w, `{"success":true}`) }, want: fault.DatabaseUnavailable},
-		"a redirection":              {handle: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, 307) }, want: fault.DatabaseUnavailable},
-		"broken off":                 {handle: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: fault.DatabaseUnavailable},
+		"a redirection": {handle: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		}, want: fault.DatabaseUnavailable},
+		"broken off": {handle: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: fault.DatabaseUnavailable},
 	} {
 		err := provider(t, test.options, test.handle).Human(from(t.Context()), answer)
 		switch {

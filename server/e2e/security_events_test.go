@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -186,13 +187,11 @@ func TestSecurityEventsAreTheCallersOwn(t *testing.T) {
 		t.Errorf("what the operator did: %v", e)
 	}
 	impersonate(t, srv, operator, p)
-	found := false
-	for _, e := range securityEvents(t, p.Client, 200) {
-		found = found || e.OperatorUserId == operator.User.Id && e.Action != "user.signed_out" && e.Reason != ""
-	}
-	if !found {
-		t.Error("the impersonation is not among the events")
-	}
+	testkit.Eventually(t, "the impersonation among the events", func() bool {
+		return slices.ContainsFunc(securityEvents(t, p.Client, 200), func(e *authv1.SecurityEvent) bool {
+			return e.OperatorUserId == operator.User.Id && e.Action != "user.signed_out" && e.Reason != ""
+		})
+	})
 }
 
 // refusals are those that wait to be noted.

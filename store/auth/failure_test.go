@@ -75,20 +75,34 @@ func TestFailuresInARowAreFollowedByLongerAndLongerDelays(t *testing.T) {
 	}
 }
 
-// TestFailuresOfAnAccount is what the setting of passwords promises: the hundredth
-// failure in a row comes after three days at the earliest, and then there are 24 a day.
+// TestFailuresOfAnAccount is what the limits of passwords promise: with all the networks
+// of the world the hundredth failure in a row comes after two days at the earliest, and
+// then there are 24 a day; and one network alone brings no delay about for others.
 func TestFailuresOfAnAccount(t *testing.T) {
 	t.Parallel()
+	site := auth.Backoff{Free: 10, First: 90 * time.Second, Max: time.Hour, Decay: time.Hour}
+	account := auth.Backoff{Free: 30, First: time.Second, Max: time.Hour, Decay: time.Hour}
 	c := newClock()
 	f := newFailures(t, c)
-	b := auth.Backoff{Free: 10, First: time.Second, Max: time.Hour}
 	began := c.now
-	if n := until(t, f, c, "key", b, began.Add(72*time.Hour)); n >= 100 {
-		t.Errorf("%d failures in three days", n)
+	if n := until(t, f, c, "account", account, began.Add(48*time.Hour)); n >= 100 {
+		t.Errorf("%d failures in two days", n)
 	}
-	if n := until(t, f, c, "key", b, began.Add(96*time.Hour)); n > 24 {
-		t.Errorf("%d failures on the fourth day", n)
+	if n := until(t, f, c, "account", account, began.Add(72*time.Hour)); n > 25 {
+		t.Errorf("%d failures on the third day", n)
 	}
+	began = c.now
+	for c.now.Before(began.Add(10 * 24 * time.Hour)) {
+		if wait := waits(t, f.Begin(t.Context(), "site", site))[0]; wait > 0 {
+			c.now = c.now.Add(wait)
+			continue
+		}
+		if wait := waits(t, f.Begin(t.Context(), "another account", account))[0]; wait > 0 {
+			t.Fatalf("after %v of one network all others wait %v", c.now.Sub(began), wait)
+		}
+	}
+	// Nor does it for the next try of somebody else.
+	same(t, "somebody else", waits(t, f.Begin(t.Context(), "another account", account)), 0)
 }
 
 // TestFailuresThatDecay settle at one in the time of their decay, and are forgotten one
