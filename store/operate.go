@@ -87,14 +87,18 @@ func (s *Store) FindUsers(ctx context.Context, query string, page Page) ([]Opera
 	return out, next, nil
 }
 
-// DisableUser ends all sessions of an account, forgets its devices, and refuses new ones until EnableUser.
-// What is disabled already stays as it is.
+// DisableUser ends all sessions of an account, voids what was mailed to sign in,
+// forgets its devices, and refuses new sessions until EnableUser. What is disabled
+// already stays as it is.
 //
 // Errors: fault NOT_FOUND; OPERATOR_REQUIRED.
 func (s *Store) DisableUser(ctx context.Context, o Operation) (*OperatedUser, error) {
 	return s.operate(ctx, o, func(ctx context.Context, t *tx) error {
 		changed, err := t.auth.Disable(ctx, o.User, authz.CallerFrom(ctx).User, o.Reason, t.now)
 		if err != nil || !changed {
+			return err
+		}
+		if err := t.voidEmailChallenges(ctx, o.User); err != nil {
 			return err
 		}
 		revoked, err := t.endSessions(ctx, o.User)
@@ -121,11 +125,14 @@ func (s *Store) EnableUser(ctx context.Context, o Operation) (*OperatedUser, err
 	})
 }
 
-// SignOutUser ends all sessions of an account.
+// SignOutUser ends all sessions of an account, and voids what was mailed to sign in.
 //
 // Errors: as DisableUser.
 func (s *Store) SignOutUser(ctx context.Context, o Operation) (*OperatedUser, error) {
 	return s.operate(ctx, o, func(ctx context.Context, t *tx) error {
+		if err := t.voidEmailChallenges(ctx, o.User); err != nil {
+			return err
+		}
 		revoked, err := t.endSessions(ctx, o.User)
 		if err != nil {
 			return err

@@ -293,6 +293,9 @@ type Limit = auth.Limit
 // Failures counts failures in a row.
 type Failures = auth.Failures
 
+// Try is one that was counted as a failure.
+type Try = auth.Try
+
 // Backoff is how long one has to wait after failures in a row.
 type Backoff = auth.Backoff
 

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/logicspike/manager/internal/authz"
-	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
@@ -118,6 +117,3 @@ func (t *tx) reauthenticated(ctx context.Context, caller *authz.Session, by auth
 		UserID: caller.User, Action: "session.reauthenticated", TargetID: caller.ID.String(), Details: map[string]any{"method": by},
 	})
 }
-
-// SecondFactorKey names the counter of wrong second factors of an account.
-func SecondFactorKey(user ids.User) string { return "second factor " + user.String() }

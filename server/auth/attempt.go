@@ -45,6 +45,7 @@ type counter struct {
 	// shared tells that the failures are those of many accounts: a success does not
 	// end them, since who guesses may have an account of their own.
 	shared bool
+	try    store.Try
 }
 
 // attempt counts one.
@@ -70,10 +71,7 @@ func (m *Module) attempt(ctx context.Context, whose string, user ids.User) (*att
 		counters = []counter{{key: account + " device " + device, delay: m.options.PasswordFailures}}
 	}
 	for _, c := range counters {
-		if c.delay.Free <= 0 {
-			continue
-		}
-		if err := a.failures.Begin(ctx, c.key, c.delay); err != nil {
+		if c.try, err = a.failures.Begin(ctx, c.key, c.delay); err != nil {
 			return nil, errors.Join(err, a.giveBack(context.WithoutCancel(ctx)))
 		}
 		a.counters = append(a.counters, c)
@@ -85,7 +83,7 @@ func (m *Module) attempt(ctx context.Context, whose string, user ids.User) (*att
 func (a *attempt) giveBack(ctx context.Context) error {
 	var err error
 	for _, c := range a.counters {
-		err = errors.Join(err, a.failures.Return(ctx, c.key))
+		err = errors.Join(err, a.failures.Return(ctx, c.try))
 	}
 	return err
 }
@@ -96,12 +94,9 @@ func (a *attempt) succeed(ctx context.Context) error {
 	for _, c := range a.counters {
 		if !c.shared {
 			ended = append(ended, c.key)
-		} else if err := a.failures.Return(ctx, c.key); err != nil {
+		} else if err := a.failures.Return(ctx, c.try); err != nil {
 			return err
 		}
-	}
-	if len(ended) == 0 {
-		return nil
 	}
 	return a.failures.Succeed(ctx, ended...)
 }

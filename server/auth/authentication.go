@@ -130,7 +130,7 @@ func (m *Module) reauthenticateByTOTP(ctx context.Context, caller *authz.Session
 	if factors.TOTP == 0 {
 		return nil, "", errNoTOTP()
 	}
-	session, token, err := m.guess(ctx, caller, func() (*auth.Session, string, error) {
+	session, token, err := m.guess(ctx, codesOf(caller), func(store.Try) (*auth.Session, string, error) {
 		return m.options.Store.ReauthenticateByTOTP(ctx, caller, code)
 	})
 	return session, token, m.refusedAgain(ctx, caller.User, authz.ByTOTP, err)

@@ -71,11 +71,11 @@ func (m *Module) verifySecondFactor(ctx context.Context, req *authv1.VerifySecon
 		if factors.TOTP == 0 {
 			return nil, "", errNoTOTP()
 		}
-		return m.guess(ctx, caller, func() (*auth.Session, string, error) {
+		return m.guess(ctx, codesOf(caller), func(store.Try) (*auth.Session, string, error) {
 			return m.options.Store.VerifyTOTP(ctx, caller, proof.TotpCode)
 		})
 	case *authv1.VerifySecondFactorRequest_RecoveryCode:
-		return m.guess(ctx, caller, func() (*auth.Session, string, error) {
+		return m.guess(ctx, codesOf(caller), func(store.Try) (*auth.Session, string, error) {
 			return m.options.Store.VerifyRecoveryCode(ctx, caller, proof.RecoveryCode)
 		})
 	case *authv1.VerifySecondFactorRequest_Passkey:
@@ -84,23 +84,30 @@ func (m *Module) verifySecondFactor(ctx context.Context, req *authv1.VerifySecon
 	return nil, "", fault.Invalid("proof", "is missing")
 }
 
-// guess evaluates what can be guessed of a second factor of the caller. The try is
-// counted before, and committed by itself: neither parallel tries, nor one whose
-// transaction fails, nor another session are more than allowed.
+// codesOf names the counter of an account's wrong second factors that are codes, and
+// passkeysOf that of its passkeys: who guesses codes does not have the owner wait who
+// has a passkey.
+func codesOf(caller *authz.Session) string    { return "second factor " + caller.User.String() }
+func passkeysOf(caller *authz.Session) string { return "passkeys " + caller.User.String() }
+
+// guess evaluates a second factor of the caller, under a counter. The try is counted
+// before, and committed by itself: neither parallel tries, nor one whose transaction
+// fails, nor another session are more than allowed.
 //
-// Errors: those of the try; fault RATE_LIMITED.
-func (m *Module) guess(ctx context.Context, caller *authz.Session, try func() (*auth.Session, string, error)) (*auth.Session, string, error) {
-	failures, key := m.options.Store.Failures, store.SecondFactorKey(caller.User)
-	if err := failures.Begin(ctx, key, secondFactorBackoff); err != nil {
+// Errors: those of the evaluation; fault RATE_LIMITED.
+func (m *Module) guess(ctx context.Context, counter string, evaluate func(store.Try) (*auth.Session, string, error)) (*auth.Session, string, error) {
+	failures := m.options.Store.Failures
+	try, err := failures.Begin(ctx, counter, secondFactorBackoff)
+	if err != nil {
 		return nil, "", err
 	}
-	session, token, err := try()
+	session, token, err := evaluate(try)
 	if err != nil {
 		return nil, "", err
 	}
 	// The session has its new token, whatever becomes of this: an error here would
 	// belie that.
-	_ = failures.Succeed(ctx, key)
+	_ = failures.Succeed(ctx, counter)
 	return session, token, nil
 }
 
@@ -158,7 +165,7 @@ func (m *Module) ConfirmTotpFactor(ctx context.Context, req *authv1.ConfirmTotpF
 	// A counter of its own: who can confirm a factor must not thereby forget the wrong
 	// ones of a sign-in.
 	failures, key := m.options.Store.Failures, "totp confirmation "+caller.User.String()
-	if err := failures.Begin(ctx, key, secondFactorBackoff); err != nil {
+	if _, err := failures.Begin(ctx, key, secondFactorBackoff); err != nil {
 		return nil, err
 	}
 	f, codes, err := m.options.Store.ConfirmTOTPFactor(ctx, caller, factor, req.Code)

@@ -170,13 +170,13 @@ func (m *Module) reauthenticateByPasskey(ctx context.Context, caller *authz.Sess
 }
 
 // provePasskey goes on with the caller's session once one of their passkeys has
-// answered a challenge of that session. Wrong answers count as those of other second
-// factors do; what was not judged does not.
+// answered a challenge of that session. Wrong answers are followed by the delays of
+// other second factors, and counted by themselves; what was not judged is not.
 func (m *Module) provePasskey(
 	ctx context.Context, caller *authz.Session, a *authv1.PasskeyAssertion,
 	goOn func(context.Context, *authz.Session, store.PasskeyUse) (*auth.Session, string, error),
 ) (*auth.Session, string, error) {
-	return m.guess(ctx, caller, func() (*auth.Session, string, error) {
+	return m.guess(ctx, passkeysOf(caller), func(try store.Try) (*auth.Session, string, error) {
 		var session *auth.Session
 		var token string
 		use, err := m.answered(ctx, a, auth.ToProve, caller)
@@ -185,7 +185,7 @@ func (m *Module) provePasskey(
 		}
 		err = orRefused(err, store.ErrSecondPasskeyRefused())
 		if err != nil && !fault.Has(err, fault.SecondFactorInvalid) {
-			err = errors.Join(err, m.options.Store.Failures.Return(context.WithoutCancel(ctx), store.SecondFactorKey(caller.User)))
+			err = errors.Join(err, m.options.Store.Failures.Return(context.WithoutCancel(ctx), try))
 		}
 		return session, token, err
 	})

@@ -271,6 +271,7 @@ func TestWhatWasMailedToSignInIsVoidOnceTheAccountChanges(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	const password = "another horse, another staple"
+	operator := makeOperator(t, srv, srv.Register(t)).Operators
 	for what, change := range map[string]func(p *testkit.Person) string{
 		"another address": func(p *testkit.Person) string {
 			address := testkit.NewEmail()
@@ -308,6 +309,21 @@ func TestWhatWasMailedToSignInIsVoidOnceTheAccountChanges(t *testing.T) {
 				t.Fatal(err)
 			}
 			return "ACCOUNT_DISABLED"
+		},
+		"an account that was disabled for a while": func(p *testkit.Person) string {
+			if _, err := operator.DisableUser(t.Context(), &authv1.DisableUserRequest{UserId: p.User.Id, Reason: "test"}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := operator.EnableUser(t.Context(), &authv1.EnableUserRequest{UserId: p.User.Id, Reason: "test"}); err != nil {
+				t.Fatal(err)
+			}
+			return "CODE_INVALID"
+		},
+		"sessions that an operator ended": func(p *testkit.Person) string {
+			if _, err := operator.SignOutUser(t.Context(), &authv1.SignOutUserRequest{UserId: p.User.Id, Reason: "test"}); err != nil {
+				t.Fatal(err)
+			}
+			return "CODE_INVALID"
 		},
 		"an address that is no longer proven": func(p *testkit.Person) string {
 			if _, err := srv.SQL.Exec(t.Context(), "UPDATE identity.emails SET verified_time = NULL WHERE user_id = $1", uuidOf(t, p.User.Id)); err != nil {

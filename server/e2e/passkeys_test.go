@@ -948,8 +948,12 @@ func TestWrongPasskeysWaitAsOtherSecondFactorsDo(t *testing.T) {
 	}
 	_, err := passkeyVerify(t, srv, token, key)
 	refused(t, "a sixth try", err, connect.CodeResourceExhausted, faultv1.Reason_REASON_RATE_LIMITED)
+	for range 5 { // they count by themselves, and do not have a passkey wait
+		_, err = c.mfa.VerifySecondFactor(t.Context(), &authv1.VerifySecondFactorRequest{Proof: &authv1.VerifySecondFactorRequest_RecoveryCode{RecoveryCode: "x"}})
+		refused(t, "a wrong recovery code", err, connect.CodeUnauthenticated, faultv1.Reason_REASON_SECOND_FACTOR_INVALID)
+	}
 	_, err = c.mfa.VerifySecondFactor(t.Context(), &authv1.VerifySecondFactorRequest{Proof: &authv1.VerifySecondFactorRequest_RecoveryCode{RecoveryCode: "x"}})
-	refused(t, "a recovery code", err, connect.CodeResourceExhausted, faultv1.Reason_REASON_RATE_LIMITED)
+	refused(t, "a sixth recovery code", err, connect.CodeResourceExhausted, faultv1.Reason_REASON_RATE_LIMITED)
 	if _, err := passkeySignIn(t, srv, key); err != nil {
 		t.Errorf("a sign-in by the passkey alone, which nobody can guess: %v", err)
 	}

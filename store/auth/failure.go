@@ -3,6 +3,8 @@ package auth
 import (
 	"cmp"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,13 +48,20 @@ type Failures struct {
 // NewFailures returns the counter. r must not be inside a transaction.
 func NewFailures(r Repository, c clock.Clock) Failures { return Failures{r, c} }
 
+// Try is one that was counted as a failure. The zero Try was not.
+type Try struct {
+	key []byte
+	// free is when the next one may be made.
+	free time.Time
+}
+
 // Begin counts a try for the key.
 //
 // Errors: fault RATE_LIMITED, with the time after which the next try may be made;
 // then nothing is counted.
-func (f Failures) Begin(ctx context.Context, key string, b Backoff) error {
+func (f Failures) Begin(ctx context.Context, key string, b Backoff) (Try, error) {
 	if b.Free <= 0 {
-		return nil
+		return Try{}, nil
 	}
 	now, hash := f.clock.Now(), secret.HashOf("failures", key)
 	forget := cmp.Or(b.Forget, forgetFailures)
@@ -70,33 +79,36 @@ func (f Failures) Begin(ctx context.Context, key string, b Backoff) error {
 		// and come to count a little later.
 		wait = "CASE WHEN %[1]s < ?4 THEN ?1::timestamptz - interval '1 minute' ELSE ?1::timestamptz + least(?5 * power(2, least(%[1]s - ?4, 40)), ?6) * interval '1 microsecond' END"
 	)
-	result, err := f.repository.db.NewRaw(`
+	try := Try{key: hash[:]}
+	err := f.repository.db.NewRaw(`
 		INSERT INTO auth.failures AS f (key, count, free_time, expire_time) VALUES (?0, 1, `+fmt.Sprintf(wait, "1")+`, ?2)
 		ON CONFLICT (key) DO UPDATE SET
 			count = `+count+`,
 			free_time = `+fmt.Sprintf(wait, "("+count+")")+`,
 			expire_time = ?2
-		WHERE f.free_time <= ?1 OR `+over,
-		hash[:], now, now.Add(forget), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds(), forget.Microseconds(), decay.Microseconds()).Exec(ctx)
-	if err != nil {
-		return err
-	}
-	if affected, err := result.RowsAffected(); err != nil || affected == 1 {
-		return err
+		WHERE f.free_time <= ?1 OR `+over+`
+		RETURNING free_time`,
+		hash[:], now, now.Add(forget), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds(), forget.Microseconds(), decay.Microseconds()).Scan(ctx, &try.free)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return try, err
 	}
 	var free time.Time
 	if err := f.repository.db.NewRaw("SELECT free_time FROM auth.failures WHERE key = ?", hash[:]).Scan(ctx, &free); err != nil {
 		free = now // gone meanwhile
 	}
-	return fault.New(fault.ResourceExhausted, fault.RateLimited, "too many failed tries; try again later").
+	return Try{}, fault.New(fault.ResourceExhausted, fault.RateLimited, "too many failed tries; try again later").
 		WithRetryAfter(max(free.Sub(now), time.Second))
 }
 
-// Return takes back a try that was counted and never evaluated.
-func (f Failures) Return(ctx context.Context, key string) error {
-	hash := secret.HashOf("failures", key)
-	_, err := f.repository.db.NewRaw("UPDATE auth.failures SET count = greatest(count - 1, 0), free_time = ? WHERE key = ?",
-		f.clock.Now(), hash[:]).Exec(ctx)
+// Return takes back a try that turned out to be no failure. The time that others
+// brought about stays.
+func (f Failures) Return(ctx context.Context, try Try) error {
+	if try.key == nil {
+		return nil
+	}
+	_, err := f.repository.db.NewRaw(`
+		UPDATE auth.failures SET count = greatest(count - 1, 0), free_time = CASE WHEN free_time = ?0 THEN ?1 ELSE free_time END WHERE key = ?2`,
+		try.free, f.clock.Now(), try.key).Exec(ctx)
 	return err
 }
 

@@ -22,12 +22,18 @@ func newFailures(t *testing.T, c *stopped) auth.Failures {
 	return auth.NewFailures(auth.New(db.Bun, postgres.NewPager(secret.NewKey())), c)
 }
 
+// begin counts a try.
+func begin(t *testing.T, f auth.Failures, key string, b auth.Backoff) error {
+	_, err := f.Begin(context.WithoutCancel(t.Context()), key, b)
+	return err
+}
+
 // until goes on with failures, each as soon as it may be, until a time, and returns how
 // many there were.
 func until(t *testing.T, f auth.Failures, c *stopped, key string, b auth.Backoff, end time.Time) (count int) {
 	t.Helper()
 	for c.now.Before(end) {
-		switch wait := waits(t, f.Begin(t.Context(), key, b))[0]; wait {
+		switch wait := waits(t, begin(t, f, key, b))[0]; wait {
 		case 0:
 			count++
 		default:
@@ -42,36 +48,44 @@ func TestFailuresInARowAreFollowedByLongerAndLongerDelays(t *testing.T) {
 	c := newClock()
 	f := newFailures(t, c)
 	b := auth.Backoff{Free: 3, First: time.Second, Max: 10 * time.Second}
-	begin := func() error { return f.Begin(t.Context(), "key", b) }
-	same(t, "free ones, then one too many", waits(t, begin(), begin(), begin(), begin()), 0, 0, 0, time.Second)
+	one := func() error { return begin(t, f, "key", b) }
+	same(t, "free ones, then one too many", waits(t, one(), one(), one(), one()), 0, 0, 0, time.Second)
 	for _, wait := range []time.Duration{2, 4, 8, 10, 10} {
-		c.now = c.now.Add(waits(t, begin())[0])
-		same(t, "after the delay", waits(t, begin(), begin()), 0, wait*time.Second)
+		c.now = c.now.Add(waits(t, one())[0])
+		same(t, "after the delay", waits(t, one(), one()), 0, wait*time.Second)
 	}
 	// Others are not concerned.
-	same(t, "another key", waits(t, f.Begin(t.Context(), "other", b)), 0)
+	same(t, "another key", waits(t, begin(t, f, "other", b)), 0)
 
 	// One that was none gives its delay back, and its place.
 	c.now = c.now.Add(10 * time.Second)
-	same(t, "a try", waits(t, begin()), 0)
-	if err := f.Return(t.Context(), "key"); err != nil {
+	try, err := f.Begin(t.Context(), "key", b)
+	same(t, "a try", waits(t, err), 0)
+	if err := f.Return(t.Context(), try); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "the try again", waits(t, begin(), begin()), 0, 10*time.Second)
+	same(t, "the try again", waits(t, one(), one()), 0, 10*time.Second)
+	// But not the delay that another one brought about.
+	try, err = f.Begin(t.Context(), "two", b)
+	same(t, "a try beside others", waits(t, err, begin(t, f, "two", b), begin(t, f, "two", b)), 0, 0, 0)
+	if err := f.Return(t.Context(), try); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "after its return", waits(t, begin(t, f, "two", b)), time.Second)
 
 	if err := f.Succeed(t.Context(), "key", "nobody's"); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "after a success", waits(t, begin(), begin(), begin(), begin()), 0, 0, 0, time.Second)
+	same(t, "after a success", waits(t, one(), one(), one(), one()), 0, 0, 0, time.Second)
 	c.now = c.now.Add(24 * time.Hour)
-	same(t, "after a day", waits(t, begin(), begin(), begin(), begin()), 0, 0, 0, time.Second)
+	same(t, "after a day", waits(t, one(), one(), one(), one()), 0, 0, 0, time.Second)
 
 	// One that is free alone.
 	strict := auth.Backoff{Free: 1, First: 5 * time.Second, Max: time.Minute}
-	same(t, "no free ones", waits(t, f.Begin(t.Context(), "strict", strict), f.Begin(t.Context(), "strict", strict)), 0, 5*time.Second)
+	same(t, "no free ones", waits(t, begin(t, f, "strict", strict), begin(t, f, "strict", strict)), 0, 5*time.Second)
 	// No limit at all.
 	for range 10 {
-		same(t, "no limit", waits(t, f.Begin(t.Context(), "free", auth.Backoff{})), 0)
+		same(t, "no limit", waits(t, begin(t, f, "free", auth.Backoff{})), 0)
 	}
 }
 
@@ -93,16 +107,16 @@ func TestFailuresOfAnAccount(t *testing.T) {
 	}
 	began = c.now
 	for c.now.Before(began.Add(10 * 24 * time.Hour)) {
-		if wait := waits(t, f.Begin(t.Context(), "site", site))[0]; wait > 0 {
+		if wait := waits(t, begin(t, f, "site", site))[0]; wait > 0 {
 			c.now = c.now.Add(wait)
 			continue
 		}
-		if wait := waits(t, f.Begin(t.Context(), "another account", account))[0]; wait > 0 {
+		if wait := waits(t, begin(t, f, "another account", account))[0]; wait > 0 {
 			t.Fatalf("after %v of one network all others wait %v", c.now.Sub(began), wait)
 		}
 	}
 	// Nor does it for the next try of somebody else.
-	same(t, "somebody else", waits(t, f.Begin(t.Context(), "another account", account)), 0)
+	same(t, "somebody else", waits(t, begin(t, f, "another account", account)), 0)
 }
 
 // TestFailuresThatDecay settle at one in the time of their decay, and are forgotten one
@@ -118,17 +132,17 @@ func TestFailuresThatDecay(t *testing.T) {
 		t.Errorf("a flood settles at %d failures in 23 hours", n)
 	}
 	for i := range 200 {
-		same(t, fmt.Sprintf("failure %d every three minutes", i), waits(t, f.Begin(t.Context(), "office", b)), 0)
+		same(t, fmt.Sprintf("failure %d every three minutes", i), waits(t, begin(t, f, "office", b)), 0)
 		c.now = c.now.Add(3 * time.Minute)
 	}
 	for range 5 {
-		same(t, "a burst", waits(t, f.Begin(t.Context(), "office", b)), 0)
+		same(t, "a burst", waits(t, begin(t, f, "office", b)), 0)
 	}
 	// A clock that goes back does not add to the count.
 	c.now = c.now.Add(2*time.Second - time.Hour)
-	_ = f.Begin(t.Context(), "office", b)
+	_ = begin(t, f, "office", b)
 	c.now = c.now.Add(time.Hour)
-	if wait := waits(t, f.Begin(t.Context(), "office", b), f.Begin(t.Context(), "office", b))[1]; wait > 10*time.Second {
+	if wait := waits(t, begin(t, f, "office", b), begin(t, f, "office", b))[1]; wait > 10*time.Second {
 		t.Errorf("after the clock went back: %v", wait)
 	}
 }
@@ -140,7 +154,7 @@ func TestParallelFailuresAreNoMoreThanAllowed(t *testing.T) {
 	b := auth.Backoff{Free: 7, First: time.Minute, Max: time.Hour}
 	got := make(chan error, 100)
 	for range cap(got) {
-		go func() { got <- f.Begin(context.WithoutCancel(t.Context()), "key", b) }()
+		go func() { got <- begin(t, f, "key", b) }()
 	}
 	allowed := 0
 	for range cap(got) {

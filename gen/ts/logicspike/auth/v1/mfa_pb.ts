@@ -491,10 +491,10 @@ export const MfaService: GenService<{
    * a new token; the old one is void.
    *
    * A code of an authenticator app is accepted once; so are the one before and the one
-   * after the present one, for clocks that are off. Wrong answers, by whichever factor,
-   * are counted for the account, across sessions and with those of Reauthenticate:
-   * after 5 the next try has to wait a second, and each further one twice as long, up
-   * to 15 minutes. A right one ends the count.
+   * after the present one, for clocks that are off. Wrong answers are counted for the account,
+   * across sessions and with those of Reauthenticate, codes of both kinds together and
+   * passkeys by themselves: after 5 the next try has to wait a second, and each further
+   * one twice as long, up to 15 minutes. A right one ends the count.
    *
    * Errors: `unauthenticated` SECOND_FACTOR_INVALID; SESSION_REQUIRED, also when
    * another call completed the session just now; `failed_precondition`

@@ -599,8 +599,9 @@ export const OperatorService: GenService<{
     output: typeof FindUsersResponseSchema;
   },
   /**
-   * DisableUser ends an account's sessions, refresh tokens and API keys' use, and
-   * refuses its sign-ins, until EnableUser. Nothing of it is removed. An access token
+   * DisableUser ends an account's sessions, refresh tokens and API keys' use, voids
+   * the codes and links that were mailed to sign in, and refuses its sign-ins, until
+   * EnableUser. Nothing of it is removed. An access token
    * that was issued before stays valid for its 5 minutes. What is disabled already
    * stays as it is, with its reason; nobody disables their own account.
    *
@@ -624,8 +625,8 @@ export const OperatorService: GenService<{
     output: typeof EnableUserResponseSchema;
   },
   /**
-   * SignOutUser ends an account's sessions and refresh tokens. Errors: as
-   * DisableUser.
+   * SignOutUser ends an account's sessions and refresh tokens, and voids the codes
+   * and links that were mailed to sign in. Errors: as DisableUser.
    *
    * @generated from rpc logicspike.auth.v1.OperatorService.SignOutUser
    */

@@ -61,8 +61,9 @@ type OperatorServiceClient interface {
 	// FindUsers lists the accounts whose address, name or id matches, the newest
 	// first.
 	FindUsers(context.Context, *v1.FindUsersRequest) (*v1.FindUsersResponse, error)
-	// DisableUser ends an account's sessions, refresh tokens and API keys' use, and
-	// refuses its sign-ins, until EnableUser. Nothing of it is removed. An access token
+	// DisableUser ends an account's sessions, refresh tokens and API keys' use, voids
+	// the codes and links that were mailed to sign in, and refuses its sign-ins, until
+	// EnableUser. Nothing of it is removed. An access token
 	// that was issued before stays valid for its 5 minutes. What is disabled already
 	// stays as it is, with its reason; nobody disables their own account.
 	//
@@ -70,8 +71,8 @@ type OperatorServiceClient interface {
 	DisableUser(context.Context, *v1.DisableUserRequest) (*v1.DisableUserResponse, error)
 	// EnableUser ends what DisableUser did. Errors: as there.
 	EnableUser(context.Context, *v1.EnableUserRequest) (*v1.EnableUserResponse, error)
-	// SignOutUser ends an account's sessions and refresh tokens. Errors: as
-	// DisableUser.
+	// SignOutUser ends an account's sessions and refresh tokens, and voids the codes
+	// and links that were mailed to sign in. Errors: as DisableUser.
 	SignOutUser(context.Context, *v1.SignOutUserRequest) (*v1.SignOutUserResponse, error)
 	// ResetSecondFactors removes an account's authenticator apps, passkeys and recovery
 	// codes, and ends its sessions: for an owner who lost them, once the operator is
@@ -245,8 +246,9 @@ type OperatorServiceHandler interface {
 	// FindUsers lists the accounts whose address, name or id matches, the newest
 	// first.
 	FindUsers(context.Context, *v1.FindUsersRequest) (*v1.FindUsersResponse, error)
-	// DisableUser ends an account's sessions, refresh tokens and API keys' use, and
-	// refuses its sign-ins, until EnableUser. Nothing of it is removed. An access token
+	// DisableUser ends an account's sessions, refresh tokens and API keys' use, voids
+	// the codes and links that were mailed to sign in, and refuses its sign-ins, until
+	// EnableUser. Nothing of it is removed. An access token
 	// that was issued before stays valid for its 5 minutes. What is disabled already
 	// stays as it is, with its reason; nobody disables their own account.
 	//
@@ -254,8 +256,8 @@ type OperatorServiceHandler interface {
 	DisableUser(context.Context, *v1.DisableUserRequest) (*v1.DisableUserResponse, error)
 	// EnableUser ends what DisableUser did. Errors: as there.
 	EnableUser(context.Context, *v1.EnableUserRequest) (*v1.EnableUserResponse, error)
-	// SignOutUser ends an account's sessions and refresh tokens. Errors: as
-	// DisableUser.
+	// SignOutUser ends an account's sessions and refresh tokens, and voids the codes
+	// and links that were mailed to sign in. Errors: as DisableUser.
 	SignOutUser(context.Context, *v1.SignOutUserRequest) (*v1.SignOutUserResponse, error)
 	// ResetSecondFactors removes an account's authenticator apps, passkeys and recovery
 	// codes, and ends its sessions: for an owner who lost them, once the operator is
