@@ -1,29 +1,32 @@
 package rpc
 
 import (
+	"errors"
+
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	authzv1 "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
 )
 
-// impersonable are the methods with an effect that an operator may call in a user's
-// name, beside those without one. All others are refused, those that are added later
-// among them: what somebody signs in by, what the account is, who gets into a
-// workspace and who owns it are the user's to decide, and outlast the 30 minutes of
-// the session.
-var impersonable = map[string]bool{
-	"/logicspike.auth.v1.AuthenticationService/SignOut":      true,
-	"/logicspike.auth.v1.TokenService/CreateAccessToken":     true, // it names the operator
-	"/logicspike.tenant.v1.WorkspaceService/UpdateWorkspace": true,
-}
-
-// mayImpersonate reports whether an operator may call the method in a user's name.
-func mayImpersonate(d protoreflect.MethodDescriptor, m *method) bool {
-	options, ok := d.Options().(*descriptorpb.MethodOptions)
-	without := ok && options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
-	return !m.recent && (without || impersonable[m.procedure])
+// compileImpersonation reads whether an operator may call the method in a user's
+// name: one without any effect, or one whose rule says so. All others are refused,
+// those that are added later among them: what somebody signs in by, what the account
+// is, who gets into a workspace and who owns it are the user's to decide, and outlast
+// the 30 minutes of the session.
+func (m *method) compileImpersonation(d protoreflect.MethodDescriptor, rule *authzv1.Rule) error {
+	options, _ := d.Options().(*descriptorpb.MethodOptions)
+	effectless := options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
+	switch {
+	case rule.GetImpersonation() && m.recent:
+		return errors.New("no operator in a user's name has authenticated recently")
+	case rule.GetImpersonation() && (effectless || m.caller == operator):
+		return errors.New("its rule need not speak of impersonation")
+	}
+	m.impersonable = rule.GetImpersonation() || effectless && !m.recent
+	return nil
 }
 
 // authorizeImpersonation refuses what the user alone may do.

@@ -87,7 +87,6 @@ func compile(files files, services []string) (*Rules, error) {
 				continue
 			}
 			m.text = textFieldsOf(m.request, texts)
-			m.impersonable = mayImpersonate(descriptor, m)
 			rules.methods[m.procedure] = m
 		}
 	}
@@ -128,7 +127,9 @@ func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*auth
 		if m.streams {
 			return nil, errNoStream
 		}
-		return m, m.compileWorkspace(c.Workspace, permissions)
+		if err := m.compileWorkspace(c.Workspace, permissions); err != nil {
+			return nil, err
+		}
 	case *authzv1.Rule_Operator:
 		m.caller = operator
 	default:
@@ -137,7 +138,7 @@ func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*auth
 	if m.streams && m.caller == public {
 		return nil, errNoStream
 	}
-	return m, nil
+	return m, m.compileImpersonation(d, rule)
 }
 
 // errNoStream refuses a rule that cannot be kept before the first message: that it

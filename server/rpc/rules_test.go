@@ -142,6 +142,11 @@ func openTo(caller any, recent bool) *authzv1.Rule {
 	return r
 }
 
+func impersonated(r *authzv1.Rule) *authzv1.Rule {
+	r.Impersonation = true
+	return r
+}
+
 func TestCompileRefusesWhatIsNotSound(t *testing.T) {
 	sound := func(change func(*authzv1.Workspace)) *authzv1.Rule {
 		w := &authzv1.Workspace{Permission: "a.b", Description: "c", Field: "id", LeastRole: authzv1.Role_ROLE_ADMIN}
@@ -161,6 +166,8 @@ func TestCompileRefusesWhatIsNotSound(t *testing.T) {
 		"may stream requests":      {rule: openTo(&authzv1.Public{}, false), requests: true},
 		"signed-in user may strea": {rule: sound(nil), requests: true},
 		"recent authentication":    {rule: openTo(&authzv1.Public{}, true)},
+		"authenticated recently":   {rule: impersonated(openTo(&authzv1.Authenticated{}, true))},
+		"not speak of impersonati": {rule: impersonated(&authzv1.Rule{Caller: &authzv1.Rule_Operator{}})},
 		"names no permission":      {rule: sound(func(w *authzv1.Workspace) { w.Permission = "" })},
 		"has no description":       {rule: sound(func(w *authzv1.Workspace) { w.Description = "" })},
 		"has no least role":        {rule: sound(func(w *authzv1.Workspace) { w.LeastRole = 0 })},

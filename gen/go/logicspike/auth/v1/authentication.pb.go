@@ -498,12 +498,13 @@ const file_logicspike_auth_v1_authentication_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\v2\x1b.logicspike.auth.v1.SessionR\asession\x12#\n" +
 	"\rsession_token\x18\x02 \x01(\tR\fsessionToken\"\x10\n" +
 	"\x0eSignOutRequest\"\x11\n" +
-	"\x0fSignOutResponse2\xe5\x02\n" +
+	"\x0fSignOutResponse2\xe7\x02\n" +
 	"\x15AuthenticationService\x12}\n" +
 	"\x12SignInWithPassword\x12-.logicspike.auth.v1.SignInWithPasswordRequest\x1a..logicspike.auth.v1.SignInWithPasswordResponse\"\b\xd2\xe7\x18\x04\n" +
 	"\x02\x10\x01\x12o\n" +
-	"\x0eReauthenticate\x12).logicspike.auth.v1.ReauthenticateRequest\x1a*.logicspike.auth.v1.ReauthenticateResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12\\\n" +
-	"\aSignOut\x12\".logicspike.auth.v1.SignOutRequest\x1a#.logicspike.auth.v1.SignOutResponse\"\b\xd2\xe7\x18\x04\x12\x02\b\x01B@Z>github.com/logicspike/manager/gen/go/logicspike/auth/v1;authv1b\x06proto3"
+	"\x0eReauthenticate\x12).logicspike.auth.v1.ReauthenticateRequest\x1a*.logicspike.auth.v1.ReauthenticateResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12^\n" +
+	"\aSignOut\x12\".logicspike.auth.v1.SignOutRequest\x1a#.logicspike.auth.v1.SignOutResponse\"\n" +
+	"\xd2\xe7\x18\x060\x01\x12\x02\b\x01B@Z>github.com/logicspike/manager/gen/go/logicspike/auth/v1;authv1b\x06proto3"
 
 var (
 	file_logicspike_auth_v1_authentication_proto_rawDescOnce sync.Once

@@ -699,9 +699,9 @@ const file_logicspike_auth_v1_token_proto_rawDesc = "" +
 	"\x16TOKEN_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11TOKEN_KIND_ACCESS\x10\x01\x12\x16\n" +
 	"\x12TOKEN_KIND_REFRESH\x10\x02\x12\x16\n" +
-	"\x12TOKEN_KIND_API_KEY\x10\x032\xaf\x05\n" +
-	"\fTokenService\x12x\n" +
-	"\x11CreateAccessToken\x12,.logicspike.auth.v1.CreateAccessTokenRequest\x1a-.logicspike.auth.v1.CreateAccessTokenResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12{\n" +
+	"\x12TOKEN_KIND_API_KEY\x10\x032\xb1\x05\n" +
+	"\fTokenService\x12z\n" +
+	"\x11CreateAccessToken\x12,.logicspike.auth.v1.CreateAccessTokenRequest\x1a-.logicspike.auth.v1.CreateAccessTokenResponse\"\b\xd2\xe7\x18\x040\x01\x12\x00\x12{\n" +
 	"\x12CreateRefreshToken\x12-.logicspike.auth.v1.CreateRefreshTokenRequest\x1a..logicspike.auth.v1.CreateRefreshTokenResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12{\n" +
 	"\x12RefreshAccessToken\x12-.logicspike.auth.v1.RefreshAccessTokenRequest\x1a..logicspike.auth.v1.RefreshAccessTokenResponse\"\x06\xd2\xe7\x18\x02\n" +
 	"\x00\x12\xc2\x01\n" +

@@ -105,8 +105,13 @@ type Rule struct {
 	// the server's setting `reauthentication-age` (default 10 minutes). Otherwise
 	// the call fails with `failed_precondition`, reason REAUTHENTICATION_REQUIRED.
 	RecentAuthentication bool `protobuf:"varint,4,opt,name=recent_authentication,json=recentAuthentication,proto3" json:"recent_authentication,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Whether an operator who acts in a user's name may call a method that has an
+	// effect. Default: no, and the call fails with `permission_denied`, reason
+	// IMPERSONATION_NOT_ALLOWED. Methods without any effect they may call, unless
+	// recent authentication is asked for.
+	Impersonation bool `protobuf:"varint,6,opt,name=impersonation,proto3" json:"impersonation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Rule) Reset() {
@@ -185,6 +190,13 @@ func (x *Rule) GetOperator() *Operator {
 func (x *Rule) GetRecentAuthentication() bool {
 	if x != nil {
 		return x.RecentAuthentication
+	}
+	return false
+}
+
+func (x *Rule) GetImpersonation() bool {
+	if x != nil {
+		return x.Impersonation
 	}
 	return false
 }
@@ -509,13 +521,14 @@ var File_logicspike_authz_v1_rule_proto protoreflect.FileDescriptor
 
 const file_logicspike_authz_v1_rule_proto_rawDesc = "" +
 	"\n" +
-	"\x1elogicspike/authz/v1/rule.proto\x12\x13logicspike.authz.v1\x1a google/protobuf/descriptor.proto\"\xc5\x02\n" +
+	"\x1elogicspike/authz/v1/rule.proto\x12\x13logicspike.authz.v1\x1a google/protobuf/descriptor.proto\"\xeb\x02\n" +
 	"\x04Rule\x125\n" +
 	"\x06public\x18\x01 \x01(\v2\x1b.logicspike.authz.v1.PublicH\x00R\x06public\x12J\n" +
 	"\rauthenticated\x18\x02 \x01(\v2\".logicspike.authz.v1.AuthenticatedH\x00R\rauthenticated\x12>\n" +
 	"\tworkspace\x18\x03 \x01(\v2\x1e.logicspike.authz.v1.WorkspaceH\x00R\tworkspace\x12;\n" +
 	"\boperator\x18\x05 \x01(\v2\x1d.logicspike.authz.v1.OperatorH\x00R\boperator\x123\n" +
-	"\x15recent_authentication\x18\x04 \x01(\bR\x14recentAuthenticationB\b\n" +
+	"\x15recent_authentication\x18\x04 \x01(\bR\x14recentAuthentication\x12$\n" +
+	"\rimpersonation\x18\x06 \x01(\bR\rimpersonationB\b\n" +
 	"\x06caller\"l\n" +
 	"\x06Public\x12\x18\n" +
 	"\asession\x18\x01 \x01(\bR\asession\x12\x14\n" +

@@ -1604,13 +1604,13 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"\x0eWorkspaceState\x12\x1f\n" +
 	"\x1bWORKSPACE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16WORKSPACE_STATE_ACTIVE\x10\x01\x12\x1b\n" +
-	"\x17WORKSPACE_STATE_DELETED\x10\x022\xce\f\n" +
+	"\x17WORKSPACE_STATE_DELETED\x10\x022\xd0\f\n" +
 	"\x10WorkspaceService\x12v\n" +
 	"\x0fCreateWorkspace\x12,.logicspike.tenant.v1.CreateWorkspaceRequest\x1a-.logicspike.tenant.v1.CreateWorkspaceResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12\xb5\x01\n" +
 	"\fGetWorkspace\x12).logicspike.tenant.v1.GetWorkspaceRequest\x1a*.logicspike.tenant.v1.GetWorkspaceResponse\"N\xd2\xe7\x18G\x1aE\n" +
 	"\rworkspace.get\x12\"See the workspace and its settings\x1a\fworkspace_id \x010\x01\x90\x02\x01\x12v\n" +
-	"\x0eListWorkspaces\x12+.logicspike.tenant.v1.ListWorkspacesRequest\x1a,.logicspike.tenant.v1.ListWorkspacesResponse\"\t\xd2\xe7\x18\x02\x12\x00\x90\x02\x01\x12\xc8\x01\n" +
-	"\x0fUpdateWorkspace\x12,.logicspike.tenant.v1.UpdateWorkspaceRequest\x1a-.logicspike.tenant.v1.UpdateWorkspaceResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0eListWorkspaces\x12+.logicspike.tenant.v1.ListWorkspacesRequest\x1a,.logicspike.tenant.v1.ListWorkspacesResponse\"\t\xd2\xe7\x18\x02\x12\x00\x90\x02\x01\x12\xca\x01\n" +
+	"\x0fUpdateWorkspace\x12,.logicspike.tenant.v1.UpdateWorkspaceRequest\x1a-.logicspike.tenant.v1.UpdateWorkspaceResponse\"Z\xd2\xe7\x18V0\x01\x1aR\n" +
 	"\x10workspace.update\x12.Change the workspace's name, slug and settings\x1a\fworkspace_id \x03\x12\x8b\x01\n" +
 	"\x15CheckSlugAvailability\x122.logicspike.tenant.v1.CheckSlugAvailabilityRequest\x1a3.logicspike.tenant.v1.CheckSlugAvailabilityResponse\"\t\xd2\xe7\x18\x02\x12\x00\x90\x02\x01\x12\xdc\x01\n" +
 	"\x16PreviewDeleteWorkspace\x123.logicspike.tenant.v1.PreviewDeleteWorkspaceRequest\x1a4.logicspike.tenant.v1.PreviewDeleteWorkspaceResponse\"W\xd2\xe7\x18P\x1aN\n" +
