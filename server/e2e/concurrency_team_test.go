@@ -260,6 +260,7 @@ func TestWhoIsRenamedWhileTheyJoinIsFoundByTheNewName(t *testing.T) {
 			return err
 		},
 	} {
+		enrols("off") // nobody belongs to more than their own workspace before
 		p := s.person(t)
 		before := count(t, srv, "SELECT count(*) FROM team.memberships WHERE user_id = $1", uuidOf(t, p.User.Id))
 		enrols(map[bool]string{true: "automatic", false: "off"}[what == "by signing in"])
