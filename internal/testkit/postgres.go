@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -85,9 +86,21 @@ func NewPostgres(t testing.TB) (server *embedded.Server, dir string) {
 	return server, dir
 }
 
+// memory is where Linux keeps files in memory: a database is copied there thirty times
+// as fast as on some disks. It is used if it has room for the tests.
+const (
+	memory     = "/dev/shm"
+	memoryRoom = 4 << 30 // bytes
+)
+
 // newDir returns a folder that the server's unprivileged user may enter.
 func newDir() (string, error) {
-	dir, err := os.MkdirTemp("", "manager-test-")
+	parent := "" // the system's folder for such files
+	var room syscall.Statfs_t
+	if os.Getenv("TMPDIR") == "" && syscall.Statfs(memory, &room) == nil && room.Bavail*uint64(room.Bsize) >= memoryRoom {
+		parent = memory
+	}
+	dir, err := os.MkdirTemp(parent, "manager-test-")
 	if err != nil {
 		return "", err
 	}
@@ -105,6 +118,8 @@ func startCluster() (*embedded.Server, string, error) {
 		"fsync":              "off", // the machine's crash would lose the tests, no more
 		"synchronous_commit": "off",
 		"full_page_writes":   "off",
+		"wal_level":          "minimal",
+		"max_wal_senders":    "0",
 		"max_connections":    "400",
 		"shared_buffers":     "128MB",
 		"autovacuum":         "off",
@@ -125,7 +140,7 @@ func NewDatabase(t testing.TB) string {
 	t.Helper()
 	server := Postgres(t)
 	name := "test_" + uuid.NewString()[:13]
-	if err := execute(t.Context(), server.URL("postgres"), fmt.Sprintf("CREATE DATABASE %q TEMPLATE %s", name, template)); err != nil {
+	if err := execute(t.Context(), server.URL("postgres"), fmt.Sprintf("CREATE DATABASE %q TEMPLATE %s STRATEGY = FILE_COPY", name, template)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
