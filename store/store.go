@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,7 +24,6 @@ import (
 
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/clock"
-	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
@@ -138,28 +136,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.Keys = auth.NewKeys(s.Sessions)
 	s.Throttle = auth.NewThrottle(s.Auth, o.Clock)
 	s.Failures = auth.NewFailures(s.Auth, o.Clock)
-	s.constraints = postgres.Constraints{}
-	for _, table := range []string{
-		"memberships", "credentials", "sessions", "registrations", "email_changes", "events",
-		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains",
-		"disablements", "operators", "totp_factors", "recovery_codes", "passkeys", "external_identities", "devices", "api_keys",
-		"service_accounts", "refresh_tokens",
-	} {
-		s.constraints[table+"_user_id_fkey"] = errGone()
-		s.constraints[table+"_workspace_id_fkey"] = fault.NotFoundFault()
-		s.constraints[table+"_creator_id_fkey"] = errGone()
-	}
-	s.constraints["sessions_impersonator_id_fkey"] = errGone()
-	s.constraints["sessions_impersonator_session_id_fkey"] = fault.As(errNoSession())
-	for _, table := range []string{"challenges", "email_challenges", "external_sign_ins", "refresh_tokens"} {
-		s.constraints[table+"_session_id_fkey"] = fault.As(errNoSession()) // it ended while it was used
-	}
-	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ServiceAccountConstraints} {
-		maps.Copy(s.constraints, module)
-	}
-	for _, module := range []postgres.Constraints{identity.Constraints, tenant.Constraints, team.Constraints, auth.ServiceAccountConstraints, auth.ExternalConstraints} {
-		maps.Copy(s.constraints, module)
-	}
+	s.constraints = constraints()
 	if err := s.checkKey(ctx); err != nil {
 		db.Close()
 		return nil, err
@@ -301,7 +278,3 @@ type Backoff = auth.Backoff
 
 // PerWindow returns the limit of n in any window, roughly.
 func PerWindow(n int, window time.Duration) Limit { return auth.PerWindow(n, window) }
-
-// Fault turns an error of the database into the fault that it means; other
-// errors, and faults, are returned as they are.
-func (s *Store) Fault(err error) error { return s.constraints.Fault(err) }
