@@ -43,6 +43,7 @@ type (
 	serviceAccount   struct{}
 	signingKey       struct{}
 	device           struct{}
+	subscription     struct{}
 
 	User             = ID[user]
 	EmailChange      = ID[emailChange]
@@ -68,6 +69,7 @@ type (
 	ServiceAccount   = ID[serviceAccount]
 	SigningKey       = ID[signingKey]
 	Device           = ID[device]
+	Subscription     = ID[subscription]
 )
 
 func (user) prefix() string             { return "usr" }
@@ -94,6 +96,7 @@ func (apiKey) prefix() string           { return "key" }
 func (serviceAccount) prefix() string   { return "sva" }
 func (signingKey) prefix() string       { return "sgk" }
 func (device) prefix() string           { return "dev" }
+func (subscription) prefix() string     { return "sub" }
 
 // typed is implemented by every ID, and by nothing else.
 type typed[I any] interface {
