@@ -24,6 +24,7 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		func(ctx context.Context, t *tx) error { return t.auth.DeleteExpiredTOTPFactors(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.auth.ForgetSuccessors(ctx, t.now.Add(-refreshGrace)) },
 		func(ctx context.Context, t *tx) error { return t.identity.DeleteExpired(ctx, t.now) },
+		func(ctx context.Context, t *tx) error { return t.billing.DeleteExpiredOverrides(ctx, t.now) },
 		func(ctx context.Context, t *tx) error {
 			return t.team.DeleteEndedInvitations(ctx, t.now.Add(-endedRetention))
 		},

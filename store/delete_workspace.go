@@ -111,6 +111,9 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id ids.Workspace, etag stri
 		if err := t.tenant.MarkDeleted(ctx, w, etag, t.now, t.now.Add(s.options.DeletionGrace)); err != nil {
 			return err
 		}
+		if err := t.endSubscription(ctx, id); err != nil {
+			return err
+		}
 		var present ids.Session
 		if caller := authz.SessionFrom(ctx); caller != nil {
 			present = caller.ID
@@ -165,6 +168,9 @@ func (s *Store) UndeleteWorkspace(ctx context.Context, id ids.Workspace) (w *ten
 			return fault.NotFoundFault()
 		}
 		if err := t.tenant.MarkUndeleted(ctx, w, t.now); err != nil {
+			return err
+		}
+		if err := t.resumeSubscription(ctx, id); err != nil {
 			return err
 		}
 		return t.record(ctx, audit.Event{WorkspaceID: id, Action: "workspace.undeleted", TargetID: id.String()})
@@ -279,6 +285,9 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 	}
 	memberships, err := t.team.DeleteOfWorkspace(ctx, id)
 	if err != nil {
+		return Purged{}, err
+	}
+	if err := t.billing.DeleteOfWorkspace(ctx, id); err != nil {
 		return Purged{}, err
 	}
 	if err := t.tenant.DeleteDomains(ctx, id); err != nil {

@@ -55,6 +55,9 @@ func (t *tx) join(ctx context.Context, workspace ids.Workspace, user *identity.U
 	if err := t.team.Insert(ctx, m); err != nil {
 		return nil, err
 	}
+	if err := t.seatsChanged(ctx, workspace); err != nil {
+		return nil, err
+	}
 	request, err := t.team.ApproveJoinRequestOf(ctx, workspace, user.ID, t.now)
 	if err != nil {
 		return nil, err
@@ -121,6 +124,9 @@ func (t *tx) leave(ctx context.Context, m *team.Membership, removed bool) error 
 		return err
 	}
 	if err := t.team.Delete(ctx, m.ID); err != nil {
+		return err
+	}
+	if err := t.seatsChanged(ctx, m.WorkspaceID); err != nil {
 		return err
 	}
 	// Nor by an invitation to the address that they have come to have since.

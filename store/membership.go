@@ -74,6 +74,9 @@ func (s *Store) DeactivateMembership(ctx context.Context, workspace ids.Workspac
 		if err := t.team.Deactivate(ctx, m, t.now); err != nil {
 			return err
 		}
+		if err := t.seatsChanged(ctx, workspace); err != nil {
+			return err
+		}
 		return t.record(ctx, audit.Event{WorkspaceID: workspace, Action: "membership.deactivated", TargetID: id.String(), Details: details})
 	})
 }
@@ -90,6 +93,9 @@ func (s *Store) ReactivateMembership(ctx context.Context, workspace ids.Workspac
 			return err
 		}
 		if err := t.team.Reactivate(ctx, m, t.now); err != nil {
+			return err
+		}
+		if err := t.seatsChanged(ctx, workspace); err != nil {
 			return err
 		}
 		return t.record(ctx, audit.Event{

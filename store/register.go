@@ -212,13 +212,16 @@ func (t *tx) firstWorkspace(ctx context.Context, reg *auth.Registration, user *i
 	})
 }
 
-// foundWorkspace stores a workspace with its owner.
+// foundWorkspace stores a workspace with its owner and its subscription.
 func (t *tx) foundWorkspace(ctx context.Context, w *tenant.Workspace, owner *identity.User) (*team.Membership, error) {
 	if err := t.tenant.Insert(ctx, w); err != nil {
 		return nil, err
 	}
 	m := t.newMembership(w.ID, owner, authz.Owner)
-	return m, t.team.Insert(ctx, m)
+	if err := t.team.Insert(ctx, m); err != nil {
+		return nil, err
+	}
+	return m, t.openSubscription(ctx, w.ID)
 }
 
 // RepeatRegistration answers a wish that is repeated: with a new session of the

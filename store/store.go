@@ -27,6 +27,7 @@ import (
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/billing"
 	"github.com/logicspike/manager/store/identity"
 	"github.com/logicspike/manager/store/migrations"
 	"github.com/logicspike/manager/store/postgres"
@@ -61,8 +62,6 @@ type Options struct {
 	// invite people. Required where teams are changed.
 	Permissions authz.Catalog
 	Invite      authz.Permission
-	// Seats limits how many may belong to a workspace. Default: nothing does.
-	Seats Seats
 	// Logger receives what the store does by itself. Default: slog.Default().
 	Logger *slog.Logger
 }
@@ -73,6 +72,7 @@ type Store struct {
 	Tenant   tenant.Repository
 	Team     team.Repository
 	Auth     auth.Repository
+	Billing  billing.Repository
 	Audit    audit.Repository
 	Sessions auth.Sessions
 	Keys     auth.Keys
@@ -131,6 +131,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.Tenant = tenant.New(db.Bun)
 	s.Team = team.New(db.Bun, s.pager)
 	s.Auth = auth.New(db.Bun, s.pager)
+	s.Billing = billing.New(db.Bun)
 	s.Audit = audit.New(db.Bun, s.pager)
 	s.Sessions = auth.NewSessions(db.Pool)
 	s.Keys = auth.NewKeys(s.Sessions)

@@ -12,6 +12,7 @@ import (
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/billing"
 	"github.com/logicspike/manager/store/identity"
 	"github.com/logicspike/manager/store/postgres"
 	"github.com/logicspike/manager/store/team"
@@ -35,6 +36,7 @@ type tx struct {
 	tenant   tenant.Repository
 	team     team.Repository
 	auth     auth.Repository
+	billing  billing.Repository
 	audit    audit.Repository
 
 	// repeats tells that the call was made before, and its answer lost: its session is
@@ -65,6 +67,7 @@ func (s *Store) run(ctx context.Context, options *sql.TxOptions, fn func(context
 				tenant:   tenant.New(t),
 				team:     team.New(t, s.pager),
 				auth:     auth.New(t, s.pager),
+				billing:  billing.New(t),
 				audit:    audit.New(t, s.pager),
 			})
 		})

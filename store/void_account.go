@@ -128,6 +128,9 @@ func (t *tx) makeOwner(ctx context.Context, w *tenant.Workspace, user *identity.
 	if err != nil {
 		return err
 	}
+	if err := t.seatsChanged(ctx, w.ID); err != nil {
+		return err
+	}
 	e.TargetID = m.ID.String()
 	return t.record(ctx, e)
 }

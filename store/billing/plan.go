@@ -148,17 +148,25 @@ func (r Repository) InsertVersion(ctx context.Context, p *Plan) error {
 	return err
 }
 
-// PutPlan stores a plan. Its version must be there when the transaction ends.
+// PutPlan stores a plan, but not whether it is the default. Its version must be there
+// when the transaction ends.
 func (r Repository) PutPlan(ctx context.Context, p *Plan, now time.Time) error {
 	_, err := r.db.NewRaw(`
-		INSERT INTO billing.plans (plan, version, position, offered, is_default, create_time, update_time) VALUES (?0, ?1, ?2, ?3, ?4, ?5, ?5)
-		ON CONFLICT (plan) DO UPDATE SET version = ?1, position = ?2, offered = ?3, is_default = ?4, update_time = ?5`,
-		p.Name, p.Version, p.Position, p.Offered, p.Default, now).Exec(ctx)
+		INSERT INTO billing.plans (plan, version, position, offered, is_default, create_time, update_time) VALUES (?0, ?1, ?2, ?3, false, ?4, ?4)
+		ON CONFLICT (plan) DO UPDATE SET version = ?1, position = ?2, offered = ?3, update_time = ?4`,
+		p.Name, p.Version, p.Position, p.Offered, now).Exec(ctx)
 	return err
 }
 
-// NoDefault takes from all plans that they are the default, before another one is.
-func (r Repository) NoDefault(ctx context.Context) error {
-	_, err := r.db.NewRaw("UPDATE billing.plans SET is_default = false WHERE is_default").Exec(ctx)
-	return err
+// SetDefault makes one plan the default, and no other.
+func (r Repository) SetDefault(ctx context.Context, name string) error {
+	for _, change := range []string{ // no two at any moment
+		"UPDATE billing.plans SET is_default = false WHERE is_default AND plan <> ?",
+		"UPDATE billing.plans SET is_default = true WHERE NOT is_default AND plan = ?",
+	} {
+		if _, err := r.db.NewRaw(change, name).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
