@@ -80,6 +80,7 @@ function explain(error) {
       return "Sign in to the application first. Then open the link in the mail again.";
     case "OVERLOADED":
     case "UNAVAILABLE":
+    case "CAPTCHA_UNAVAILABLE":
       return `The server is very busy. Try again ${after(error.wait)}.`;
   }
   const number = error.requestId ? ` If it happens again, report the number ${error.requestId}.` : "";
