@@ -143,7 +143,7 @@ export type PasskeyAssertion = Message<"logicspike.auth.v1.PasskeyAssertion"> & 
 
   /**
    * What `navigator.credentials.get` gave, as JSON: AuthenticationResponseJSON of
-   * WebAuthn Level 3, 5.1.8.
+   * WebAuthn Level 3, 5.1.
    *
    * @generated from field: string credential_json = 2;
    */
