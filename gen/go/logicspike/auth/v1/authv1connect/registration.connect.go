@@ -79,8 +79,8 @@ type RegistrationServiceClient interface {
 	// expired or used (without `request_id` also when it is repeated), and for a
 	// registration that is unknown or over; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong password beside a token; `permission_denied`
-	// ACCOUNT_DISABLED, when it is repeated; `resource_exhausted` RATE_LIMITED or
-	// OVERLOADED. A registration that came by
+	// ACCOUNT_DISABLED of an account that was created before; `resource_exhausted`
+	// RATE_LIMITED or OVERLOADED. A registration that came by
 	// an invitation link joins its workspace now, and fails as AcceptInvitation does
 	// if that cannot be; it can then be repeated.
 	VerifyRegistration(context.Context, *v1.VerifyRegistrationRequest) (*v1.VerifyRegistrationResponse, error)
@@ -194,8 +194,8 @@ type RegistrationServiceHandler interface {
 	// expired or used (without `request_id` also when it is repeated), and for a
 	// registration that is unknown or over; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong password beside a token; `permission_denied`
-	// ACCOUNT_DISABLED, when it is repeated; `resource_exhausted` RATE_LIMITED or
-	// OVERLOADED. A registration that came by
+	// ACCOUNT_DISABLED of an account that was created before; `resource_exhausted`
+	// RATE_LIMITED or OVERLOADED. A registration that came by
 	// an invitation link joins its workspace now, and fails as AcceptInvitation does
 	// if that cannot be; it can then be repeated.
 	VerifyRegistration(context.Context, *v1.VerifyRegistrationRequest) (*v1.VerifyRegistrationResponse, error)
