@@ -79,7 +79,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	if d.Mailbox != nil {
 		mounted["/mailbox/"] = d.Mailbox
 	}
-	own := pages.Handler(pages.Options{Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil})
+	own := pages.Handler(pages.Options{Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil, Captcha: captchaOfPages(s)})
 	for _, pattern := range pages.Patterns() {
 		mounted[pattern] = own
 	}
@@ -148,6 +148,14 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 		MaxConnections: s.MaxConnections,
 		DrainTimeout:   s.DrainTimeout,
 	})
+}
+
+// captchaOfPages returns the CAPTCHA that the server's own pages show; nil for none.
+func captchaOfPages(s config.Settings) *pages.Captcha {
+	if s.CaptchaProvider == config.CaptchaNone || s.CaptchaSiteKey == "" {
+		return nil
+	}
+	return &pages.Captcha{Provider: string(s.CaptchaProvider), SiteKey: s.CaptchaSiteKey}
 }
 
 // passkeyParty returns the relying party of passkeys; nil where there can be none.

@@ -16,7 +16,7 @@ const recoveryCodes = 10
 const forRecovery = "recovery code"
 
 // newRecoveryCodes gives a locked user new recovery codes in place of those they
-// have, and returns them. Each has 128 random bits (NIST SP 800-63B-4, 3.1.2.1 asks
+// have, and returns them. Each has 128 random bits (NIST SP 800-63B-4, 4.2.1.1 asks
 // for 64).
 func (t *tx) newRecoveryCodes(ctx context.Context, user ids.User) ([]string, error) {
 	codes, hashes := make([]string, recoveryCodes), make([]secret.Hash, recoveryCodes)

@@ -47,6 +47,7 @@ type Settings struct {
 
 	CaptchaProvider  CaptchaProvider `group:"Limits" name:"captcha-provider" env:"MANAGER_CAPTCHA_PROVIDER" default:"none" placeholder:"none|turnstile|hcaptcha|recaptcha" help:"Whose CAPTCHA people solve before they register, sign in by password or mail, or ask for a new password. Default: none."`
 	CaptchaSecret    Secret          `group:"Limits" name:"captcha-secret" env:"MANAGER_CAPTCHA_SECRET" placeholder:"SECRET" help:"The server's secret at the CAPTCHA's provider. Prefer the variable: other users of the machine can see flags. Required with captcha-provider."`
+	CaptchaSiteKey   string          `group:"Limits" name:"captcha-site-key" env:"MANAGER_CAPTCHA_SITE_KEY" placeholder:"KEY" help:"The public key of the site at the CAPTCHA's provider, by which the server's own pages show the CAPTCHA; of reCAPTCHA one of version 2. Default: none; where it is needed, these pages ask people to sign in to the application first."`
 	CaptchaVerifyURL string          `group:"Limits" name:"captcha-verify-url" env:"MANAGER_CAPTCHA_VERIFY_URL" placeholder:"URL" help:"Where answers of the CAPTCHA are checked, by the protocol siteverify. Default: the provider's."`
 	CaptchaHostnames []string        `group:"Limits" name:"captcha-hostnames" env:"MANAGER_CAPTCHA_HOSTNAMES" placeholder:"HOST,..." help:"Hosts whose pages a CAPTCHA may be solved on. Default: those that are set at the provider."`
 

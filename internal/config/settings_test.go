@@ -28,7 +28,7 @@ var names = []string{
 	"token-audiences", "signing-key-lifetime",
 	"identity-providers", "return-urls",
 	"password-min-length", "password-max-length", "argon2-memory", "argon2-iterations", "argon2-parallelism", "hash-concurrency", "hash-queue", "leaked-passwords-url",
-	"captcha-provider", "captcha-secret", "captcha-verify-url", "captcha-hostnames",
+	"captcha-provider", "captcha-secret", "captcha-site-key", "captcha-verify-url", "captcha-hostnames",
 	"public-rate", "public-burst", "password-failures", "max-connections", "request-timeout", "drain-timeout",
 	"smtp-host", "smtp-port", "smtp-username", "smtp-password", "smtp-tls", "smtp-from", "smtp-from-name", "product-name",
 	"log-level", "log-format", "otel-endpoint",
@@ -183,6 +183,7 @@ var values = map[string]struct{ value, printed string }{
 	"leaked-passwords-url":     {"https://leaks.example/range", ""},
 	"captcha-provider":         {"hcaptcha", ""},
 	"captcha-secret":           {"hunter4", "[redacted]"},
+	"captcha-site-key":         {"0x4AAAAAAA-site_key", ""},
 	"captcha-verify-url":       {"http://127.0.0.1:8099/verify", ""},
 	"captcha-hostnames":        {"app.example.com,example.com", "[app.example.com example.com]"},
 	"public-rate":              {"10", ""},
@@ -236,6 +237,7 @@ var needs = map[string][]string{
 
 	"captcha-provider":   {"--captcha-secret=x"},
 	"captcha-secret":     {"--captcha-provider=turnstile"},
+	"captcha-site-key":   {"--captcha-provider=turnstile", "--captcha-secret=x"},
 	"captcha-verify-url": {"--captcha-provider=turnstile", "--captcha-secret=x"},
 	"captcha-hostnames":  {"--captcha-provider=turnstile", "--captcha-secret=x"},
 }
@@ -320,6 +322,7 @@ func TestBadValuesNameTheirSetting(t *testing.T) {
 		"leaked-passwords-url":     {{"leaks.example"}, {"http://leaks.example/range"}, {"https://u:hunter2@leaks.example"}, {"https://leaks.example/?q"}, {"https:///range"}},
 		"captcha-provider":         {{""}, {"arkose"}, {"Turnstile"}},
 		"captcha-secret":           {{"hunter2"}, {"", "--captcha-provider=turnstile"}},
+		"captcha-site-key":         {{"key"}, {"a key", "--captcha-provider=hcaptcha", "--captcha-secret=hunter2"}, {"\"key", "--captcha-provider=hcaptcha", "--captcha-secret=hunter2"}},
 		"captcha-verify-url":       {{"https://captcha.example"}, {"http://captcha.example", "--captcha-provider=hcaptcha", "--captcha-secret=hunter2"}, {"ftp://captcha.example", "--captcha-provider=hcaptcha", "--captcha-secret=hunter2"}},
 		"captcha-hostnames":        {{"example.com"}, {"https://example.com", "--captcha-provider=recaptcha", "--captcha-secret=hunter2"}, {"example.com:443", "--captcha-provider=recaptcha", "--captcha-secret=hunter2"}},
 		"public-rate":              {{"0"}, {"1/s"}},

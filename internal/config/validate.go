@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -150,8 +151,13 @@ func (s Settings) limits(c *check) {
 	between(c, "drain-timeout", s.DrainTimeout, time.Second, time.Hour)
 }
 
+var siteKeys = regexp.MustCompile(`^[0-9A-Za-z_-]{1,100}$`)
+
 func (s Settings) captcha(c *check) {
 	oneOf(c, "captcha-provider", s.CaptchaProvider, CaptchaNone, CaptchaTurnstile, CaptchaHCaptcha, CaptchaReCAPTCHA)
+	if s.CaptchaSiteKey != "" && !siteKeys.MatchString(s.CaptchaSiteKey) {
+		c.fail("captcha-site-key", "letters, digits, - and _ are expected, 100 at most")
+	}
 	if s.CaptchaVerifyURL != "" {
 		c.service("captcha-verify-url", s.CaptchaVerifyURL)
 	}
@@ -171,6 +177,7 @@ func (s Settings) captcha(c *check) {
 		set  bool
 	}{
 		{"captcha-secret", s.CaptchaSecret != ""},
+		{"captcha-site-key", s.CaptchaSiteKey != ""},
 		{"captcha-verify-url", s.CaptchaVerifyURL != ""},
 		{"captcha-hostnames", len(s.CaptchaHostnames) > 0},
 	} {

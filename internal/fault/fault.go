@@ -100,6 +100,7 @@ const (
 	PasswordLeaked           Reason = "PASSWORD_LEAKED"
 	PasswordHashUnsupported  Reason = "PASSWORD_HASH_UNSUPPORTED"
 	ServiceAccountNameTaken  Reason = "SERVICE_ACCOUNT_NAME_TAKEN"
+	CaptchaUnavailable       Reason = "CAPTCHA_UNAVAILABLE"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

@@ -91,7 +91,7 @@ type verdict struct {
 // Human checks the answer that a client gave; "" for none. An answer can be checked
 // only once. While the provider cannot be asked, nobody passes.
 //
-// Errors: fault CAPTCHA_REQUIRED, UNAVAILABLE; the context's.
+// Errors: fault CAPTCHA_REQUIRED, CAPTCHA_UNAVAILABLE; the context's.
 func (c *Checker) Human(ctx context.Context, answer string) error {
 	if answer == "" || len(answer) > maxAnswerBytes {
 		return errRequired()
@@ -163,6 +163,6 @@ func errRequired() error {
 }
 
 func unavailable(cause error) error {
-	return fault.New(fault.Unavailable, fault.DatabaseUnavailable, "whether a person calls cannot be told at the moment; try again").
+	return fault.New(fault.Unavailable, fault.CaptchaUnavailable, "whether a person calls cannot be told at the moment; try again").
 		WithRetryAfter(5 * time.Second).WithCause(fmt.Errorf("captcha: %w", cause))
 }

@@ -66,26 +66,26 @@ func TestVerdicts(t *testing.T) {
 		"a program":                  {handle: says(`{"success":false,"error-codes":["invalid-input-response"]}`), want: fault.CaptchaRequired},
 		"an answer given twice":      {handle: says(`{"success":false,"error-codes":["timeout-or-duplicate"]}`), want: fault.CaptchaRequired},
 		"refused without a reason":   {handle: says(`{"success":false}`), want: fault.CaptchaRequired},
-		"our secret is wrong":        {handle: says(`{"success":false,"error-codes":["invalid-input-secret"]}`), want: fault.DatabaseUnavailable},
-		"the provider is broken":     {handle: says(`{"success":false,"error-codes":["internal-error"]}`), want: fault.DatabaseUnavailable},
+		"our secret is wrong":        {handle: says(`{"success":false,"error-codes":["invalid-input-secret"]}`), want: fault.CaptchaUnavailable},
+		"the provider is broken":     {handle: says(`{"success":false,"error-codes":["internal-error"]}`), want: fault.CaptchaUnavailable},
 		"a high score":               {captcha.Options{Provider: "recaptcha"}, says(`{"success":true,"score":0.9}`), ""},
 		"a low score":                {captcha.Options{Provider: "recaptcha"}, says(`{"success":true,"score":0.1}`), fault.CaptchaRequired},
 		"a score of another kind":    {captcha.Options{Provider: "hcaptcha"}, says(`{"success":true,"score":0.1}`), ""},
-		"no verdict":                 {handle: says(`{}`), want: fault.DatabaseUnavailable},
-		"no JSON":                    {handle: says(`<html>`), want: fault.DatabaseUnavailable},
-		"success is no truth":        {handle: says(`{"success":"true"}`), want: fault.DatabaseUnavailable},
-		"too much":                   {handle: says(`{"success":true,"x":"` + strings.Repeat("x", 20_000) + `"}`), want: fault.DatabaseUnavailable},
-		"an error":                   {handle: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); fmt.Fprint(w, `{"success":true}`) }, want: fault.DatabaseUnavailable},
+		"no verdict":                 {handle: says(`{}`), want: fault.CaptchaUnavailable},
+		"no JSON":                    {handle: says(`<html>`), want: fault.CaptchaUnavailable},
+		"success is no truth":        {handle: says(`{"success":"true"}`), want: fault.CaptchaUnavailable},
+		"too much":                   {handle: says(`{"success":true,"x":"` + strings.Repeat("x", 20_000) + `"}`), want: fault.CaptchaUnavailable},
+		"an error":                   {handle: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); fmt.Fprint(w, `{"success":true}`) }, want: fault.CaptchaUnavailable},
 		"a redirection": {handle: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
-		}, want: fault.DatabaseUnavailable},
-		"broken off": {handle: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: fault.DatabaseUnavailable},
+		}, want: fault.CaptchaUnavailable},
+		"broken off": {handle: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, want: fault.CaptchaUnavailable},
 	} {
 		err := provider(t, test.options, test.handle).Human(from(t.Context()), answer)
 		switch {
 		case test.want == "" && err != nil, test.want != "" && !fault.Has(err, test.want):
 			t.Errorf("%s: %v", what, err)
-		case test.want == fault.DatabaseUnavailable && fault.As(err).Kind != fault.Unavailable,
+		case test.want == fault.CaptchaUnavailable && fault.As(err).Kind != fault.Unavailable,
 			test.want == fault.CaptchaRequired && fault.As(err).Kind != fault.FailedPrecondition:
 			t.Errorf("%s: kind %v", what, fault.As(err).Kind)
 		case err != nil && (strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), answer)):
@@ -111,7 +111,7 @@ func TestAProviderThatHangsLetsNobodyPass(t *testing.T) {
 	t.Parallel()
 	c := provider(t, captcha.Options{}, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	began := time.Now()
-	if err := c.Human(from(t.Context()), answer); !fault.Has(err, fault.DatabaseUnavailable) || fault.As(err).RetryAfter <= 0 {
+	if err := c.Human(from(t.Context()), answer); !fault.Has(err, fault.CaptchaUnavailable) || fault.As(err).RetryAfter <= 0 {
 		t.Errorf("Human: %v", err)
 	}
 	if took := time.Since(began); took > 8*time.Second {

@@ -224,7 +224,7 @@ func TestPeopleSolveACaptcha(t *testing.T) {
 		}
 		// While the provider is away, nobody passes.
 		down.Store(true)
-		if err := method.call(with(fmt.Sprint("solved later ", i))); connect.CodeOf(err) != connect.CodeUnavailable || client.RetryAfter(err) <= 0 {
+		if err := method.call(with(fmt.Sprint("solved later ", i))); reasonOf(err) != "CAPTCHA_UNAVAILABLE" || connect.CodeOf(err) != connect.CodeUnavailable || client.RetryAfter(err) <= 0 {
 			t.Errorf("%s while the provider is away: %v", method.name, err)
 		}
 		down.Store(false)

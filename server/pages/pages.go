@@ -10,6 +10,7 @@ package pages
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -29,6 +30,8 @@ type Options struct {
 	PasswordMinLength int
 	// Mailbox tells whether there is a development mailbox under /mailbox/.
 	Mailbox bool
+	// Captcha is what people solve before they sign in; nil for none.
+	Captcha *Captcha
 }
 
 // assetsPath is where the scripts and the style are.
@@ -44,9 +47,20 @@ var templates = map[string]string{
 	"/sign-in-by-email":    "sign-in-by-email.html",
 }
 
+// signIns are the pages on which people may sign in by a password, and on which they
+// solve a CAPTCHA if there is one.
+var signIns = map[string]bool{"/confirm-email": true, "/accept-invitation": true}
+
 // policy allows what the server itself serves, from files, and nothing else.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// A page without a CAPTCHA tells nobody where the reader came from; one with it tells its
+// provider the server's origin, and no more.
+const (
+	referrer            = "no-referrer"
+	referrerWithCaptcha = "strict-origin"
+)
 
 var (
 	//go:embed html
@@ -73,21 +87,23 @@ type file struct {
 	caching     string
 	tag         string // ETag; empty for none
 	content     []byte
+	policy      string // Content-Security-Policy
+	referrer    string // Referrer-Policy
 }
 
 // Handler serves the pages and what belongs to them. It panics if a file is
-// broken, which a test rules out.
+// broken, which a test rules out, and if the provider of the CAPTCHA is unknown.
 func Handler(o Options) http.Handler {
 	files := make(map[string]file)
 	addPages(files, o)
 	addAssets(files)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("X-Content-Type-Options", "nosniff")
 		f, ok := files[r.URL.Path]
+		h.Set("Content-Security-Policy", cmp.Or(f.policy, policy))
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", cmp.Or(f.referrer, referrer))
+		h.Set("X-Content-Type-Options", "nosniff")
 		if !ok {
 			http.NotFound(w, r)
 			return
@@ -108,14 +124,18 @@ func Handler(o Options) http.Handler {
 
 // addPages adds the pages, which no cache keeps.
 func addPages(files map[string]file, o Options) {
-	layout := template.Must(template.ParseFS(htmlFiles, "html/layout.html", "html/second-factor.html"))
+	layout := template.Must(template.ParseFS(htmlFiles, "html/layout.html", "html/second-factor.html", "html/captcha.html"))
 	for at, name := range templates {
 		page := template.Must(template.Must(layout.Clone()).ParseFS(htmlFiles, "html/"+name))
 		var content bytes.Buffer
 		if err := page.ExecuteTemplate(&content, "layout.html", o); err != nil {
 			panic(fmt.Errorf("page %s: %w", name, err))
 		}
-		files[at] = file{contentType: "text/html; charset=utf-8", caching: "no-store", content: content.Bytes()}
+		f := file{contentType: "text/html; charset=utf-8", caching: "no-store", content: content.Bytes()}
+		if o.Captcha != nil && signIns[at] {
+			f.policy, f.referrer = o.Captcha.policy(), referrerWithCaptcha
+		}
+		files[at] = f
 	}
 }
 

@@ -12,7 +12,12 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
+	_ "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	authzv1 "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
 	"github.com/logicspike/manager/server/pages"
 )
 
@@ -80,6 +85,108 @@ func TestHeaders(t *testing.T) {
 				t.Errorf("%s: %s is %q", target, key, got)
 			}
 		}
+	}
+}
+
+// TestCaptcha: the pages on which people sign in show the CAPTCHA, and allow its provider
+// what it needs, and no more. Nothing else on the server does, nor do they without one.
+func TestCaptcha(t *testing.T) {
+	t.Parallel()
+	const own = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	with := func(styles, scripts, calls, frames string) string {
+		return "default-src 'none'; script-src 'self' " + scripts + "; style-src 'self'" + styles + "; connect-src 'self'" + calls +
+			"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; frame-src " + frames
+	}
+	const cloudflare, hcaptcha = "https://challenges.cloudflare.com", "https://hcaptcha.com https://*.hcaptcha.com"
+	policies := map[string]string{
+		"":          own,
+		"turnstile": with("", cloudflare, "", cloudflare),
+		"hcaptcha":  with(" "+hcaptcha, hcaptcha, " "+hcaptcha, hcaptcha),
+		"recaptcha": with("", "https://www.google.com/recaptcha/ https://www.gstatic.com/recaptcha/", "",
+			"https://www.google.com/recaptcha/ https://recaptcha.google.com/recaptcha/"),
+	}
+	scripts := map[string]string{
+		"turnstile": "https://challenges.cloudflare.com/turnstile/v0/api.js",
+		"hcaptcha":  "https://js.hcaptcha.com/1/api.js",
+		"recaptcha": "https://www.google.com/recaptcha/api.js",
+	}
+	for provider, policy := range policies {
+		o := options
+		if provider != "" {
+			o.Captcha = &pages.Captcha{Provider: provider, SiteKey: "the-key_1"}
+		}
+		h := mounted(o)
+		for _, target := range append(assets(t), paths...) {
+			w := send(h, http.MethodGet, target)
+			want, referrer, boxes := own, "no-referrer", 0
+			if provider != "" && (target == "/accept-invitation" || target == "/confirm-email") {
+				want, referrer, boxes = policy, "strict-origin", 1
+			}
+			if got := w.Header().Get("Content-Security-Policy"); got != want {
+				t.Errorf("%s of %s: %s", target, provider, got)
+			}
+			if got := w.Header().Get("Referrer-Policy"); got != referrer {
+				t.Errorf("%s of %s: Referrer-Policy %s", target, provider, got)
+			}
+			if strings.Count(w.Body.String(), `id="captcha"`) != boxes || strings.Count(w.Body.String(), `data-site-key="the-key_1"`) != boxes {
+				t.Errorf("%s of %s: %s", target, provider, w.Body)
+			}
+			if boxes == 0 {
+				continue
+			}
+			script := `data-script="` + scripts[provider] + `?render=explicit&amp;onload=captchaLoaded"`
+			if !strings.Contains(w.Body.String(), script) {
+				t.Errorf("%s of %s: no %s in %s", target, provider, script, w.Body)
+			}
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("an unknown provider is accepted")
+		}
+	}()
+	o := options
+	o.Captcha = &pages.Captcha{Provider: "other"}
+	mounted(o)
+}
+
+// TestMethodsForPeopleAreCalledWithACaptcha: a page that calls a method which may need one
+// calls it as a person.
+func TestMethodsForPeopleAreCalledWithACaptcha(t *testing.T) {
+	t.Parallel()
+	methods := map[string]bool{}
+	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			service := file.Services().Get(i)
+			for j := range service.Methods().Len() {
+				method := service.Methods().Get(j)
+				rule, ok := proto.GetExtension(method.Options(), authzv1.E_Rule).(*authzv1.Rule)
+				if ok && rule.GetPublic().GetHuman() {
+					methods[strings.TrimPrefix(string(service.FullName()), "logicspike.")+"/"+string(method.Name())] = true
+				}
+			}
+		}
+		return true
+	})
+	if !methods["auth.v1.AuthenticationService/SignInWithPassword"] {
+		t.Fatalf("%v", methods)
+	}
+	h := mounted(options)
+	called := regexp.MustCompile(`\b(call|callAsPerson)\(\s*"([^"]+)"`)
+	people := 0
+	for _, target := range assets(t) {
+		for _, match := range called.FindAllStringSubmatch(send(h, http.MethodGet, target).Body.String(), -1) {
+			if methods[match[2]] != (match[1] == "callAsPerson") {
+				t.Errorf("%s: %s", target, match[0])
+			}
+			if methods[match[2]] {
+				people++
+			}
+		}
+	}
+	if people != 2 {
+		t.Errorf("%d calls of methods for people", people)
 	}
 }
 

@@ -26,7 +26,7 @@ func (h *humans) Human(_ context.Context, answer string) error {
 	case "a person":
 		return nil
 	case "nobody knows":
-		return fault.New(fault.Unavailable, fault.DatabaseUnavailable, "try again").WithCause(errors.New("the provider is away"))
+		return fault.New(fault.Unavailable, fault.CaptchaUnavailable, "try again").WithCause(errors.New("the provider is away"))
 	}
 	return fault.New(fault.FailedPrecondition, fault.CaptchaRequired, "solve the CAPTCHA")
 }
@@ -54,7 +54,7 @@ func TestMethodsForPeopleAskForACaptcha(t *testing.T) {
 				t.Errorf("%q: %+v", answer, r)
 			}
 		}
-		if r := refusalOf(t, call("nobody knows", good)); r.code != connect.CodeUnavailable || strings.Contains(r.message, "provider") {
+		if r := refusalOf(t, call("nobody knows", good)); r.code != connect.CodeUnavailable || r.reason != "CAPTCHA_UNAVAILABLE" || strings.Contains(r.message, "provider") {
 			t.Errorf("%+v", r)
 		}
 		// An answer can be given once: it is not wasted on a request that is refused anyway.

@@ -77,8 +77,8 @@ const CaptchaHeader = "Captcha-Response"
 // Humans tells people from programs.
 type Humans interface {
 	// Human checks what a client gave as the answer of a CAPTCHA; "" when it gave
-	// none. It returns a fault CAPTCHA_REQUIRED for one that proves nothing, and one of
-	// the kind Unavailable when that cannot be told.
+	// none. It returns a fault CAPTCHA_REQUIRED for one that proves nothing, and
+	// CAPTCHA_UNAVAILABLE when that cannot be told.
 	Human(ctx context.Context, answer string) error
 }
 

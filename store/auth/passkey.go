@@ -66,7 +66,7 @@ func (r Repository) PasskeyOf(ctx context.Context, credential []byte) (*Passkey,
 
 // UsePasskey records that a passkey was used, at a count of its authenticator. It
 // reports false when the passkey is gone, or its authenticator counts and has told
-// this count, or a later one, before (WebAuthn Level 3, 7.2, step 22).
+// this count, or a later one, before (WebAuthn Level 3, 7.2).
 func (r Repository) UsePasskey(ctx context.Context, id ids.Passkey, user ids.User, count int64, backedUp bool, now time.Time) (bool, error) {
 	result, err := r.db.NewRaw(`
 		UPDATE auth.passkeys SET sign_count = ?2, backed_up = ?3, last_use_time = ?4

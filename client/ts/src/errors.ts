@@ -52,7 +52,8 @@ export function violationsOf(error: unknown): FieldViolation[] {
 
 /**
  * Returns in how many seconds, perhaps a fraction, a call may be tried again; for
- * RATE_LIMITED, OVERLOADED and UNAVAILABLE. It is undefined when the server did not say.
+ * RATE_LIMITED, OVERLOADED, UNAVAILABLE and CAPTCHA_UNAVAILABLE. It is undefined when the
+ * server did not say.
  */
 export function retryAfterSeconds(error: unknown): number | undefined {
   const [told] = detailsOf(error, "google.rpc.RetryInfo", decodeRetryInfo);

@@ -67,7 +67,7 @@ func New(o Options) (*Party, error) {
 		},
 		Timeouts: webauthn.TimeoutsConfig{Login: timeout, Registration: timeout},
 		// Browser extensions that keep passkeys tell more than they were asked; none of
-		// it is looked at (WebAuthn Level 3, 9.1).
+		// it is looked at (WebAuthn Level 3, 7.1 and 7.2).
 		ExtensionsUnsolicitedOutputPolicy: protocol.UnsolicitedOutputPolicyIgnore,
 	})
 	if err != nil {

@@ -42,7 +42,7 @@ const (
 	maxSaltBytes  = 128
 	minKeyBytes   = 16 // of what is compared: 128 bits
 	maxKeyBytes   = 128
-	minArgon2Salt = 8 // RFC 9106, 3.1
+	minArgon2Salt = 8 // as argon2's reference implementation; RFC 9106, 3.1 recommends 16
 )
 
 // The limits of the settings by which hashes of our own were made, perhaps years

@@ -1,6 +1,7 @@
 // Shows the invitation that a link stands for, and lets its holder join by it: with a new
 // account, after a sign-in, or at once.
 import { call, newRequestId } from "./call.js";
+import { callAsPerson, showCaptcha } from "./captcha.js";
 import { onSubmit, refuse } from "./form.js";
 import { element, explainMissingToken, finish, head, quote, takeToken, tell } from "./page.js";
 import { askSecondFactor, owesSecondFactor } from "./second-factor.js";
@@ -144,7 +145,7 @@ onSubmit(resend, async () => {
 onSubmit(signIn, async ({ email, password }) => {
   let answer;
   try {
-    answer = await call("auth.v1.AuthenticationService/SignInWithPassword", {
+    answer = await callAsPerson("auth.v1.AuthenticationService/SignInWithPassword", {
       email,
       password,
       sessionTransport: "SESSION_TRANSPORT_COOKIE",
@@ -267,6 +268,7 @@ function askToRegister() {
 }
 
 function askToSignIn() {
+  showCaptcha();
   show(signIn, ...beside(toRegister));
 }
 

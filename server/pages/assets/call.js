@@ -16,13 +16,16 @@ export class Failure extends Error {
   }
 }
 
-/** Calls a method, such as "auth.v1.SessionService/GetSession". It throws a Failure. */
-export async function call(method, request) {
+/**
+ * Calls a method, such as "auth.v1.SessionService/GetSession", perhaps with more headers.
+ * It throws a Failure.
+ */
+export async function call(method, request, headers) {
   let response, answer;
   try {
     response = await fetch(`/logicspike.${method}`, {
       method: "POST",
-      headers: { "Content-Type": "application/json", "Connect-Protocol-Version": "1" },
+      headers: { "Content-Type": "application/json", "Connect-Protocol-Version": "1", ...headers },
       body: JSON.stringify(request),
       credentials: "same-origin",
       cache: "no-store",

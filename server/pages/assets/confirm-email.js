@@ -1,6 +1,7 @@
 // Gives an account its new address by the mailed link. Only the account's owner may:
 // who is not signed in does so on the way.
 import { call } from "./call.js";
+import { callAsPerson, showCaptcha } from "./captcha.js";
 import { onSubmit, refuse } from "./form.js";
 import { element, explainMissingToken, finish, head, quote, ready, takeToken, tell } from "./page.js";
 import { askSecondFactor, owesSecondFactor } from "./second-factor.js";
@@ -43,7 +44,7 @@ onSubmit(confirm, async () => {
 onSubmit(signIn, async ({ email, password }) => {
   let answer;
   try {
-    answer = await call("auth.v1.AuthenticationService/SignInWithPassword", {
+    answer = await callAsPerson("auth.v1.AuthenticationService/SignInWithPassword", {
       email,
       password,
       sessionTransport: "SESSION_TRANSPORT_COOKIE",
@@ -97,6 +98,7 @@ async function continueSignIn() {
 }
 
 function askToSignIn() {
+  showCaptcha();
   confirm.hidden = true;
   signIn.hidden = false;
   other.hidden = true;

@@ -1,6 +1,6 @@
 // Forms: one call at a time, and what to say when it fails.
 import { Failure } from "./call.js";
-import { tell } from "./page.js";
+import { element, tell } from "./page.js";
 
 /**
  * Runs an action with the form's fields when it is submitted and each has a value. The
@@ -15,7 +15,7 @@ export function onSubmit(form, action) {
     if (running) {
       return;
     }
-    const inputs = [...form.querySelectorAll("input")];
+    const inputs = [...form.querySelectorAll("input[data-what]")]; // A CAPTCHA has fields of its own.
     inputs.forEach((input) => clear(input));
     tell();
     const empty = inputs.filter((input) => input.value === "");
@@ -77,7 +77,11 @@ function explain(error) {
     case "RATE_LIMITED":
       return `That was tried too often. Try again ${after(error.wait)}.`;
     case "CAPTCHA_REQUIRED":
-      return "Sign in to the application first. Then open the link in the mail again.";
+      return element("captcha")
+        ? "Confirm above the button that you are a person. Then try again."
+        : "Sign in to the application first. Then open the link in the mail again.";
+    case "CAPTCHA_UNAVAILABLE":
+      return `It cannot be checked whether you are a person. If your browser blocks something on this page, allow it. Try again ${after(error.wait)}.`;
     case "OVERLOADED":
     case "UNAVAILABLE":
       return `The server is very busy. Try again ${after(error.wait)}.`;

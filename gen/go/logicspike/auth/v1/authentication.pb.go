@@ -230,7 +230,7 @@ type PasskeyAssertion struct {
 	// The challenge, from PasskeyService.StartPasskeyAssertion.
 	ChallengeId string `protobuf:"bytes,1,opt,name=challenge_id,json=challengeId,proto3" json:"challenge_id,omitempty"`
 	// What `navigator.credentials.get` gave, as JSON: AuthenticationResponseJSON of
-	// WebAuthn Level 3, 5.1.8.
+	// WebAuthn Level 3, 5.1.
 	CredentialJson string `protobuf:"bytes,2,opt,name=credential_json,json=credentialJson,proto3" json:"credential_json,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache

@@ -157,7 +157,7 @@ type StartPasskeyRegistrationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The challenge, `chl_…`, to be given back.
 	ChallengeId string `protobuf:"bytes,1,opt,name=challenge_id,json=challengeId,proto3" json:"challenge_id,omitempty"`
-	// PublicKeyCredentialCreationOptionsJSON of WebAuthn Level 3, 5.1.9.
+	// PublicKeyCredentialCreationOptionsJSON of WebAuthn Level 3, 5.1.8.
 	OptionsJson string `protobuf:"bytes,2,opt,name=options_json,json=optionsJson,proto3" json:"options_json,omitempty"`
 	// Until when it can be answered.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
@@ -222,7 +222,7 @@ type RegisterPasskeyRequest struct {
 	// The challenge.
 	ChallengeId string `protobuf:"bytes,1,opt,name=challenge_id,json=challengeId,proto3" json:"challenge_id,omitempty"`
 	// What `navigator.credentials.create` gave, as JSON: RegistrationResponseJSON of
-	// WebAuthn Level 3, 5.1.8.
+	// WebAuthn Level 3, 5.1.
 	CredentialJson string `protobuf:"bytes,2,opt,name=credential_json,json=credentialJson,proto3" json:"credential_json,omitempty"`
 	// What to call it, at most 100 characters. Default: Passkey.
 	DisplayName   string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
@@ -378,7 +378,7 @@ type StartPasskeyAssertionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The challenge, `chl_…`, to be given back.
 	ChallengeId string `protobuf:"bytes,1,opt,name=challenge_id,json=challengeId,proto3" json:"challenge_id,omitempty"`
-	// PublicKeyCredentialRequestOptionsJSON of WebAuthn Level 3, 5.1.10.
+	// PublicKeyCredentialRequestOptionsJSON of WebAuthn Level 3, 5.1.9.
 	OptionsJson string `protobuf:"bytes,2,opt,name=options_json,json=optionsJson,proto3" json:"options_json,omitempty"`
 	// Until when it can be answered.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`

@@ -7,7 +7,12 @@
 // Package logicspike.authz.v1 declares who may call a method. Every method of
 // every service carries exactly one rule; the server refuses to start, and the
 // tests fail, when one is missing. Each rule brings errors that the methods'
-// comments do not repeat.
+// comments do not repeat. Nor do they repeat those that any method can have:
+// `invalid_argument` FIELD_INVALID or, of a list, PAGE_TOKEN_INVALID;
+// `permission_denied` ORIGIN_FORBIDDEN to a page of an origin that is not allowed, and
+// IMPERSONATION_NOT_ALLOWED to an operator who acts in a user's name;
+// `resource_exhausted` REQUEST_TOO_LARGE; `aborted` CONFLICT; `unavailable`
+// UNAVAILABLE; `internal` INTERNAL.
 
 package authzv1
 
@@ -233,7 +238,8 @@ func (*Rule_Workspace) isRule_Caller() {}
 
 func (*Rule_Operator) isRule_Caller() {}
 
-// Anybody may call; limits per client network apply.
+// Anybody may call. A network that does so too often gets `resource_exhausted`,
+// reason RATE_LIMITED.
 type Public struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the method looks at the session that a call comes with, if it is
@@ -242,7 +248,8 @@ type Public struct {
 	// Whether the call must come from a person, where the server asks for that
 	// (setting `captcha-provider`): it then carries the answer of the CAPTCHA in
 	// the header `Captcha-Response`. Otherwise it fails with
-	// `failed_precondition`, reason CAPTCHA_REQUIRED.
+	// `failed_precondition`, reason CAPTCHA_REQUIRED, and while the provider cannot tell
+	// with `unavailable`, reason CAPTCHA_UNAVAILABLE.
 	Human bool `protobuf:"varint,2,opt,name=human,proto3" json:"human,omitempty"`
 	// With `session`, whether a session that still owes its second factor is looked
 	// at, too. Default: no.

@@ -74,8 +74,7 @@ const (
 	Reason_REASON_EMAIL_TAKEN Reason = 20
 	// The server failed; its log holds the cause under the request id.
 	Reason_REASON_INTERNAL Reason = 21
-	// The database, or the provider of the CAPTCHA, cannot be reached for now; try
-	// again.
+	// The database cannot be reached for now, or the server is stopping; try again.
 	Reason_REASON_UNAVAILABLE Reason = 22
 	// The request came from a web origin that is not allowed.
 	Reason_REASON_ORIGIN_FORBIDDEN Reason = 23
@@ -171,6 +170,8 @@ const (
 	Reason_REASON_PASSWORD_HASH_UNSUPPORTED Reason = 67
 	// Another service account of the workspace has the name.
 	Reason_REASON_SERVICE_ACCOUNT_NAME_TAKEN Reason = 68
+	// The provider of the CAPTCHA does not answer as it should for now; try again.
+	Reason_REASON_CAPTCHA_UNAVAILABLE Reason = 69
 )
 
 // Enum value maps for Reason.
@@ -245,6 +246,7 @@ var (
 		66: "REASON_PASSWORD_LEAKED",
 		67: "REASON_PASSWORD_HASH_UNSUPPORTED",
 		68: "REASON_SERVICE_ACCOUNT_NAME_TAKEN",
+		69: "REASON_CAPTCHA_UNAVAILABLE",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                0,
@@ -316,6 +318,7 @@ var (
 		"REASON_PASSWORD_LEAKED":            66,
 		"REASON_PASSWORD_HASH_UNSUPPORTED":  67,
 		"REASON_SERVICE_ACCOUNT_NAME_TAKEN": 68,
+		"REASON_CAPTCHA_UNAVAILABLE":        69,
 	}
 )
 
@@ -350,7 +353,7 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xe3\x0f\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\x83\x10\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -421,7 +424,8 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\x17REASON_CAPTCHA_REQUIRED\x10A\x12\x1a\n" +
 	"\x16REASON_PASSWORD_LEAKED\x10B\x12$\n" +
 	" REASON_PASSWORD_HASH_UNSUPPORTED\x10C\x12%\n" +
-	"!REASON_SERVICE_ACCOUNT_NAME_TAKEN\x10DBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"!REASON_SERVICE_ACCOUNT_NAME_TAKEN\x10D\x12\x1e\n" +
+	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10EBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once

@@ -143,7 +143,7 @@ export type PasskeyAssertion = Message<"logicspike.auth.v1.PasskeyAssertion"> & 
 
   /**
    * What `navigator.credentials.get` gave, as JSON: AuthenticationResponseJSON of
-   * WebAuthn Level 3, 5.1.8.
+   * WebAuthn Level 3, 5.1.
    *
    * @generated from field: string credential_json = 2;
    */
@@ -263,7 +263,8 @@ export const AuthenticationService: GenService<{
    * It is forgotten after a year without a sign-in, and when the password is changed
    * or reset from another device.
    *
-   * Errors: `unauthenticated` CREDENTIALS_INVALID; `permission_denied`
+   * Errors: `unauthenticated` CREDENTIALS_INVALID; `failed_precondition`
+   * CAPTCHA_REQUIRED; `unavailable` CAPTCHA_UNAVAILABLE; `permission_denied`
    * ACCOUNT_DISABLED (only with the right password); `resource_exhausted`
    * RATE_LIMITED after too many failures, or OVERLOADED.
    *
@@ -282,9 +283,10 @@ export const AuthenticationService: GenService<{
    *
    * Errors, after each of which the session stays: `unauthenticated`
    * CREDENTIALS_INVALID, SECOND_FACTOR_INVALID; `failed_precondition`
-   * CHALLENGE_INVALID, FACTOR_MISSING; CODE_INVALID for a mailed code, which an
-   * account with a second factor cannot use; `permission_denied`
-   * IMPERSONATION_NOT_ALLOWED; `resource_exhausted` as SignInWithPassword.
+   * CHALLENGE_INVALID, FACTOR_MISSING; ORIGIN_FORBIDDEN for a passkey where there are
+   * none; CODE_INVALID for a mailed code, which an account with a second factor cannot
+   * use; `permission_denied` IMPERSONATION_NOT_ALLOWED; `resource_exhausted`
+   * RATE_LIMITED or OVERLOADED.
    *
    * @generated from rpc logicspike.auth.v1.AuthenticationService.Reauthenticate
    */

@@ -221,7 +221,8 @@ export const EmailChallengeService: GenService<{
    * address of an account. The answer is the same, in content and time, when it is
    * not. The code before is void. Disabled accounts are mailed nothing.
    *
-   * Errors: `resource_exhausted` RATE_LIMITED.
+   * Errors: `failed_precondition` CAPTCHA_REQUIRED; `unavailable`
+   * CAPTCHA_UNAVAILABLE; `resource_exhausted` RATE_LIMITED.
    *
    * @generated from rpc logicspike.auth.v1.EmailChallengeService.StartEmailSignIn
    */

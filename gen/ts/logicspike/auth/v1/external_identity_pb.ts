@@ -567,8 +567,8 @@ export const ExternalIdentityService: GenService<{
    * having proven it, or, to reauthenticate, when the identity is not linked to the
    * caller's account; IDENTITY_TAKEN when it is linked to another account;
    * EMAIL_UNVERIFIED when the provider does not vouch for an address, or, to link,
-   * when the caller's is not proven; REAUTHENTICATION_REQUIRED and TOO_MANY, with more
-   * than 20, to link; `unauthenticated` SESSION_REQUIRED to link or reauthenticate;
+   * when the caller's is not proven; REAUTHENTICATION_REQUIRED to link; TOO_MANY when
+   * the account has 20 identities already; `unauthenticated` SESSION_REQUIRED to link or reauthenticate;
    * `permission_denied` ACCOUNT_DISABLED.
    *
    * @generated from rpc logicspike.auth.v1.ExternalIdentityService.CompleteExternalSignIn

@@ -498,7 +498,8 @@ export const MfaService: GenService<{
    *
    * Errors: `unauthenticated` SECOND_FACTOR_INVALID; SESSION_REQUIRED, also when
    * another call completed the session just now; `failed_precondition`
-   * CHALLENGE_INVALID for a passkey; FACTOR_MISSING when the session owes none, or the
+   * CHALLENGE_INVALID for a passkey; ORIGIN_FORBIDDEN for one where there are none;
+   * FACTOR_MISSING when the session owes none, or the
    * account has none of this kind, or none any more: then sign in again;
    * `resource_exhausted` RATE_LIMITED.
    *

@@ -105,7 +105,7 @@ export type StartPasskeyRegistrationResponse = Message<"logicspike.auth.v1.Start
   challengeId: string;
 
   /**
-   * PublicKeyCredentialCreationOptionsJSON of WebAuthn Level 3, 5.1.9.
+   * PublicKeyCredentialCreationOptionsJSON of WebAuthn Level 3, 5.1.8.
    *
    * @generated from field: string options_json = 2;
    */
@@ -141,7 +141,7 @@ export type RegisterPasskeyRequest = Message<"logicspike.auth.v1.RegisterPasskey
 
   /**
    * What `navigator.credentials.create` gave, as JSON: RegistrationResponseJSON of
-   * WebAuthn Level 3, 5.1.8.
+   * WebAuthn Level 3, 5.1.
    *
    * @generated from field: string credential_json = 2;
    */
@@ -219,7 +219,7 @@ export type StartPasskeyAssertionResponse = Message<"logicspike.auth.v1.StartPas
   challengeId: string;
 
   /**
-   * PublicKeyCredentialRequestOptionsJSON of WebAuthn Level 3, 5.1.10.
+   * PublicKeyCredentialRequestOptionsJSON of WebAuthn Level 3, 5.1.9.
    *
    * @generated from field: string options_json = 2;
    */
@@ -455,8 +455,8 @@ export const PasskeyService: GenService<{
    * With the first second factor of the account the answer holds its recovery
    * codes, and the caller's other sessions end.
    *
-   * Errors: `failed_precondition` CHALLENGE_INVALID, PASSKEY_TAKEN,
-   * REAUTHENTICATION_REQUIRED; `unauthenticated` SECOND_FACTOR_INVALID for an
+   * Errors: `failed_precondition` CHALLENGE_INVALID, PASSKEY_TAKEN, EMAIL_UNVERIFIED,
+   * REAUTHENTICATION_REQUIRED, TOO_MANY with 20 passkeys; `unauthenticated` SECOND_FACTOR_INVALID for an
    * answer that is wrong: of another origin or relying party, without its user
    * verified, or unreadable.
    *

@@ -199,7 +199,8 @@ export const PasswordService: GenService<{
    *
    * Errors: `failed_precondition` REAUTHENTICATION_REQUIRED; `unauthenticated`
    * CREDENTIALS_INVALID for a wrong present password; `invalid_argument`
-   * PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED; `resource_exhausted`.
+   * PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED; `resource_exhausted`
+   * RATE_LIMITED after too many failures, or OVERLOADED.
    *
    * @generated from rpc logicspike.auth.v1.PasswordService.ChangePassword
    */
@@ -212,7 +213,8 @@ export const PasswordService: GenService<{
    * RequestPasswordReset mails a code and a link to the address, when it has an
    * account. The answer is the same, in content and time, when it has none.
    *
-   * Errors: `resource_exhausted` RATE_LIMITED.
+   * Errors: `failed_precondition` CAPTCHA_REQUIRED; `unavailable`
+   * CAPTCHA_UNAVAILABLE; `resource_exhausted` RATE_LIMITED.
    *
    * @generated from rpc logicspike.auth.v1.PasswordService.RequestPasswordReset
    */
@@ -228,7 +230,7 @@ export const PasswordService: GenService<{
    *
    * Errors: `failed_precondition` CODE_INVALID; `invalid_argument`
    * PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED (the code stays valid);
-   * `resource_exhausted`.
+   * `resource_exhausted` RATE_LIMITED or OVERLOADED.
    *
    * @generated from rpc logicspike.auth.v1.PasswordService.ResetPassword
    */

@@ -346,9 +346,13 @@ export const RegistrationService: GenService<{
    * id with the same content gives the same registration, user and workspace
    * once. Under `after` each call gives a session of its own.
    *
-   * Errors: `invalid_argument` for a field, or a password that is too short,
-   * long (PASSWORD_LENGTH) or common (PASSWORD_COMMON); `failed_precondition`
-   * REQUEST_ID_REUSED; `resource_exhausted` RATE_LIMITED or OVERLOADED.
+   * Errors: `invalid_argument` for a field, or a password that is too short or
+   * long (PASSWORD_LENGTH), too easily guessed (PASSWORD_COMMON) or known from a leak
+   * (PASSWORD_LEAKED); `failed_precondition` CAPTCHA_REQUIRED, REQUEST_ID_REUSED;
+   * `unavailable` CAPTCHA_UNAVAILABLE; `resource_exhausted` RATE_LIMITED or
+   * OVERLOADED. Of a repeated call under `after` also `unauthenticated`
+   * CREDENTIALS_INVALID, once the account has another password, and
+   * `permission_denied` ACCOUNT_DISABLED.
    *
    * @generated from rpc logicspike.auth.v1.RegistrationService.Register
    */
@@ -371,8 +375,9 @@ export const RegistrationService: GenService<{
    * Errors: `failed_precondition` CODE_INVALID for a code or link that is wrong,
    * expired or used (without `request_id` also when it is repeated), and for a
    * registration that is unknown or over; `unauthenticated`
-   * CREDENTIALS_INVALID for a wrong password beside a token;
-   * `resource_exhausted` RATE_LIMITED or OVERLOADED. A registration that came by
+   * CREDENTIALS_INVALID for a wrong password beside a token; `permission_denied`
+   * ACCOUNT_DISABLED of an account that was created before; `resource_exhausted`
+   * RATE_LIMITED or OVERLOADED. A registration that came by
    * an invitation link joins its workspace now, and fails as AcceptInvitation does
    * if that cannot be; it can then be repeated.
    *

@@ -5,7 +5,12 @@
 // Package logicspike.authz.v1 declares who may call a method. Every method of
 // every service carries exactly one rule; the server refuses to start, and the
 // tests fail, when one is missing. Each rule brings errors that the methods'
-// comments do not repeat.
+// comments do not repeat. Nor do they repeat those that any method can have:
+// `invalid_argument` FIELD_INVALID or, of a list, PAGE_TOKEN_INVALID;
+// `permission_denied` ORIGIN_FORBIDDEN to a page of an origin that is not allowed, and
+// IMPERSONATION_NOT_ALLOWED to an operator who acts in a user's name;
+// `resource_exhausted` REQUEST_TOO_LARGE; `aborted` CONFLICT; `unavailable`
+// UNAVAILABLE; `internal` INTERNAL.
 
 import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
@@ -92,7 +97,8 @@ export const RuleSchema: GenMessage<Rule> = /*@__PURE__*/
   messageDesc(file_logicspike_authz_v1_rule, 0);
 
 /**
- * Anybody may call; limits per client network apply.
+ * Anybody may call. A network that does so too often gets `resource_exhausted`,
+ * reason RATE_LIMITED.
  *
  * @generated from message logicspike.authz.v1.Public
  */
@@ -109,7 +115,8 @@ export type Public = Message<"logicspike.authz.v1.Public"> & {
    * Whether the call must come from a person, where the server asks for that
    * (setting `captcha-provider`): it then carries the answer of the CAPTCHA in
    * the header `Captcha-Response`. Otherwise it fails with
-   * `failed_precondition`, reason CAPTCHA_REQUIRED.
+   * `failed_precondition`, reason CAPTCHA_REQUIRED, and while the provider cannot tell
+   * with `unavailable`, reason CAPTCHA_UNAVAILABLE.
    *
    * @generated from field: bool human = 2;
    */

@@ -1408,8 +1408,8 @@ export const InvitationService: GenService<{
    * Errors, none of which uses anything up: `failed_precondition` EMAIL_UNVERIFIED,
    * EMAIL_MISMATCH, INVITATION_EXPIRED, INVITATION_REVOKED, INVITATION_USED,
    * MEMBERSHIP_DEACTIVATED, MEMBER_REMOVED for a link to somebody who was removed,
-   * or CODE_INVALID for a token that is unknown or was replaced; `not_found` for an invitation that is not the caller's;
-   * `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED.
+   * or CODE_INVALID for a token that is unknown or was replaced; `not_found` for an
+   * invitation that is not the caller's; `resource_exhausted` SEATS_EXHAUSTED.
    *
    * @generated from rpc logicspike.team.v1.InvitationService.AcceptInvitation
    */
@@ -1428,11 +1428,13 @@ export const InvitationService: GenService<{
    *
    * Errors: `already_exists` EMAIL_TAKEN when the invited address has an account:
    * sign in and accept; `failed_precondition` INVITATION_EXPIRED,
-   * INVITATION_REVOKED, INVITATION_USED, EMAIL_MISMATCH for an address that a link
-   * is not for, CODE_INVALID (a code is good for a day and 5 tries; the link stays), or
-   * REQUEST_ID_REUSED; `invalid_argument` also PASSWORD_LENGTH and
-   * PASSWORD_COMMON; `resource_exhausted` SEATS_EXHAUSTED, RATE_LIMITED or
-   * OVERLOADED.
+   * INVITATION_REVOKED, INVITATION_USED, EMAIL_MISMATCH for an address that the
+   * invitation or link is not for, CODE_INVALID (a code is good for a day and 5 tries;
+   * the link stays), or REQUEST_ID_REUSED; `invalid_argument` also PASSWORD_LENGTH,
+   * PASSWORD_COMMON and PASSWORD_LEAKED; `resource_exhausted` SEATS_EXHAUSTED,
+   * RATE_LIMITED or OVERLOADED. Of a repeated call also `unauthenticated`
+   * CREDENTIALS_INVALID, once the account has another password, and
+   * `permission_denied` ACCOUNT_DISABLED.
    *
    * @generated from rpc logicspike.team.v1.InvitationService.RegisterWithInvitation
    */
@@ -1448,7 +1450,8 @@ export const InvitationService: GenService<{
    *
    * Errors: `failed_precondition` INVITATION_EXPIRED, INVITATION_REVOKED,
    * INVITATION_USED or CODE_INVALID; `not_found` for an invitation that is not
-   * the caller's; `invalid_argument` for the token of a link.
+   * the caller's; `unauthenticated` SESSION_REQUIRED for an id without a session;
+   * `invalid_argument` for the token of a link.
    *
    * @generated from rpc logicspike.team.v1.InvitationService.DeclineInvitation
    */

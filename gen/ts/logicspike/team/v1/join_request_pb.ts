@@ -496,9 +496,9 @@ export const JoinRequestService: GenService<{
    * same role, it answers the same.
    *
    * Errors: `not_found`; `failed_precondition` JOIN_REQUEST_DECIDED when it was
-   * rejected; `permission_denied` ROLE_NOT_GRANTABLE; `resource_exhausted`
-   * SEATS_EXHAUSTED; `invalid_argument` for a role that the workspace does not
-   * have.
+   * decided otherwise, or REAUTHENTICATION_REQUIRED for the role owner;
+   * `permission_denied` ROLE_NOT_GRANTABLE; `resource_exhausted` SEATS_EXHAUSTED;
+   * `invalid_argument` for a role that the workspace does not have.
    *
    * @generated from rpc logicspike.team.v1.JoinRequestService.ApproveJoinRequest
    */

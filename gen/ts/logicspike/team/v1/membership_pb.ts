@@ -682,8 +682,9 @@ export const MembershipService: GenService<{
    * UpdateMembership gives a member another role.
    *
    * Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
-   * `failed_precondition` OWNER_REQUIRED; `invalid_argument` for a role that the
-   * workspace does not have; `aborted` ETAG_MISMATCH.
+   * `failed_precondition` OWNER_REQUIRED, or REAUTHENTICATION_REQUIRED for the role
+   * owner; `invalid_argument` for a role that the workspace does not have; `aborted`
+   * ETAG_MISMATCH.
    *
    * @generated from rpc logicspike.team.v1.MembershipService.UpdateMembership
    */

@@ -521,7 +521,9 @@ export const RoleService: GenService<{
    * UpdateRole changes name, description or permissions of a custom role. It holds
    * for all its members from their next call on.
    *
-   * Errors: as CreateRole; `not_found`; `aborted` ETAG_MISMATCH.
+   * Errors: `not_found`; `already_exists` ROLE_NAME_TAKEN; `permission_denied`
+   * ROLE_NOT_GRANTABLE; `invalid_argument` for a permission that is unknown or the
+   * owners' alone; `aborted` ETAG_MISMATCH.
    *
    * @generated from rpc logicspike.team.v1.RoleService.UpdateRole
    */

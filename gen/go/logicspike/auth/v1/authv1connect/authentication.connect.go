@@ -59,7 +59,8 @@ type AuthenticationServiceClient interface {
 	// It is forgotten after a year without a sign-in, and when the password is changed
 	// or reset from another device.
 	//
-	// Errors: `unauthenticated` CREDENTIALS_INVALID; `permission_denied`
+	// Errors: `unauthenticated` CREDENTIALS_INVALID; `failed_precondition`
+	// CAPTCHA_REQUIRED; `unavailable` CAPTCHA_UNAVAILABLE; `permission_denied`
 	// ACCOUNT_DISABLED (only with the right password); `resource_exhausted`
 	// RATE_LIMITED after too many failures, or OVERLOADED.
 	SignInWithPassword(context.Context, *v1.SignInWithPasswordRequest) (*v1.SignInWithPasswordResponse, error)
@@ -70,9 +71,10 @@ type AuthenticationServiceClient interface {
 	//
 	// Errors, after each of which the session stays: `unauthenticated`
 	// CREDENTIALS_INVALID, SECOND_FACTOR_INVALID; `failed_precondition`
-	// CHALLENGE_INVALID, FACTOR_MISSING; CODE_INVALID for a mailed code, which an
-	// account with a second factor cannot use; `permission_denied`
-	// IMPERSONATION_NOT_ALLOWED; `resource_exhausted` as SignInWithPassword.
+	// CHALLENGE_INVALID, FACTOR_MISSING; ORIGIN_FORBIDDEN for a passkey where there are
+	// none; CODE_INVALID for a mailed code, which an account with a second factor cannot
+	// use; `permission_denied` IMPERSONATION_NOT_ALLOWED; `resource_exhausted`
+	// RATE_LIMITED or OVERLOADED.
 	Reauthenticate(context.Context, *v1.ReauthenticateRequest) (*v1.ReauthenticateResponse, error)
 	// SignOut ends the session that the call came with, and removes its cookie.
 	SignOut(context.Context, *v1.SignOutRequest) (*v1.SignOutResponse, error)
@@ -160,7 +162,8 @@ type AuthenticationServiceHandler interface {
 	// It is forgotten after a year without a sign-in, and when the password is changed
 	// or reset from another device.
 	//
-	// Errors: `unauthenticated` CREDENTIALS_INVALID; `permission_denied`
+	// Errors: `unauthenticated` CREDENTIALS_INVALID; `failed_precondition`
+	// CAPTCHA_REQUIRED; `unavailable` CAPTCHA_UNAVAILABLE; `permission_denied`
 	// ACCOUNT_DISABLED (only with the right password); `resource_exhausted`
 	// RATE_LIMITED after too many failures, or OVERLOADED.
 	SignInWithPassword(context.Context, *v1.SignInWithPasswordRequest) (*v1.SignInWithPasswordResponse, error)
@@ -171,9 +174,10 @@ type AuthenticationServiceHandler interface {
 	//
 	// Errors, after each of which the session stays: `unauthenticated`
 	// CREDENTIALS_INVALID, SECOND_FACTOR_INVALID; `failed_precondition`
-	// CHALLENGE_INVALID, FACTOR_MISSING; CODE_INVALID for a mailed code, which an
-	// account with a second factor cannot use; `permission_denied`
-	// IMPERSONATION_NOT_ALLOWED; `resource_exhausted` as SignInWithPassword.
+	// CHALLENGE_INVALID, FACTOR_MISSING; ORIGIN_FORBIDDEN for a passkey where there are
+	// none; CODE_INVALID for a mailed code, which an account with a second factor cannot
+	// use; `permission_denied` IMPERSONATION_NOT_ALLOWED; `resource_exhausted`
+	// RATE_LIMITED or OVERLOADED.
 	Reauthenticate(context.Context, *v1.ReauthenticateRequest) (*v1.ReauthenticateResponse, error)
 	// SignOut ends the session that the call came with, and removes its cookie.
 	SignOut(context.Context, *v1.SignOutRequest) (*v1.SignOutResponse, error)

@@ -50,7 +50,8 @@ type EmailChallengeServiceClient interface {
 	// address of an account. The answer is the same, in content and time, when it is
 	// not. The code before is void. Disabled accounts are mailed nothing.
 	//
-	// Errors: `resource_exhausted` RATE_LIMITED.
+	// Errors: `failed_precondition` CAPTCHA_REQUIRED; `unavailable`
+	// CAPTCHA_UNAVAILABLE; `resource_exhausted` RATE_LIMITED.
 	StartEmailSignIn(context.Context, *v1.StartEmailSignInRequest) (*v1.StartEmailSignInResponse, error)
 	// CompleteEmailSignIn starts a session by the code or the link's token. As with a
 	// password, it owes the second factor of an account that has one.
@@ -146,7 +147,8 @@ type EmailChallengeServiceHandler interface {
 	// address of an account. The answer is the same, in content and time, when it is
 	// not. The code before is void. Disabled accounts are mailed nothing.
 	//
-	// Errors: `resource_exhausted` RATE_LIMITED.
+	// Errors: `failed_precondition` CAPTCHA_REQUIRED; `unavailable`
+	// CAPTCHA_UNAVAILABLE; `resource_exhausted` RATE_LIMITED.
 	StartEmailSignIn(context.Context, *v1.StartEmailSignInRequest) (*v1.StartEmailSignInResponse, error)
 	// CompleteEmailSignIn starts a session by the code or the link's token. As with a
 	// password, it owes the second factor of an account that has one.

@@ -83,8 +83,8 @@ type ExternalIdentityServiceClient interface {
 	// having proven it, or, to reauthenticate, when the identity is not linked to the
 	// caller's account; IDENTITY_TAKEN when it is linked to another account;
 	// EMAIL_UNVERIFIED when the provider does not vouch for an address, or, to link,
-	// when the caller's is not proven; REAUTHENTICATION_REQUIRED and TOO_MANY, with more
-	// than 20, to link; `unauthenticated` SESSION_REQUIRED to link or reauthenticate;
+	// when the caller's is not proven; REAUTHENTICATION_REQUIRED to link; TOO_MANY when
+	// the account has 20 identities already; `unauthenticated` SESSION_REQUIRED to link or reauthenticate;
 	// `permission_denied` ACCOUNT_DISABLED.
 	CompleteExternalSignIn(context.Context, *v1.CompleteExternalSignInRequest) (*v1.CompleteExternalSignInResponse, error)
 	// ListExternalIdentities lists the identities that are linked to the caller's
@@ -230,8 +230,8 @@ type ExternalIdentityServiceHandler interface {
 	// having proven it, or, to reauthenticate, when the identity is not linked to the
 	// caller's account; IDENTITY_TAKEN when it is linked to another account;
 	// EMAIL_UNVERIFIED when the provider does not vouch for an address, or, to link,
-	// when the caller's is not proven; REAUTHENTICATION_REQUIRED and TOO_MANY, with more
-	// than 20, to link; `unauthenticated` SESSION_REQUIRED to link or reauthenticate;
+	// when the caller's is not proven; REAUTHENTICATION_REQUIRED to link; TOO_MANY when
+	// the account has 20 identities already; `unauthenticated` SESSION_REQUIRED to link or reauthenticate;
 	// `permission_denied` ACCOUNT_DISABLED.
 	CompleteExternalSignIn(context.Context, *v1.CompleteExternalSignInRequest) (*v1.CompleteExternalSignInResponse, error)
 	// ListExternalIdentities lists the identities that are linked to the caller's

@@ -67,8 +67,8 @@ type PasskeyServiceClient interface {
 	// With the first second factor of the account the answer holds its recovery
 	// codes, and the caller's other sessions end.
 	//
-	// Errors: `failed_precondition` CHALLENGE_INVALID, PASSKEY_TAKEN,
-	// REAUTHENTICATION_REQUIRED; `unauthenticated` SECOND_FACTOR_INVALID for an
+	// Errors: `failed_precondition` CHALLENGE_INVALID, PASSKEY_TAKEN, EMAIL_UNVERIFIED,
+	// REAUTHENTICATION_REQUIRED, TOO_MANY with 20 passkeys; `unauthenticated` SECOND_FACTOR_INVALID for an
 	// answer that is wrong: of another origin or relying party, without its user
 	// verified, or unreadable.
 	RegisterPasskey(context.Context, *v1.RegisterPasskeyRequest) (*v1.RegisterPasskeyResponse, error)
@@ -242,8 +242,8 @@ type PasskeyServiceHandler interface {
 	// With the first second factor of the account the answer holds its recovery
 	// codes, and the caller's other sessions end.
 	//
-	// Errors: `failed_precondition` CHALLENGE_INVALID, PASSKEY_TAKEN,
-	// REAUTHENTICATION_REQUIRED; `unauthenticated` SECOND_FACTOR_INVALID for an
+	// Errors: `failed_precondition` CHALLENGE_INVALID, PASSKEY_TAKEN, EMAIL_UNVERIFIED,
+	// REAUTHENTICATION_REQUIRED, TOO_MANY with 20 passkeys; `unauthenticated` SECOND_FACTOR_INVALID for an
 	// answer that is wrong: of another origin or relying party, without its user
 	// verified, or unreadable.
 	RegisterPasskey(context.Context, *v1.RegisterPasskeyRequest) (*v1.RegisterPasskeyResponse, error)

@@ -51,12 +51,14 @@ type PasswordServiceClient interface {
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong present password; `invalid_argument`
-	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED; `resource_exhausted`.
+	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED; `resource_exhausted`
+	// RATE_LIMITED after too many failures, or OVERLOADED.
 	ChangePassword(context.Context, *v1.ChangePasswordRequest) (*v1.ChangePasswordResponse, error)
 	// RequestPasswordReset mails a code and a link to the address, when it has an
 	// account. The answer is the same, in content and time, when it has none.
 	//
-	// Errors: `resource_exhausted` RATE_LIMITED.
+	// Errors: `failed_precondition` CAPTCHA_REQUIRED; `unavailable`
+	// CAPTCHA_UNAVAILABLE; `resource_exhausted` RATE_LIMITED.
 	RequestPasswordReset(context.Context, *v1.RequestPasswordResetRequest) (*v1.RequestPasswordResetResponse, error)
 	// ResetPassword sets a new password by the code or the link's token that was
 	// mailed, which also proves the address, and ends all the user's sessions.
@@ -64,7 +66,7 @@ type PasswordServiceClient interface {
 	//
 	// Errors: `failed_precondition` CODE_INVALID; `invalid_argument`
 	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED (the code stays valid);
-	// `resource_exhausted`.
+	// `resource_exhausted` RATE_LIMITED or OVERLOADED.
 	ResetPassword(context.Context, *v1.ResetPasswordRequest) (*v1.ResetPasswordResponse, error)
 }
 
@@ -141,12 +143,14 @@ type PasswordServiceHandler interface {
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong present password; `invalid_argument`
-	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED; `resource_exhausted`.
+	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED; `resource_exhausted`
+	// RATE_LIMITED after too many failures, or OVERLOADED.
 	ChangePassword(context.Context, *v1.ChangePasswordRequest) (*v1.ChangePasswordResponse, error)
 	// RequestPasswordReset mails a code and a link to the address, when it has an
 	// account. The answer is the same, in content and time, when it has none.
 	//
-	// Errors: `resource_exhausted` RATE_LIMITED.
+	// Errors: `failed_precondition` CAPTCHA_REQUIRED; `unavailable`
+	// CAPTCHA_UNAVAILABLE; `resource_exhausted` RATE_LIMITED.
 	RequestPasswordReset(context.Context, *v1.RequestPasswordResetRequest) (*v1.RequestPasswordResetResponse, error)
 	// ResetPassword sets a new password by the code or the link's token that was
 	// mailed, which also proves the address, and ends all the user's sessions.
@@ -154,7 +158,7 @@ type PasswordServiceHandler interface {
 	//
 	// Errors: `failed_precondition` CODE_INVALID; `invalid_argument`
 	// PASSWORD_LENGTH, PASSWORD_COMMON or PASSWORD_LEAKED (the code stays valid);
-	// `resource_exhausted`.
+	// `resource_exhausted` RATE_LIMITED or OVERLOADED.
 	ResetPassword(context.Context, *v1.ResetPasswordRequest) (*v1.ResetPasswordResponse, error)
 }
 

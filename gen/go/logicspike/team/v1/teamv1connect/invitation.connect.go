@@ -119,8 +119,8 @@ type InvitationServiceClient interface {
 	// Errors, none of which uses anything up: `failed_precondition` EMAIL_UNVERIFIED,
 	// EMAIL_MISMATCH, INVITATION_EXPIRED, INVITATION_REVOKED, INVITATION_USED,
 	// MEMBERSHIP_DEACTIVATED, MEMBER_REMOVED for a link to somebody who was removed,
-	// or CODE_INVALID for a token that is unknown or was replaced; `not_found` for an invitation that is not the caller's;
-	// `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED.
+	// or CODE_INVALID for a token that is unknown or was replaced; `not_found` for an
+	// invitation that is not the caller's; `resource_exhausted` SEATS_EXHAUSTED.
 	AcceptInvitation(context.Context, *v1.AcceptInvitationRequest) (*v1.AcceptInvitationResponse, error)
 	// RegisterWithInvitation creates the account of somebody who has none: user,
 	// credential, membership and session in one transaction, without a workspace of
@@ -131,11 +131,13 @@ type InvitationServiceClient interface {
 	//
 	// Errors: `already_exists` EMAIL_TAKEN when the invited address has an account:
 	// sign in and accept; `failed_precondition` INVITATION_EXPIRED,
-	// INVITATION_REVOKED, INVITATION_USED, EMAIL_MISMATCH for an address that a link
-	// is not for, CODE_INVALID (a code is good for a day and 5 tries; the link stays), or
-	// REQUEST_ID_REUSED; `invalid_argument` also PASSWORD_LENGTH and
-	// PASSWORD_COMMON; `resource_exhausted` SEATS_EXHAUSTED, RATE_LIMITED or
-	// OVERLOADED.
+	// INVITATION_REVOKED, INVITATION_USED, EMAIL_MISMATCH for an address that the
+	// invitation or link is not for, CODE_INVALID (a code is good for a day and 5 tries;
+	// the link stays), or REQUEST_ID_REUSED; `invalid_argument` also PASSWORD_LENGTH,
+	// PASSWORD_COMMON and PASSWORD_LEAKED; `resource_exhausted` SEATS_EXHAUSTED,
+	// RATE_LIMITED or OVERLOADED. Of a repeated call also `unauthenticated`
+	// CREDENTIALS_INVALID, once the account has another password, and
+	// `permission_denied` ACCOUNT_DISABLED.
 	RegisterWithInvitation(context.Context, *v1.RegisterWithInvitationRequest) (*v1.RegisterWithInvitationResponse, error)
 	// DeclineInvitation ends an invitation: by the token, or by the id when the
 	// caller is signed in with the invited address, proven. Repeated, it changes
@@ -143,7 +145,8 @@ type InvitationServiceClient interface {
 	//
 	// Errors: `failed_precondition` INVITATION_EXPIRED, INVITATION_REVOKED,
 	// INVITATION_USED or CODE_INVALID; `not_found` for an invitation that is not
-	// the caller's; `invalid_argument` for the token of a link.
+	// the caller's; `unauthenticated` SESSION_REQUIRED for an id without a session;
+	// `invalid_argument` for the token of a link.
 	DeclineInvitation(context.Context, *v1.DeclineInvitationRequest) (*v1.DeclineInvitationResponse, error)
 	// ResendInvitation mails a pending or expired invitation again, with a new token
 	// and code, for as long as before; the token and code before are dead. The
@@ -477,8 +480,8 @@ type InvitationServiceHandler interface {
 	// Errors, none of which uses anything up: `failed_precondition` EMAIL_UNVERIFIED,
 	// EMAIL_MISMATCH, INVITATION_EXPIRED, INVITATION_REVOKED, INVITATION_USED,
 	// MEMBERSHIP_DEACTIVATED, MEMBER_REMOVED for a link to somebody who was removed,
-	// or CODE_INVALID for a token that is unknown or was replaced; `not_found` for an invitation that is not the caller's;
-	// `resource_exhausted` SEATS_EXHAUSTED or RATE_LIMITED.
+	// or CODE_INVALID for a token that is unknown or was replaced; `not_found` for an
+	// invitation that is not the caller's; `resource_exhausted` SEATS_EXHAUSTED.
 	AcceptInvitation(context.Context, *v1.AcceptInvitationRequest) (*v1.AcceptInvitationResponse, error)
 	// RegisterWithInvitation creates the account of somebody who has none: user,
 	// credential, membership and session in one transaction, without a workspace of
@@ -489,11 +492,13 @@ type InvitationServiceHandler interface {
 	//
 	// Errors: `already_exists` EMAIL_TAKEN when the invited address has an account:
 	// sign in and accept; `failed_precondition` INVITATION_EXPIRED,
-	// INVITATION_REVOKED, INVITATION_USED, EMAIL_MISMATCH for an address that a link
-	// is not for, CODE_INVALID (a code is good for a day and 5 tries; the link stays), or
-	// REQUEST_ID_REUSED; `invalid_argument` also PASSWORD_LENGTH and
-	// PASSWORD_COMMON; `resource_exhausted` SEATS_EXHAUSTED, RATE_LIMITED or
-	// OVERLOADED.
+	// INVITATION_REVOKED, INVITATION_USED, EMAIL_MISMATCH for an address that the
+	// invitation or link is not for, CODE_INVALID (a code is good for a day and 5 tries;
+	// the link stays), or REQUEST_ID_REUSED; `invalid_argument` also PASSWORD_LENGTH,
+	// PASSWORD_COMMON and PASSWORD_LEAKED; `resource_exhausted` SEATS_EXHAUSTED,
+	// RATE_LIMITED or OVERLOADED. Of a repeated call also `unauthenticated`
+	// CREDENTIALS_INVALID, once the account has another password, and
+	// `permission_denied` ACCOUNT_DISABLED.
 	RegisterWithInvitation(context.Context, *v1.RegisterWithInvitationRequest) (*v1.RegisterWithInvitationResponse, error)
 	// DeclineInvitation ends an invitation: by the token, or by the id when the
 	// caller is signed in with the invited address, proven. Repeated, it changes
@@ -501,7 +506,8 @@ type InvitationServiceHandler interface {
 	//
 	// Errors: `failed_precondition` INVITATION_EXPIRED, INVITATION_REVOKED,
 	// INVITATION_USED or CODE_INVALID; `not_found` for an invitation that is not
-	// the caller's; `invalid_argument` for the token of a link.
+	// the caller's; `unauthenticated` SESSION_REQUIRED for an id without a session;
+	// `invalid_argument` for the token of a link.
 	DeclineInvitation(context.Context, *v1.DeclineInvitationRequest) (*v1.DeclineInvitationResponse, error)
 	// ResendInvitation mails a pending or expired invitation again, with a new token
 	// and code, for as long as before; the token and code before are dead. The

@@ -70,9 +70,9 @@ type JoinRequestServiceClient interface {
 	// same role, it answers the same.
 	//
 	// Errors: `not_found`; `failed_precondition` JOIN_REQUEST_DECIDED when it was
-	// rejected; `permission_denied` ROLE_NOT_GRANTABLE; `resource_exhausted`
-	// SEATS_EXHAUSTED; `invalid_argument` for a role that the workspace does not
-	// have.
+	// decided otherwise, or REAUTHENTICATION_REQUIRED for the role owner;
+	// `permission_denied` ROLE_NOT_GRANTABLE; `resource_exhausted` SEATS_EXHAUSTED;
+	// `invalid_argument` for a role that the workspace does not have.
 	ApproveJoinRequest(context.Context, *v1.ApproveJoinRequestRequest) (*v1.ApproveJoinRequestResponse, error)
 	// RejectJoinRequest ends a request. The user gets no mail, and may ask again
 	// after a week. Repeated, it changes nothing.
@@ -203,9 +203,9 @@ type JoinRequestServiceHandler interface {
 	// same role, it answers the same.
 	//
 	// Errors: `not_found`; `failed_precondition` JOIN_REQUEST_DECIDED when it was
-	// rejected; `permission_denied` ROLE_NOT_GRANTABLE; `resource_exhausted`
-	// SEATS_EXHAUSTED; `invalid_argument` for a role that the workspace does not
-	// have.
+	// decided otherwise, or REAUTHENTICATION_REQUIRED for the role owner;
+	// `permission_denied` ROLE_NOT_GRANTABLE; `resource_exhausted` SEATS_EXHAUSTED;
+	// `invalid_argument` for a role that the workspace does not have.
 	ApproveJoinRequest(context.Context, *v1.ApproveJoinRequestRequest) (*v1.ApproveJoinRequestResponse, error)
 	// RejectJoinRequest ends a request. The user gets no mail, and may ask again
 	// after a week. Repeated, it changes nothing.

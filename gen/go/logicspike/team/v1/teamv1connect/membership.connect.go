@@ -74,8 +74,9 @@ type MembershipServiceClient interface {
 	// UpdateMembership gives a member another role.
 	//
 	// Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
-	// `failed_precondition` OWNER_REQUIRED; `invalid_argument` for a role that the
-	// workspace does not have; `aborted` ETAG_MISMATCH.
+	// `failed_precondition` OWNER_REQUIRED, or REAUTHENTICATION_REQUIRED for the role
+	// owner; `invalid_argument` for a role that the workspace does not have; `aborted`
+	// ETAG_MISMATCH.
 	UpdateMembership(context.Context, *v1.UpdateMembershipRequest) (*v1.UpdateMembershipResponse, error)
 	// DeactivateMembership ends a member's access, and frees the seat, until
 	// ReactivateMembership. The invitations and links that the member made are
@@ -277,8 +278,9 @@ type MembershipServiceHandler interface {
 	// UpdateMembership gives a member another role.
 	//
 	// Errors: `not_found`; `permission_denied` ROLE_NOT_GRANTABLE;
-	// `failed_precondition` OWNER_REQUIRED; `invalid_argument` for a role that the
-	// workspace does not have; `aborted` ETAG_MISMATCH.
+	// `failed_precondition` OWNER_REQUIRED, or REAUTHENTICATION_REQUIRED for the role
+	// owner; `invalid_argument` for a role that the workspace does not have; `aborted`
+	// ETAG_MISMATCH.
 	UpdateMembership(context.Context, *v1.UpdateMembershipRequest) (*v1.UpdateMembershipResponse, error)
 	// DeactivateMembership ends a member's access, and frees the seat, until
 	// ReactivateMembership. The invitations and links that the member made are

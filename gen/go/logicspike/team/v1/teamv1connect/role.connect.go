@@ -69,7 +69,9 @@ type RoleServiceClient interface {
 	// UpdateRole changes name, description or permissions of a custom role. It holds
 	// for all its members from their next call on.
 	//
-	// Errors: as CreateRole; `not_found`; `aborted` ETAG_MISMATCH.
+	// Errors: `not_found`; `already_exists` ROLE_NAME_TAKEN; `permission_denied`
+	// ROLE_NOT_GRANTABLE; `invalid_argument` for a permission that is unknown or the
+	// owners' alone; `aborted` ETAG_MISMATCH.
 	UpdateRole(context.Context, *v1.UpdateRoleRequest) (*v1.UpdateRoleResponse, error)
 	// DeleteRole deletes a custom role. Members, pending invitations and links that
 	// have it get the replacement.
@@ -218,7 +220,9 @@ type RoleServiceHandler interface {
 	// UpdateRole changes name, description or permissions of a custom role. It holds
 	// for all its members from their next call on.
 	//
-	// Errors: as CreateRole; `not_found`; `aborted` ETAG_MISMATCH.
+	// Errors: `not_found`; `already_exists` ROLE_NAME_TAKEN; `permission_denied`
+	// ROLE_NOT_GRANTABLE; `invalid_argument` for a permission that is unknown or the
+	// owners' alone; `aborted` ETAG_MISMATCH.
 	UpdateRole(context.Context, *v1.UpdateRoleRequest) (*v1.UpdateRoleResponse, error)
 	// DeleteRole deletes a custom role. Members, pending invitations and links that
 	// have it get the replacement.
