@@ -108,10 +108,7 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id ids.Workspace, etag stri
 		if deletion.ETag != etag {
 			return errPreview()
 		}
-		if err := t.tenant.MarkDeleted(ctx, w, etag, t.now, t.now.Add(s.options.DeletionGrace)); err != nil {
-			return err
-		}
-		if err := t.endSubscription(ctx, id); err != nil {
+		if err := t.markDeleted(ctx, w, etag); err != nil {
 			return err
 		}
 		var present ids.Session
@@ -130,6 +127,14 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id ids.Workspace, etag stri
 		return t.mailOwners(ctx, w)
 	})
 	return w, err
+}
+
+// markDeleted sets the time of a locked workspace's purge, and ends its subscription.
+func (t *tx) markDeleted(ctx context.Context, w *tenant.Workspace, etag string) error {
+	if err := t.tenant.MarkDeleted(ctx, w, etag, t.now, t.now.Add(t.store.options.DeletionGrace)); err != nil {
+		return err
+	}
+	return t.endSubscription(ctx, w.ID)
 }
 
 // mailOwners tells the owners of a workspace that it was deleted.

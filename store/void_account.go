@@ -66,7 +66,7 @@ func (t *tx) voidAccount(ctx context.Context, user ids.User) ([]*tenant.Workspac
 		} else if !slices.Contains(still, id) {
 			continue // deleted meanwhile, or somebody joined
 		}
-		if err := t.tenant.MarkDeleted(ctx, w, "voided", t.now, t.now.Add(t.store.options.DeletionGrace)); err != nil {
+		if err := t.markDeleted(ctx, w, "voided"); err != nil {
 			return nil, err
 		}
 		left = append(left, w)

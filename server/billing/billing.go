@@ -1,0 +1,94 @@
+// Package billing tells what plans there are, and what workspaces are subscribed to.
+package billing
+
+import (
+	"context"
+
+	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
+	"github.com/logicspike/manager/internal/fault"
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/server/convert"
+	"github.com/logicspike/manager/store"
+)
+
+// Module implements the services of logicspike.billing.v1.
+type Module struct{ store *store.Store }
+
+// New returns the module.
+func New(s *store.Store) *Module { return &Module{s} }
+
+// ListPlans implements PlanService.
+func (m *Module) ListPlans(ctx context.Context, _ *billingv1.ListPlansRequest) (*billingv1.ListPlansResponse, error) {
+	plans, err := m.store.Billing.Plans(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res := new(billingv1.ListPlansResponse)
+	for i := range plans {
+		if plans[i].Offered {
+			res.Plans = append(res.Plans, plan(&plans[i]))
+		}
+	}
+	return res, nil
+}
+
+// GetPlan implements PlanService.
+func (m *Module) GetPlan(ctx context.Context, req *billingv1.GetPlanRequest) (*billingv1.GetPlanResponse, error) {
+	p, err := m.store.Billing.Plan(ctx, req.Plan, int(req.Version))
+	if err != nil {
+		return nil, err
+	}
+	return &billingv1.GetPlanResponse{Plan: plan(p)}, nil
+}
+
+// GetSubscription implements SubscriptionService.
+func (m *Module) GetSubscription(ctx context.Context, req *billingv1.GetSubscriptionRequest) (*billingv1.GetSubscriptionResponse, error) {
+	workspace, err := workspaceID(req.WorkspaceId)
+	if err != nil {
+		return nil, err
+	}
+	s, err := m.store.GetSubscription(ctx, workspace)
+	if err != nil {
+		return nil, err
+	}
+	return &billingv1.GetSubscriptionResponse{Subscription: &billingv1.Subscription{
+		Id:                     s.ID.String(),
+		WorkspaceId:            s.WorkspaceID.String(),
+		Plan:                   plan(s.Plan),
+		State:                  states[s.State],
+		Currency:               s.Currency,
+		Interval:               intervals[s.Interval],
+		TrialEndTime:           convert.Time(s.TrialEndTime),
+		CurrentPeriodStartTime: convert.Time(s.Period.Start),
+		CurrentPeriodEndTime:   convert.Time(s.Period.End),
+		CreateTime:             convert.Time(s.CreateTime),
+		CancelTime:             convert.Time(s.CancelTime),
+	}}, nil
+}
+
+// GetSeatUsage implements SeatService.
+func (m *Module) GetSeatUsage(ctx context.Context, req *billingv1.GetSeatUsageRequest) (*billingv1.GetSeatUsageResponse, error) {
+	workspace, err := workspaceID(req.WorkspaceId)
+	if err != nil {
+		return nil, err
+	}
+	u, err := m.store.GetSeatUsage(ctx, workspace)
+	if err != nil {
+		return nil, err
+	}
+	res := &billingv1.GetSeatUsageResponse{
+		Limit: &billingv1.Limit{Value: int64(u.Limit), Unlimited: !u.Limited}, Active: int32(u.Active), Reserved: int32(u.Reserved),
+	}
+	if u.Limited {
+		res.Free = int32(max(0, u.Limit-u.Active-u.Reserved))
+	}
+	return res, nil
+}
+
+func workspaceID(s string) (ids.Workspace, error) {
+	id, err := ids.Parse[ids.Workspace](s)
+	if err != nil {
+		return id, fault.Invalid("workspace_id", "is not the id of a workspace")
+	}
+	return id, nil
+}

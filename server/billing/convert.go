@@ -1,0 +1,71 @@
+package billing
+
+import (
+	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
+	"github.com/logicspike/manager/server/convert"
+	"github.com/logicspike/manager/store/billing"
+	"github.com/logicspike/manager/store/billing/pricing"
+)
+
+var (
+	states = map[billing.State]billingv1.SubscriptionState{
+		billing.Trialing: billingv1.SubscriptionState_SUBSCRIPTION_STATE_TRIALING,
+		billing.Active:   billingv1.SubscriptionState_SUBSCRIPTION_STATE_ACTIVE,
+		billing.Canceled: billingv1.SubscriptionState_SUBSCRIPTION_STATE_CANCELED,
+	}
+	intervals = map[pricing.Interval]billingv1.Interval{
+		pricing.Month: billingv1.Interval_INTERVAL_MONTH,
+		pricing.Year:  billingv1.Interval_INTERVAL_YEAR,
+	}
+	modes = map[pricing.TierMode]billingv1.TierMode{
+		pricing.Graduated: billingv1.TierMode_TIER_MODE_GRADUATED,
+		pricing.Volume:    billingv1.TierMode_TIER_MODE_VOLUME,
+	}
+)
+
+func plan(p *billing.Plan) *billingv1.Plan {
+	out := &billingv1.Plan{
+		Plan: p.Name, Version: int32(p.Version), DisplayName: p.Definition.DisplayName, Description: p.Definition.Description,
+		Offered: p.Offered, Default: p.Default, TrialDays: int32(p.Definition.TrialDays), CreateTime: convert.Time(p.CreateTime),
+	}
+	for _, price := range p.Definition.Prices {
+		out.Prices = append(out.Prices, priceOf(price))
+	}
+	for _, f := range p.Definition.Features {
+		out.Features = append(out.Features, feature(f))
+	}
+	return out
+}
+
+func priceOf(p pricing.Price) *billingv1.Price {
+	money := func(amount int64) *billingv1.Money { return &billingv1.Money{Currency: p.Currency, MinorUnits: amount} }
+	out := &billingv1.Price{Currency: p.Currency, Interval: intervals[p.Interval], Flat: money(p.Flat)}
+	if p.Seat != nil {
+		out.Seat = &billingv1.SeatPrice{Amount: money(p.Seat.Amount), Included: int32(p.Seat.Included)}
+	}
+	for _, u := range p.Usage {
+		usage := &billingv1.UsagePrice{Meter: u.Meter, Mode: modes[u.Mode]}
+		for _, tier := range u.Tiers {
+			usage.Tiers = append(usage.Tiers, &billingv1.Tier{UpTo: tier.UpTo, UnitAmount: tier.Unit, Flat: money(tier.Flat)})
+		}
+		out.Usage = append(out.Usage, usage)
+	}
+	return out
+}
+
+func feature(f billing.Feature) *billingv1.Feature {
+	out := &billingv1.Feature{Feature: f.Name, DisplayName: f.DisplayName}
+	switch {
+	case f.Enabled != nil:
+		out.Value = &billingv1.Feature_Enabled{Enabled: *f.Enabled}
+	case f.Limit != nil:
+		out.Value = &billingv1.Feature_Limit{Limit: limit(*f.Limit)}
+	case f.Metered != nil:
+		out.Value = &billingv1.Feature_Metered{Metered: &billingv1.Metered{Meter: f.Metered.Meter, Limit: limit(f.Metered.Limit), Soft: f.Metered.Soft}}
+	}
+	return out
+}
+
+func limit(l billing.Limit) *billingv1.Limit {
+	return &billingv1.Limit{Value: l.Value, Unlimited: l.Unlimited}
+}
