@@ -54,7 +54,7 @@ func priceOf(p pricing.Price) *billingv1.Price {
 }
 
 func feature(f billing.Feature) *billingv1.Feature {
-	out := &billingv1.Feature{Feature: f.Name, DisplayName: f.DisplayName}
+	out := &billingv1.Feature{Feature: f.Name}
 	switch {
 	case f.Enabled != nil:
 		out.Value = &billingv1.Feature_Enabled{Enabled: *f.Enabled}

@@ -67,7 +67,7 @@ func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, f
 		found[f.Name] = Entitlement{Feature: f}
 	}
 	for _, o := range overrides {
-		e := Entitlement{Feature: Feature{Name: o.Feature, DisplayName: found[o.Feature].DisplayName, Value: o.Value}, Overridden: true}
+		e := Entitlement{Feature: Feature{Name: o.Feature, Value: o.Value}, Overridden: true}
 		if o.ExpireTime != nil {
 			e.ExpireTime = *o.ExpireTime
 		}

@@ -33,8 +33,7 @@ type Definition struct {
 
 // Feature is something that a plan gives. One of the values is set.
 type Feature struct {
-	Name        string `json:"feature"`
-	DisplayName string `json:"display_name,omitempty"`
+	Name string `json:"feature"`
 	Value
 }
 

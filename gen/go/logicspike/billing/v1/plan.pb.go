@@ -531,8 +531,6 @@ type Feature struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The feature's name, for example `sso`, `seats` or `api_calls`.
 	Feature string `protobuf:"bytes,1,opt,name=feature,proto3" json:"feature,omitempty"`
-	// What people call it; may be empty.
-	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// What is given.
 	//
 	// Types that are valid to be assigned to Value:
@@ -582,13 +580,6 @@ func (x *Feature) GetFeature() string {
 	return ""
 }
 
-func (x *Feature) GetDisplayName() string {
-	if x != nil {
-		return x.DisplayName
-	}
-	return ""
-}
-
 func (x *Feature) GetValue() isFeature_Value {
 	if x != nil {
 		return x.Value
@@ -629,18 +620,18 @@ type isFeature_Value interface {
 
 type Feature_Enabled struct {
 	// Whether it may be used.
-	Enabled bool `protobuf:"varint,3,opt,name=enabled,proto3,oneof"`
+	Enabled bool `protobuf:"varint,2,opt,name=enabled,proto3,oneof"`
 }
 
 type Feature_Limit struct {
 	// How much of it there may be at once. The feature `seats` is how many may belong
 	// to the workspace.
-	Limit *Limit `protobuf:"bytes,4,opt,name=limit,proto3,oneof"`
+	Limit *Limit `protobuf:"bytes,3,opt,name=limit,proto3,oneof"`
 }
 
 type Feature_Metered struct {
 	// How much of it may be used within a period.
-	Metered *Metered `protobuf:"bytes,5,opt,name=metered,proto3,oneof"`
+	Metered *Metered `protobuf:"bytes,4,opt,name=metered,proto3,oneof"`
 }
 
 func (*Feature_Enabled) isFeature_Value() {}
@@ -990,16 +981,15 @@ const file_logicspike_billing_v1_plan_proto_rawDesc = "" +
 	"\x05up_to\x18\x01 \x01(\x03R\x04upTo\x12\x1f\n" +
 	"\vunit_amount\x18\x02 \x01(\tR\n" +
 	"unitAmount\x120\n" +
-	"\x04flat\x18\x03 \x01(\v2\x1c.logicspike.billing.v1.MoneyR\x04flat\"\xdd\x01\n" +
+	"\x04flat\x18\x03 \x01(\v2\x1c.logicspike.billing.v1.MoneyR\x04flat\"\xba\x01\n" +
 	"\aFeature\x12\x18\n" +
-	"\afeature\x18\x01 \x01(\tR\afeature\x12!\n" +
-	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1a\n" +
-	"\aenabled\x18\x03 \x01(\bH\x00R\aenabled\x124\n" +
-	"\x05limit\x18\x04 \x01(\v2\x1c.logicspike.billing.v1.LimitH\x00R\x05limit\x12:\n" +
-	"\ametered\x18\x05 \x01(\v2\x1e.logicspike.billing.v1.MeteredH\x00R\ameteredB\a\n" +
-	"\x05value\";\n" +
-	"\x05Limit\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\x03R\x05value\x12\x1c\n" +
+	"\afeature\x18\x01 \x01(\tR\afeature\x12\x1a\n" +
+	"\aenabled\x18\x02 \x01(\bH\x00R\aenabled\x124\n" +
+	"\x05limit\x18\x03 \x01(\v2\x1c.logicspike.billing.v1.LimitH\x00R\x05limit\x12:\n" +
+	"\ametered\x18\x04 \x01(\v2\x1e.logicspike.billing.v1.MeteredH\x00R\ameteredB\a\n" +
+	"\x05value\"D\n" +
+	"\x05Limit\x12\x1d\n" +
+	"\x05value\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x05value\x12\x1c\n" +
 	"\tunlimited\x18\x02 \x01(\bR\tunlimited\"g\n" +
 	"\aMetered\x12\x14\n" +
 	"\x05meter\x18\x01 \x01(\tR\x05meter\x122\n" +
