@@ -73,9 +73,9 @@ var authInvariants = []invariant{
 		WHERE (generation = 1) <> (previous_hash IS NULL) OR (generation = 1) <> (rotate_time IS NULL)
 		   OR successor IS NOT NULL AND rotate_time IS NULL OR previous_hash = token_hash`},
 
-	{"a signing key is published before it is used, and after it was used", `
+	{"a signing key is published before it is used, and after it was used unless it was revoked", `
 		SELECT id::text FROM auth.signing_keys
-		WHERE create_time > activate_time OR retire_time < activate_time OR expire_time <= retire_time`},
+		WHERE create_time > activate_time OR expire_time < retire_time OR expire_time > retire_time AND retire_time < activate_time`},
 
 	{"an operator has a proven address, and was made one last by the log", `
 		SELECT o.user_id::text FROM auth.operators o

@@ -161,10 +161,10 @@ var breaks = map[string][]string{
 		refreshToken + "UPDATE auth.refresh_tokens SET successor = '\\x01'",
 		refreshToken + "UPDATE auth.refresh_tokens SET generation = 2, rotate_time = now(), previous_hash = token_hash",
 	},
-	"a signing key is published before it is used, and after it was used": {
+	"a signing key is published before it is used, and after it was used unless it was revoked": {
 		signingKey,
-		signingKey + "UPDATE auth.signing_keys SET retire_time = activate_time - interval '1 day', expire_time = activate_time",
-		signingKey + "UPDATE auth.signing_keys SET retire_time = now(), expire_time = now()",
+		signingKey + "UPDATE auth.signing_keys SET create_time = '1999-01-01', retire_time = activate_time - interval '1 day', expire_time = activate_time",
+		signingKey + "UPDATE auth.signing_keys SET create_time = '1999-01-01', retire_time = activate_time + interval '1 day', expire_time = activate_time",
 	},
 	"an operator has a proven address, and was made one last by the log": {
 		"INSERT INTO auth.operators VALUES ($u, now())",
