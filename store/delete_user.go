@@ -18,6 +18,7 @@ import (
 type UserDeletion struct {
 	Memberships []team.Membership // in the order of the workspaces' ids
 	Sessions    int
+	APIKeys     int              // their own that work, in all workspaces
 	SoleOwned   []team.SoleOwned // live workspaces of which they are the only owner
 	ETag        string           // names the memberships and the sole-owned workspaces
 }
@@ -41,6 +42,9 @@ func (t *tx) userDeletion(ctx context.Context, user ids.User) (*UserDeletion, er
 		return nil, err
 	}
 	if d.Sessions, err = t.auth.CountSessions(ctx, user, t.now); err != nil {
+		return nil, err
+	}
+	if d.APIKeys, err = t.auth.CountAPIKeysOf(ctx, user, t.now); err != nil {
 		return nil, err
 	}
 	h := sha256.New()

@@ -61,6 +61,8 @@ func exercisePrograms(t *testing.T, e *exercise, keys auth.Keys, user ids.User, 
 	e.want(1, "CountLiveAPIKeys", w, auth.KeyOwner{User: user}, now)
 	e.want(1, "CountLiveAPIKeys", w, auth.KeyOwner{ServiceAccount: a.ID}, now)
 	e.want(1, "CountLiveAPIKeys", w, auth.KeyOwner{}, now.Add(time.Hour))
+	e.want(1, "CountAPIKeysOf", user, now)
+	e.want(0, "CountAPIKeysOf", user, now.Add(time.Hour))
 	e.want([]string{"c.d"}, "ServiceAccountPermissions", a.ID, now)
 	e.want([]auth.APIKey{*robots, *own}, "ListAPIKeys", w, auth.KeyOwner{}, postgres.Page{})
 	e.want([]auth.APIKey{*own}, "ListAPIKeys", w, auth.KeyOwner{User: user}, postgres.Page{})

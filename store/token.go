@@ -9,6 +9,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
@@ -187,7 +188,7 @@ func (s *Store) CreateRefreshToken(ctx context.Context, caller *authz.Session, a
 // A token that was used within the last 30 seconds gives the same successor again,
 // until that is used. Any other token of a line that is still there was used before:
 // either its holder or who used it has stolen it, so that the line ends (RFC 9700,
-// 4.14.2).
+// 4.14.2), and its owner is mailed. Of a line that has ended nobody is mailed again.
 //
 // Errors: fault TOKEN_INVALID.
 func (s *Store) Refresh(ctx context.Context, token string, audiences []string) (g *Grant, next string, err error) {
@@ -227,7 +228,10 @@ func (s *Store) Refresh(ctx context.Context, token string, audiences []string) (
 		fresh := hash.Equal(l.TokenHash)
 		if !fresh && !givesAgain(l, hash, t.now) {
 			refusal = errToken()
-			return t.endRefreshToken(ctx, l, "refresh_token.reused", nil) // and commit
+			if err := t.endRefreshToken(ctx, l, "refresh_token.reused", nil); err != nil {
+				return err
+			}
+			return t.mailSecurity(ctx, l.UserID, mail.RefreshTokenReused, "") // and commit
 		}
 		g = grantOf(session, l.Audience)
 		if !l.WorkspaceID.IsZero() {

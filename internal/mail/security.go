@@ -16,7 +16,7 @@ const (
 	ExternalIdentityUnlinked Change = "An account at an identity provider was unlinked."
 	APIKeyCreated            Change = "An API key was made in your name."
 	APIKeyRotated            Change = "An API key of yours was given a new secret."
-	RefreshTokenReused       Change = "A refresh token was used twice, as happens when it is stolen. All that came of it was revoked."
+	RefreshTokenReused       Change = "An old token of a device or program that you had signed in was used a second time, as happens when somebody has a copy of it. That device or program can no longer use your account; sign in there again."
 	NewDevice                Change = "Somebody signed in to your account from a browser or program that was not used before."
 	AccountDisabled          Change = "An operator disabled your account."
 	AccountEnabled           Change = "An operator enabled your account again."

@@ -65,6 +65,43 @@ var authInvariants = []invariant{
 		LEFT JOIN team.memberships m ON m.workspace_id = r.workspace_id AND m.user_id = s.user_id AND m.deactivate_time IS NULL
 		WHERE r.workspace_id IS NOT NULL AND m.id IS NULL`},
 
+	{"a line of refresh tokens ends with its session at the latest", `
+		SELECT r.id::text FROM auth.refresh_tokens r JOIN auth.sessions s ON s.id = r.session_id WHERE r.expire_time > s.expire_time`},
+
+	{"of a line of refresh tokens it is known which came before, if and only if one was used", `
+		SELECT id::text FROM auth.refresh_tokens
+		WHERE (generation = 1) <> (previous_hash IS NULL) OR (generation = 1) <> (rotate_time IS NULL)
+		   OR successor IS NOT NULL AND rotate_time IS NULL OR previous_hash = token_hash`},
+
+	{"a signing key is published before it is used, and after it was used unless it was revoked", `
+		SELECT id::text FROM auth.signing_keys
+		WHERE create_time > activate_time OR expire_time < retire_time OR expire_time > retire_time AND retire_time < activate_time`},
+
+	{"an operator has a proven address, and was made one last by the log", `
+		SELECT o.user_id::text FROM auth.operators o
+		WHERE NOT EXISTS (SELECT 1 FROM identity.emails e WHERE e.user_id = o.user_id AND e.verified_time IS NOT NULL)
+		   OR (SELECT count(*) FILTER (WHERE e.action = 'operator.added') - count(*) FILTER (WHERE e.action = 'operator.removed')
+		       FROM audit.events e WHERE e.user_id = o.user_id) <> 1`},
+
+	{"a challenge by mail is of a session, or bound to who asked, and is over after ten minutes or five tries", `
+		SELECT id::text FROM auth.email_challenges
+		WHERE (session_id IS NULL) <> (binding_hash IS NOT NULL) OR expire_time > create_time + interval '10 minutes' OR attempts NOT BETWEEN 0 AND 5`},
+
+	{"a challenge for passkeys is of a session unless it is to sign in, and is over after five minutes", `
+		SELECT id::text FROM auth.challenges
+		WHERE (session_id IS NULL) <> (purpose = 'sign_in') OR expire_time > create_time + interval '5 minutes'`},
+
+	{"a sign-in at a provider is of a session unless it is to sign in, is over after ten minutes, and has a result only once it came back", `
+		SELECT id::text FROM auth.external_sign_ins
+		WHERE (session_id IS NULL) <> (purpose = 'sign_in') OR expire_time > create_time + interval '10 minutes'
+		   OR (result IS NULL) <> (result_hash IS NULL) OR result IS NOT NULL AND return_time IS NULL`},
+
+	{"nobody is known on more than twenty devices", `
+		SELECT user_id::text FROM auth.devices GROUP BY user_id HAVING count(*) > 20`},
+
+	{"failures count for as long as their key has to wait, and none is below zero", `
+		SELECT encode(key, 'hex') FROM auth.failures WHERE count < 0 OR free_time > expire_time`},
+
 	{"at most one signing key is the current one", `
 		SELECT count(*)::text FROM auth.signing_keys WHERE retire_time IS NULL AND activate_time <= now() HAVING count(*) > 1`},
 }

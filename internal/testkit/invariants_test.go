@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +152,50 @@ var breaks = map[string][]string{
 		refreshToken + "UPDATE auth.refresh_tokens SET workspace_id = $o",
 		refreshToken + "UPDATE team.memberships SET deactivate_time = now() WHERE id = $m",
 	},
+	"a line of refresh tokens ends with its session at the latest": {
+		refreshToken + "UPDATE auth.refresh_tokens SET expire_time = '3000-01-01'",
+	},
+	"of a line of refresh tokens it is known which came before, if and only if one was used": {
+		refreshToken + "UPDATE auth.refresh_tokens SET generation = 2",
+		refreshToken + "UPDATE auth.refresh_tokens SET previous_hash = '\\x01'",
+		refreshToken + "UPDATE auth.refresh_tokens SET successor = '\\x01'",
+		refreshToken + "UPDATE auth.refresh_tokens SET generation = 2, rotate_time = now(), previous_hash = token_hash",
+	},
+	"a signing key is published before it is used, and after it was used unless it was revoked": {
+		signingKey,
+		signingKey + "UPDATE auth.signing_keys SET create_time = '1999-01-01', retire_time = activate_time - interval '1 day', expire_time = activate_time",
+		signingKey + "UPDATE auth.signing_keys SET create_time = '1999-01-01', retire_time = activate_time + interval '1 day', expire_time = activate_time",
+	},
+	"an operator has a proven address, and was made one last by the log": {
+		"INSERT INTO auth.operators VALUES ($u, now())",
+		operator + "UPDATE identity.emails SET verified_time = NULL WHERE user_id = $u",
+		operator + "UPDATE audit.events SET action = 'operator.removed' WHERE action = 'operator.added'",
+	},
+	"a challenge by mail is of a session, or bound to who asked, and is over after ten minutes or five tries": {
+		emailChallenge + "UPDATE auth.email_challenges SET binding_hash = NULL",
+		emailChallenge + "UPDATE auth.email_challenges SET session_id = (SELECT id FROM auth.sessions LIMIT 1)",
+		emailChallenge + "UPDATE auth.email_challenges SET expire_time = expire_time + interval '1 second'",
+		emailChallenge + "UPDATE auth.email_challenges SET attempts = 6",
+	},
+	"a challenge for passkeys is of a session unless it is to sign in, and is over after five minutes": {
+		challenge + "UPDATE auth.challenges SET purpose = 'registration'",
+		challenge + "UPDATE auth.challenges SET session_id = (SELECT id FROM auth.sessions LIMIT 1)",
+		challenge + "UPDATE auth.challenges SET expire_time = expire_time + interval '1 second'",
+	},
+	"a sign-in at a provider is of a session unless it is to sign in, is over after ten minutes, and has a result only once it came back": {
+		externalSignIn + "UPDATE auth.external_sign_ins SET purpose = 'link'",
+		externalSignIn + "UPDATE auth.external_sign_ins SET session_id = (SELECT id FROM auth.sessions LIMIT 1)",
+		externalSignIn + "UPDATE auth.external_sign_ins SET expire_time = expire_time + interval '1 second'",
+		externalSignIn + "UPDATE auth.external_sign_ins SET result = '', return_time = now()",
+		externalSignIn + "UPDATE auth.external_sign_ins SET result = '', result_hash = ''",
+	},
+	"nobody is known on more than twenty devices": {
+		"INSERT INTO auth.devices SELECT gen_random_uuid(), $u, decode(to_hex(n + 16), 'hex'), '', now(), now() FROM generate_series(1, 21) n",
+	},
+	"failures count for as long as their key has to wait, and none is below zero": {
+		"INSERT INTO auth.failures VALUES ('', -1, now(), now())",
+		"INSERT INTO auth.failures VALUES ('', 1, now() + interval '1 second', now())",
+	},
 	"at most one signing key is the current one": {
 		signingKey + signingKey,
 	},
@@ -195,6 +240,10 @@ const (
 	passkey        = "INSERT INTO auth.passkeys VALUES (gen_random_uuid(), $u, 'Key', '\\x01', '', 0, '{}', NULL, false, false, now()); "
 	identity       = "INSERT INTO auth.external_identities VALUES (gen_random_uuid(), $u, 'test', 'https://test', 'subject', '', now()); "
 	refreshToken   = "INSERT INTO auth.refresh_tokens (id, session_id, audience, workspace_id, line_hash, generation, token_hash, create_time, expire_time) SELECT gen_random_uuid(), id, 'test', $w, '', 1, '', now(), now() FROM auth.sessions WHERE user_id = $u LIMIT 1; "
+	operator       = "INSERT INTO auth.operators VALUES ($u, now()); INSERT INTO audit.events (id, user_id, actor_kind, action, target_id, create_time) SELECT gen_random_uuid(), user_id, 'system', 'operator.added', target_id, now() FROM audit.events WHERE action = 'user.registered' AND user_id = $u; "
+	emailChallenge = "INSERT INTO auth.email_challenges (id, address_key, code_hash, token_hash, binding_hash, transport, create_time, expire_time) VALUES (gen_random_uuid(), 'x', '', '', '', 'bearer', now(), now() + interval '10 minutes'); "
+	challenge      = "INSERT INTO auth.challenges (id, purpose, data, create_time, expire_time) VALUES (gen_random_uuid(), 'sign_in', '', now(), now() + interval '5 minutes'); "
+	externalSignIn = "INSERT INTO auth.external_sign_ins (id, provider, purpose, transport, state_hash, binding_hash, sealed, return_url, create_time, expire_time) VALUES (gen_random_uuid(), 'test', 'sign_in', 'bearer', '', '', '', '', now(), now() + interval '10 minutes'); "
 	signingKey     = "INSERT INTO auth.signing_keys VALUES (gen_random_uuid(), '', '', now(), '2000-01-01'); "
 	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now(), now()); "
 	serviceAccount = "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, creator_id, create_time, update_time) VALUES (gen_random_uuid(), $w, 'Robot', 'another robot', $u, now(), now()); " +
@@ -241,6 +290,11 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 			}
 		}
 	}
+	for what, sql := range map[string]string{"operator": operator, "challenge by mail": emailChallenge, "challenge for passkeys": challenge, "sign-in at a provider": externalSignIn} {
+		if found := find(sql); found != "" {
+			t.Errorf("a sound %s is found: %s", what, found)
+		}
+	}
 	if len(breaks) != len(promises) {
 		t.Errorf("%d promises are broken here, of %d", len(breaks), len(promises))
 	}
@@ -266,6 +320,51 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 		if !strings.Contains(without, column) {
 			t.Errorf("broken, and not found: %s", column)
 		}
+	}
+}
+
+// promiseless are the tables of which no invariant tells anything, but for the
+// parents of their rows, and why.
+var promiseless = map[string]string{
+	"auth.throttles":         "counters of their own, which any value of is sound",
+	"auth.password_resets":   "stored for every address, known or not, and of nobody",
+	"identity.email_changes": "of a user, which parents checks",
+	"team.departures":        "hashes of who left, of a workspace, which parents checks",
+}
+
+// TestEveryTableHasAnInvariant fails on a table that was added without one.
+func TestEveryTableHasAnInvariant(t *testing.T) {
+	t.Parallel()
+	s := New(t, Options{WithoutJobs: true})
+	var promises strings.Builder
+	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants) {
+		promises.WriteString(i.offenders + "\n")
+	}
+	var tables []string
+	if err := pgx.BeginFunc(t.Context(), s.SQL, func(tx pgx.Tx) (err error) {
+		tables, err = column(t.Context(), tx, `
+			SELECT table_schema || '.' || table_name FROM information_schema.tables
+			WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema', 'river', 'manager')`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range tables {
+		told, _ := regexp.MatchString(`\b`+regexp.QuoteMeta(table)+`\b`, promises.String())
+		switch reason := promiseless[table]; {
+		case !told && reason == "":
+			t.Errorf("%s: no invariant tells anything of it, and no reason is given", table)
+		case told && reason != "":
+			t.Errorf("%s: an invariant tells of it, though it is said: %s", table, reason)
+		}
+	}
+	for table := range promiseless {
+		if !slices.Contains(tables, table) {
+			t.Errorf("there is no table %s", table)
+		}
+	}
+	if len(tables) < 25 {
+		t.Errorf("only %v were found", tables)
 	}
 }
 

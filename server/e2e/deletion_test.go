@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -200,6 +201,111 @@ func TestThePreviewCountsWhatElseOfATeamEnds(t *testing.T) {
 	}
 	srv.CheckPurged(t, w.workspace, w.owner.User.Id)
 	srv.CheckInvariants(t)
+}
+
+// removed counts, by table, the rows that a call takes away.
+func (s *stage) removed(t *testing.T, tables []string, call func() error) []int32 {
+	t.Helper()
+	before := s.contents(t)
+	if err := call(); err != nil {
+		t.Fatal(err)
+	}
+	after, rows := s.contents(t), make([]int32, len(tables))
+	for i, table := range tables {
+		if _, ok := before[table]; !ok {
+			t.Fatalf("there is no table %s", table)
+		}
+		rows[i] = int32(before[table].Rows - after[table].Rows)
+	}
+	return rows
+}
+
+// TestPreviewsCountTheRowsThatAreRemoved compares each count of both previews with
+// what its table loses, where others have rows in all of them as well.
+func TestPreviewsCountTheRowsThatAreRemoved(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, purgeAtOnce)
+	owner, elsewhere, admin := s.person(t), s.person(t), s.person(t)
+	home := *admin // in their own workspace, and not in the owner's
+	s.admit(t, admin, owner, "admin")
+	sole := s.soleMember(t, owner.Workspace.Id)
+	signIn(t, s.Server, sole.Email, testkit.Password)
+	heir := s.Join(t, s.person(t), home.Workspace.Id, authz.Member)
+	programs := func(p *testkit.Person) {
+		for i := range 3 {
+			robot := serviceAccountOf(t, p, fmt.Sprint("Robot ", i, " of ", p.Membership.Id))
+			keyOfAccount(t, p, robot, "workspace.get")
+			keyOfAccount(t, p, robot, "workspace.get")
+		}
+		keyOf(t, p, "workspace.get")
+	}
+	for i, p := range []*testkit.Person{owner, elsewhere, &home} {
+		programs(p)
+		roleOf(t, p, "Custom", "workspace.get")
+		s.invite(t, p, testkit.NewEmail(), "")
+		s.invite(t, p, testkit.NewEmail(), "")
+		linkTo(t, p, &teamv1.CreateInvitationLinkRequest{})
+		for sql, args := range map[string][]string{
+			"INSERT INTO tenant.domains (id, workspace_id, domain, record_value, create_time) VALUES (gen_random_uuid(), $1, $2, '', now())": {fmt.Sprint("a", i, ".example.org")},
+			"INSERT INTO team.join_requests (id, workspace_id, user_id, message, state, create_time) SELECT gen_random_uuid(), $1, user_id, '', 'pending', now() FROM identity.emails WHERE address = $2": {
+				s.person(t).Email, s.person(t).Email,
+			},
+		} {
+			for _, arg := range args {
+				if _, err := s.SQL.Exec(t.Context(), sql, uuidOf(t, p.Workspace.Id), arg); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	programs(admin)
+	signIn(t, s.Server, admin.Email, testkit.Password)
+	// A key whose time is over does not end.
+	ended := keyOf(t, admin, "workspace.get").ApiKey.Id
+	me := func() *identityv1.PreviewDeleteMeResponse {
+		t.Helper()
+		res, err := admin.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	before := me()
+	if _, err := s.SQL.Exec(t.Context(), "UPDATE auth.api_keys SET expire_time = create_time WHERE id = $1", uuidOf(t, ended)); err != nil {
+		t.Fatal(err)
+	}
+	mine := me()
+	if before.ApiKeyCount != 3 || mine.ApiKeyCount != 2 || before.Etag != mine.Etag {
+		t.Errorf("with a key more %v, and then %v", before, mine)
+	}
+	if _, err := s.SQL.Exec(t.Context(), "DELETE FROM auth.api_keys WHERE id = $1", uuidOf(t, ended)); err != nil {
+		t.Fatal(err)
+	}
+
+	got := s.removed(t, []string{"identity.users", "team.memberships", "auth.sessions", "auth.api_keys", "auth.service_accounts", "tenant.workspaces"}, func() error {
+		_, err := admin.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: mine.Etag, Resolutions: []*identityv1.WorkspaceResolution{{
+			WorkspaceId: home.Workspace.Id, Resolution: &identityv1.WorkspaceResolution_TransferToMembershipId{TransferToMembershipId: heir.String()},
+		}}})
+		return err
+	})
+	if want := []int32{1, mine.MembershipCount, mine.SessionCount, mine.ApiKeyCount, 0, 0}; !slices.Equal(got, want) || want[1] != 2 || want[2] != 2 || want[3] != 2 {
+		t.Errorf("DeleteMe removed %v, the preview was %v", got, want)
+	}
+
+	p := preview(t, owner, owner.Workspace.Id)
+	got = s.removed(t, []string{
+		"identity.users", "team.memberships", "auth.sessions", "team.invitations", "team.invitation_links", "team.roles", "team.join_requests",
+		"tenant.domains", "auth.api_keys", "auth.service_accounts", "tenant.workspaces",
+	}, func() error { return remove(t, owner, owner.Workspace.Id, p.Etag) })
+	want := []int32{
+		p.DeletedUserCount, p.MembershipCount, p.SessionCount, p.InvitationCount, p.InvitationLinkCount, p.RoleCount, p.JoinRequestCount,
+		p.DomainCount, p.ApiKeyCount, p.ServiceAccountCount, 1,
+	}
+	if !slices.Equal(got, want) || !slices.Equal(want, []int32{2, 2, 3, 2, 1, 1, 2, 1, 13, 6, 1}) {
+		t.Errorf("the purge removed %v, the preview was %v", got, want)
+	}
+	s.CheckPurged(t, owner.Workspace.Id, owner.User.Id, sole.User.Id, admin.User.Id)
+	s.CheckInvariants(t)
 }
 
 func TestAWorkspaceIsPurgedWhenItsTimeHasCome(t *testing.T) {

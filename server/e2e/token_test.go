@@ -25,6 +25,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/internal/testkit"
 	"github.com/logicspike/manager/store"
@@ -364,6 +365,69 @@ func TestARefreshTokenIsUsedOnce(t *testing.T) {
 		t.Errorf("%d lines are left", n)
 	}
 	checkLog(t, srv, first[5:48], first[48:], second.RefreshToken, second.AccessToken, other[48:])
+}
+
+// TestTheReuseOfARefreshTokenIsMailedOnce uses old tokens again and again, also at
+// once: each line that ends is one mail and one event.
+func TestTheReuseOfARefreshTokenIsMailedOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, nil)
+	p := s.person(t)
+	alerts := func() (n int) {
+		t.Helper()
+		for _, m := range s.queue(t, p.Email) {
+			if m.Template != mail.SecurityChange || m.Data["change"] != string(mail.RefreshTokenReused) {
+				continue
+			}
+			n++
+			if m.Data["address"] != "127.0.0.1" || m.Data["agent"] == "" {
+				t.Errorf("the mail does not say from where the token was used: %v", m.Data)
+			}
+		}
+		return n
+	}
+	events := func() int {
+		t.Helper()
+		return count(t, s.Server, "SELECT count(*) FROM audit.events WHERE action = 'refresh_token.reused' AND user_id = $1", uuidOf(t, p.User.Id))
+	}
+	for i := 1; i <= 2; i++ {
+		first := refreshToken(t, p, p.Workspace.Id)
+		second := mustRefresh(t, s.Server, first).RefreshToken
+		if again := mustRefresh(t, s.Server, first).RefreshToken; again != second {
+			t.Fatal("the same token gives another successor")
+		}
+		mustRefresh(t, s.Server, second)
+		if alerts() != i-1 || events() != i-1 {
+			t.Errorf("before the token of line %d is reused: %d mails, %d events", i, alerts(), events())
+		}
+		var all sync.WaitGroup
+		for n := range 20 {
+			all.Go(func() {
+				_, err := refresh(t.Context(), s.Server, []string{first, second}[n%2])
+				if n%2 == 0 { // the second may be used again for a while
+					tokenRefused(t, "an old token", err, faultv1.Reason_REASON_TOKEN_INVALID)
+				}
+			})
+		}
+		all.Wait()
+		_, err := refresh(t.Context(), s.Server, first)
+		tokenRefused(t, "an old token, again", err, faultv1.Reason_REASON_TOKEN_INVALID)
+		if alerts() != i || events() != i {
+			t.Errorf("after the token of line %d was reused: %d mails, %d events", i, alerts(), events())
+		}
+	}
+	// A line that is revoked is no alarm, whatever is presented of it afterwards.
+	first := refreshToken(t, p, "")
+	mustRefresh(t, s.Server, first)
+	if _, err := s.Client("").Tokens.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Token: first}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := refresh(t.Context(), s.Server, first)
+	tokenRefused(t, "a token of a revoked line", err, faultv1.Reason_REASON_TOKEN_INVALID)
+	if alerts() != 2 || events() != 2 {
+		t.Errorf("in the end: %d mails, %d events", alerts(), events())
+	}
+	s.CheckInvariants(t)
 }
 
 // TestTwentyRefreshesAtOnceGiveOneSuccessor has the line go on as one.

@@ -20,6 +20,7 @@ func (m *Module) PreviewDeleteMe(ctx context.Context, _ *identityv1.PreviewDelet
 	res := &identityv1.PreviewDeleteMeResponse{
 		MembershipCount: int32(len(d.Memberships)),
 		SessionCount:    int32(d.Sessions),
+		ApiKeyCount:     int32(d.APIKeys),
 		Etag:            d.ETag,
 	}
 	for _, w := range d.SoleOwned {

@@ -100,6 +100,12 @@ func (r Repository) CountLiveAPIKeys(ctx context.Context, workspace ids.Workspac
 	return int(n), err
 }
 
+// CountAPIKeysOf returns how many keys of a user work, in all workspaces.
+func (r Repository) CountAPIKeysOf(ctx context.Context, user ids.User, now time.Time) (int, error) {
+	n, err := r.db.NewSelect().Model((*APIKey)(nil)).Where("k.user_id = ? AND k.expire_time > ?", user, now).Count(ctx)
+	return int(n), err
+}
+
 func (o KeyOwner) of(q *bun.SelectQuery, workspace ids.Workspace) *bun.SelectQuery {
 	q = q.Where("k.workspace_id = ?", workspace)
 	if !o.User.IsZero() {

@@ -104,6 +104,9 @@ func (r Repository) DeleteUsers(ctx context.Context, users []ids.User) error {
 	if _, err := r.db.NewRaw("DELETE FROM auth.sessions WHERE impersonator_id IN (SELECT unnest(?::uuid[]))", set).Exec(ctx); err != nil {
 		return err
 	}
+	if _, err := r.db.NewRaw("UPDATE auth.disablements SET operator_id = NULL WHERE operator_id IN (SELECT unnest(?::uuid[]))", set).Exec(ctx); err != nil {
+		return err
+	}
 	for _, table := range []string{
 		"sessions", "credentials", "registrations", "disablements", "operators", "totp_factors", "recovery_codes", "passkeys",
 		"external_identities", "devices", "api_keys",

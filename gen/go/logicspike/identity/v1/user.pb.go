@@ -577,8 +577,13 @@ type PreviewDeleteMeResponse struct {
 	// The live workspaces of which the caller is the only owner. DeleteMe must say
 	// of each what becomes of it.
 	SoleOwnedWorkspaces []*SoleOwnedWorkspace `protobuf:"bytes,3,rep,name=sole_owned_workspaces,json=soleOwnedWorkspaces,proto3" json:"sole_owned_workspaces,omitempty"`
-	// Names what this preview saw; DeleteMe takes it.
-	Etag          string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Names the memberships and the sole-owned workspaces that this preview saw;
+	// DeleteMe takes it, as long as they are the same.
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// How many API keys of the caller's own that work end, in all workspaces. Those
+	// of service accounts stay, also those that the caller made, but for the ones of
+	// workspaces that are deleted, which PreviewDeleteWorkspace counts.
+	ApiKeyCount   int32 `protobuf:"varint,5,opt,name=api_key_count,json=apiKeyCount,proto3" json:"api_key_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -639,6 +644,13 @@ func (x *PreviewDeleteMeResponse) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *PreviewDeleteMeResponse) GetApiKeyCount() int32 {
+	if x != nil {
+		return x.ApiKeyCount
+	}
+	return 0
 }
 
 // A live workspace of which the caller is the only owner.
@@ -944,12 +956,13 @@ const file_logicspike_identity_v1_user_proto_rawDesc = "" +
 	"\x05proof\x12-set either token, or email_change_id and code\x1apthis.token != '' ? this.email_change_id == '' && this.code == '' : this.email_change_id != '' && this.code != ''\"N\n" +
 	"\x1aConfirmEmailChangeResponse\x120\n" +
 	"\x04user\x18\x01 \x01(\v2\x1c.logicspike.identity.v1.UserR\x04user\"\x18\n" +
-	"\x16PreviewDeleteMeRequest\"\xdd\x01\n" +
+	"\x16PreviewDeleteMeRequest\"\x81\x02\n" +
 	"\x17PreviewDeleteMeResponse\x12)\n" +
 	"\x10membership_count\x18\x01 \x01(\x05R\x0fmembershipCount\x12#\n" +
 	"\rsession_count\x18\x02 \x01(\x05R\fsessionCount\x12^\n" +
 	"\x15sole_owned_workspaces\x18\x03 \x03(\v2*.logicspike.identity.v1.SoleOwnedWorkspaceR\x13soleOwnedWorkspaces\x12\x12\n" +
-	"\x04etag\x18\x04 \x01(\tR\x04etag\"\xba\x01\n" +
+	"\x04etag\x18\x04 \x01(\tR\x04etag\x12\"\n" +
+	"\rapi_key_count\x18\x05 \x01(\x05R\vapiKeyCount\"\xba\x01\n" +
 	"\x12SoleOwnedWorkspace\x12!\n" +
 	"\fworkspace_id\x18\x01 \x01(\tR\vworkspaceId\x12%\n" +
 	"\x0eworkspace_name\x18\x02 \x01(\tR\rworkspaceName\x12,\n" +

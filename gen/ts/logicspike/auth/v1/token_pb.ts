@@ -405,7 +405,8 @@ export const TokenService: GenService<{
    * RefreshAccessToken gives a new access token and a new refresh token for a refresh
    * token, which is thereby used (RFC 9700, 4.14.2). Within 30 seconds the same
    * refresh token gives the same successor again, for an answer that was lost, until
-   * that is used. Used later again, it revokes all tokens that came of the first one.
+   * that is used. Used later again, it revokes all tokens that came of the first one,
+   * and the owner is mailed.
    *
    * Errors: `unauthenticated` TOKEN_INVALID.
    *

@@ -68,7 +68,8 @@ type TokenServiceClient interface {
 	// RefreshAccessToken gives a new access token and a new refresh token for a refresh
 	// token, which is thereby used (RFC 9700, 4.14.2). Within 30 seconds the same
 	// refresh token gives the same successor again, for an answer that was lost, until
-	// that is used. Used later again, it revokes all tokens that came of the first one.
+	// that is used. Used later again, it revokes all tokens that came of the first one,
+	// and the owner is mailed.
 	//
 	// Errors: `unauthenticated` TOKEN_INVALID.
 	RefreshAccessToken(context.Context, *v1.RefreshAccessTokenRequest) (*v1.RefreshAccessTokenResponse, error)
@@ -199,7 +200,8 @@ type TokenServiceHandler interface {
 	// RefreshAccessToken gives a new access token and a new refresh token for a refresh
 	// token, which is thereby used (RFC 9700, 4.14.2). Within 30 seconds the same
 	// refresh token gives the same successor again, for an answer that was lost, until
-	// that is used. Used later again, it revokes all tokens that came of the first one.
+	// that is used. Used later again, it revokes all tokens that came of the first one,
+	// and the owner is mailed.
 	//
 	// Errors: `unauthenticated` TOKEN_INVALID.
 	RefreshAccessToken(context.Context, *v1.RefreshAccessTokenRequest) (*v1.RefreshAccessTokenResponse, error)
