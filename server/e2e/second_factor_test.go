@@ -993,3 +993,56 @@ func hexOf(t testing.TB, secret string) string {
 	}
 	return fmt.Sprintf("%x", raw)
 }
+
+// TestASessionThatEndedChangesNoFactor lets a call wait while its session is ended: a
+// thief whose session the owner has just ended must not lock the owner out.
+func TestASessionThatEndedChangesNoFactor(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range map[string]func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error{
+		"CreateTotpFactor": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+			return func() error {
+				_, err := factorsOf(srv, p.Token).CreateTotpFactor(t.Context(), &authv1.CreateTotpFactorRequest{})
+				return err
+			}
+		},
+		"ConfirmTotpFactor": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+			a := create(t, srv, p.Token)
+			req := &authv1.ConfirmTotpFactorRequest{TotpFactorId: a.id, Code: a.code(t, 0)}
+			return func() error { _, err := factorsOf(srv, p.Token).ConfirmTotpFactor(t.Context(), req); return err }
+		},
+		"DeleteTotpFactor": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+			a, _ := enrol(t, srv, p)
+			return func() error {
+				_, err := factorsOf(srv, p.Token).DeleteTotpFactor(t.Context(), &authv1.DeleteTotpFactorRequest{TotpFactorId: a.id})
+				return err
+			}
+		},
+		"RegenerateRecoveryCodes": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+			enrol(t, srv, p)
+			return func() error {
+				_, err := factorsOf(srv, p.Token).RegenerateRecoveryCodes(t.Context(), &authv1.RegenerateRecoveryCodesRequest{})
+				return err
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := testkit.New(t, testkit.Options{})
+			p := srv.Register(t)
+			call := prepare(t, srv, p)
+			const factors = `
+				SELECT concat((SELECT jsonb_agg(f ORDER BY id) FROM auth.totp_factors f), (SELECT jsonb_agg(c ORDER BY code_hash) FROM auth.recovery_codes c))`
+			stored := func() (all string) {
+				if err := srv.SQL.QueryRow(t.Context(), factors).Scan(&all); err != nil {
+					t.Fatal(err)
+				}
+				return all
+			}
+			before := stored()
+			refused(t, "a session that ended meanwhile", endMeanwhile(t, srv, p, call), connect.CodeUnauthenticated, faultv1.Reason_REASON_SESSION_REQUIRED)
+			if diff := cmp.Diff(before, stored()); diff != "" {
+				t.Errorf("it changed the factors: %s", diff)
+			}
+		})
+	}
+}
