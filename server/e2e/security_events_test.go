@@ -78,6 +78,21 @@ func TestRefusedSignInsAreInTheLogOfTheAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitForEvents(t, p.Client, "reauthentication.refused", 1)
+	start, err := p.EmailChallenges.StartEmailReauthentication(t.Context(), &authv1.StartEmailReauthenticationRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := testkit.CodeIn(t, mailAbout(t, srv, p.Email, "Confirm that it is you", 1))
+	wrong := right[1:] + right[:1]
+	if wrong == right {
+		wrong = "123456"
+	}
+	if _, err := p.Authentication.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{
+		EmailCode: &authv1.EmailCode{EmailChallengeId: start.EmailChallengeId, Code: wrong},
+	}); reasonOf(err) != "CODE_INVALID" {
+		t.Fatal(err)
+	}
+	waitForEvents(t, p.Client, "reauthentication.refused", 2)
 
 	// Wrong second factors.
 	a, _ := enrol(t, srv, p)
