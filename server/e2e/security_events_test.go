@@ -191,6 +191,14 @@ func TestSecurityEventsAreTheCallersOwn(t *testing.T) {
 		}
 	}
 
+	// Operators alone give reasons.
+	if _, err := srv.Client("").Tokens.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Token: refreshToken(t, p, "")}); err != nil {
+		t.Fatal(err)
+	}
+	if e := waitForEvents(t, p.Client, "refresh_token.revoked", 1)[0]; e.Reason != "" || e.OperatorUserId != "" {
+		t.Errorf("a token that was revoked: %v", e)
+	}
+
 	// What an operator does has their name and reason, and not their address.
 	operator := makeOperator(t, srv, srv.Register(t))
 	if _, err := operator.Operators.SignOutUser(t.Context(), &authv1.SignOutUserRequest{UserId: p.User.Id, Reason: "asked by phone"}); err != nil {
