@@ -14,8 +14,9 @@ import (
 )
 
 // ChangePassword replaces the caller's password, ends their other sessions, of
-// which it returns the count, forgets their other devices, and gives the present
-// session a new token.
+// which it returns the count, forgets their other devices, gives the present
+// session a new token, and ends its refresh tokens: whoever had the old one may have
+// made them.
 //
 // Errors: fault CREDENTIALS_INVALID when the password was changed meanwhile.
 func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, hash string) (session *auth.Session, token string, revoked int, err error) {
@@ -28,6 +29,9 @@ func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, 
 			return orCredentials(err)
 		}
 		if session, token, err = t.renew(ctx, caller.ID, authz.ByPassword); err != nil {
+			return err
+		}
+		if err := t.auth.DeleteRefreshTokensOfSession(ctx, caller.ID); err != nil {
 			return err
 		}
 		if err := t.voidEmailChallenges(ctx, caller.User); err != nil {
