@@ -1086,7 +1086,7 @@ func TestASessionThatEndedMakesNoKey(t *testing.T) {
 	} {
 		p := s.member(t, owner, "admin")
 		key := keyOf(t, p, "workspace.get")
-		because(t, what, endMeanwhile(t, s.Server, p, func() error { return call(p, key.ApiKey.Id) }), "SESSION_REQUIRED")
+		because(t, what, meanwhile(t, s.Server, p, endSessions, func() error { return call(p, key.ApiKey.Id) }), "SESSION_REQUIRED")
 		if got := reads(t, s.Server, key.Token, w); got != "" {
 			t.Errorf("%s: the key from before: %q", what, got)
 		}

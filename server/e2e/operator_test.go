@@ -427,7 +427,7 @@ func TestAnOperatorWhoIsDisabledDoesNotUndoIt(t *testing.T) {
 	for _, what := range []string{"EnableUser", "SignOutUser", "ResetSecondFactors"} {
 		operator := makeOperator(t, srv, srv.Register(t))
 		call := operatorCalls(operator.User.Id)[what]
-		err := endMeanwhile(t, srv, operator, func() error { return call(t, operator.Client) })
+		err := meanwhile(t, srv, operator, endSessions, func() error { return call(t, operator.Client) })
 		if client.Reason(err) != faultv1.Reason_REASON_SESSION_REQUIRED {
 			t.Errorf("%s: %v", what, err)
 		}
