@@ -267,6 +267,27 @@ func TestAnAddressIsChangedOnceItIsProven(t *testing.T) {
 	srv.CheckInvariants(t)
 }
 
+// TestASessionThatEndedChangesNoAddress lets a confirmation wait while its session is
+// ended, or gets another token: who takes the address takes the account.
+func TestASessionThatEndedChangesNoAddress(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	for what, change := range map[string]string{"ended": endSessions, "has another token": voidTokens} {
+		p, email := srv.Register(t), testkit.NewEmail()
+		res, err := p.Users.RequestEmailChange(t.Context(), &identityv1.RequestEmailChangeRequest{NewEmail: email})
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := srv.Code(t, email)
+		err = meanwhile(t, srv, p, change, func() error {
+			_, err := p.Users.ConfirmEmailChange(t.Context(), &identityv1.ConfirmEmailChangeRequest{EmailChangeId: res.EmailChangeId, Code: code})
+			return err
+		})
+		refused(t, "by a session that "+what, err, connect.CodeUnauthenticated, faultv1.Reason_REASON_SESSION_REQUIRED)
+		signIn(t, srv, p.Email, testkit.Password)
+	}
+}
+
 func TestAUserWithoutAWorkspaceIsToldAndCanMakeOne(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
