@@ -37,6 +37,9 @@ func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, 
 		if err := t.voidEmailChallenges(ctx, caller.User); err != nil {
 			return err
 		}
+		if err := t.voidEmailChanges(ctx, caller.User); err != nil {
+			return err
+		}
 		if revoked, err = t.auth.DeleteSessions(ctx, caller.User, caller.ID); err != nil {
 			return err
 		}
@@ -131,6 +134,9 @@ func (t *tx) resetPassword(ctx context.Context, address *identity.Email, hash st
 	if err := t.auth.DeleteEmailChallenges(ctx, address.AddressKey); err != nil {
 		return err
 	}
+	if err := t.voidEmailChanges(ctx, user.ID); err != nil {
+		return err
+	}
 	revoked, err := t.auth.DeleteSessions(ctx, user.ID, ids.Session{})
 	if err != nil {
 		return err
@@ -148,6 +154,13 @@ func (t *tx) resetPassword(ctx context.Context, address *identity.Email, hash st
 		return err
 	}
 	return t.mailPasswordChanged(ctx, user)
+}
+
+// voidEmailChanges voids the changes of the address that a locked user has asked for:
+// perhaps it was somebody else, by a session that ends now, who would have the user
+// open the link.
+func (t *tx) voidEmailChanges(ctx context.Context, user ids.User) error {
+	return t.identity.DeleteEmailChanges(ctx, user)
 }
 
 func (t *tx) mailPasswordChanged(ctx context.Context, user *identity.User) error {
