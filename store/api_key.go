@@ -314,9 +314,12 @@ type Rotation struct {
 	// Overlap is how long the old secret works on.
 	Overlap    time.Duration
 	ExpireTime time.Time // zero for that before
+	// RequestID makes the rotation safe to repeat, if it is set.
+	RequestID uuid.NullUUID
 }
 
 // RotateAPIKey gives a key a new secret, and returns its token, which is not kept.
+// Repeated with the same request id it gives another secret in the place of that one.
 //
 // Errors: fault NOT_FOUND when the key is not live, or is neither the caller's own nor
 // of a service account that they manage; PERMISSION_NOT_GRANTABLE, EMAIL_UNVERIFIED,
@@ -342,6 +345,11 @@ func (s *Store) RotateAPIKey(ctx context.Context, r Rotation) (k *auth.APIKey, t
 		if err := t.holdProven(ctx, a); err != nil {
 			return err
 		}
+		if r.RequestID.Valid && r.RequestID == k.RotateRequestID { // the answer was lost
+			token = newSecretOf(k)
+			return t.auth.RotateAPIKey(ctx, k)
+		}
+		k.RotateRequestID = r.RequestID
 		if k.ExpireTime, err = t.keyExpireTime(r.ExpireTime, k.ExpireTime); err != nil {
 			return err
 		}

@@ -751,6 +751,19 @@ func TestARotatedKeyWorksOnForItsOverlap(t *testing.T) {
 	}
 	tokens = append(tokens, res.Token)
 	check("with another end", false, false, false, false, true, true)
+	// An answer that is lost costs the secret in use nothing.
+	lost := &authv1.RotateApiKeyRequest{WorkspaceId: w, ApiKeyId: id, OverlapSeconds: 20, RequestId: uuid.NewString()}
+	for range 3 {
+		res, err := owner.APIKeys.RotateApiKey(t.Context(), lost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens = append(tokens, res.Token)
+	}
+	check("rotated by a call that is repeated", false, false, false, false, false, true, false, false, true)
+	s.Clock.Advance(21 * time.Second)
+	check("after its overlap", false, false, false, false, false, false, false, false, true)
+	tokens = tokens[:6]
 	s.Clock.Advance(2 * time.Minute)
 	check("after its end", false, false, false, false, false, false)
 	_, err = owner.APIKeys.RotateApiKey(t.Context(), &authv1.RotateApiKeyRequest{WorkspaceId: w, ApiKeyId: id, ExpireTime: timestamppb.New(end.Add(time.Hour))})
