@@ -141,7 +141,7 @@ func (n NewAPIKey) digest(creator ids.User) []byte {
 //
 // Errors: fault NOT_FOUND for a service account that the workspace does not have;
 // PERMISSION_NOT_GRANTABLE, PERMISSION_MISSING, EMAIL_UNVERIFIED, TOO_MANY,
-// REQUEST_ID_REUSED; FIELD_INVALID for the time and for what is no permission.
+// SESSION_REQUIRED, REQUEST_ID_REUSED; FIELD_INVALID for the time and for what is no permission.
 func (s *Store) CreateAPIKey(ctx context.Context, n NewAPIKey) (k *auth.APIKey, token string, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		token = ""
@@ -281,15 +281,21 @@ func (t *tx) mayPutIntoKey(a *acting, field, name string) error {
 
 // holdProven holds the user who acts, whose address must be proven: else who made an
 // account with somebody else's address would keep a key to what becomes theirs. A
-// service account has no address; who made it had proven theirs.
+// service account has no address; who made it had proven theirs. Nor may they act by a
+// session that has ended since the call began: what they make outlives it.
 //
-// Errors: fault EMAIL_UNVERIFIED.
+// Errors: fault EMAIL_UNVERIFIED, SESSION_REQUIRED.
 func (t *tx) holdProven(ctx context.Context, a *acting) error {
 	if a.user().IsZero() {
 		return nil
 	}
 	if err := t.identity.HoldUser(ctx, a.user()); err != nil {
 		return err
+	}
+	if caller := authz.SessionFrom(ctx); caller != nil {
+		if err := t.holdSession(ctx, caller); err != nil {
+			return err
+		}
 	}
 	u, err := t.identity.User(ctx, a.user())
 	if err != nil {
@@ -308,13 +314,16 @@ type Rotation struct {
 	// Overlap is how long the old secret works on.
 	Overlap    time.Duration
 	ExpireTime time.Time // zero for that before
+	// RequestID makes the rotation safe to repeat, if it is set.
+	RequestID uuid.NullUUID
 }
 
 // RotateAPIKey gives a key a new secret, and returns its token, which is not kept.
+// Repeated with the same request id it gives another secret in the place of that one.
 //
 // Errors: fault NOT_FOUND when the key is not live, or is neither the caller's own nor
-// of a service account that they manage; PERMISSION_NOT_GRANTABLE, EMAIL_UNVERIFIED;
-// FIELD_INVALID for the time.
+// of a service account that they manage; PERMISSION_NOT_GRANTABLE, EMAIL_UNVERIFIED,
+// SESSION_REQUIRED; FIELD_INVALID for the time.
 func (s *Store) RotateAPIKey(ctx context.Context, r Rotation) (k *auth.APIKey, token string, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		a, err := t.lockTeam(ctx, r.Workspace)
@@ -336,6 +345,11 @@ func (s *Store) RotateAPIKey(ctx context.Context, r Rotation) (k *auth.APIKey, t
 		if err := t.holdProven(ctx, a); err != nil {
 			return err
 		}
+		if r.RequestID.Valid && r.RequestID == k.RotateRequestID { // the answer was lost
+			token = newSecretOf(k)
+			return t.auth.RotateAPIKey(ctx, k)
+		}
+		k.RotateRequestID = r.RequestID
 		if k.ExpireTime, err = t.keyExpireTime(r.ExpireTime, k.ExpireTime); err != nil {
 			return err
 		}

@@ -201,18 +201,21 @@ func (s *Store) operate(ctx context.Context, o Operation, change func(context.Co
 	return account, err
 }
 
-// mayOperate makes sure that the caller is still an operator, and stays so until the
-// transaction ends. Accounts that it is about are locked before.
+// mayOperate makes sure that the caller is still an operator, by a session that has not
+// ended, and stays so until the transaction ends: an operator who is disabled at this
+// moment does not undo that. Accounts that it is about are locked before.
 //
-// Errors: fault OPERATOR_REQUIRED.
+// Errors: fault OPERATOR_REQUIRED, SESSION_REQUIRED.
 func (t *tx) mayOperate(ctx context.Context, commandLine bool) error {
 	if commandLine {
 		return nil
 	}
 	caller := authz.SessionFrom(ctx)
 	if caller != nil && caller.Impersonator.IsZero() {
-		if is, err := t.auth.HoldOperator(ctx, caller.User); err != nil || is {
+		if is, err := t.auth.HoldOperator(ctx, caller.User); err != nil {
 			return err
+		} else if is {
+			return t.holdSession(ctx, caller)
 		}
 	}
 	return fault.New(fault.PermissionDenied, fault.OperatorRequired, "only operators of the server can do this")

@@ -137,13 +137,13 @@ func (s *Store) RegisterPasskey(ctx context.Context, caller *authz.Session, p *a
 }
 
 // holdSession makes sure that the caller's session has not ended since the call
-// began. Who ends the sessions of a user locks the user; with the user locked here,
+// began, nor got another token, which voids the one that they called with. Who ends the sessions of a user locks the user; with the user locked here,
 // too, what a session adds to an account is there before its sessions end, or is not
 // added.
 //
 // Errors: fault SESSION_REQUIRED.
 func (t *tx) holdSession(ctx context.Context, caller *authz.Session) error {
-	live, err := t.auth.HoldSession(ctx, caller.User, caller.ID, t.now)
+	live, err := t.auth.HoldSession(ctx, caller.User, caller.ID, caller.AuthTime, t.now)
 	if err == nil && !live {
 		err = errNoSession()
 	}

@@ -14,8 +14,9 @@ import (
 )
 
 // ChangePassword replaces the caller's password, ends their other sessions, of
-// which it returns the count, forgets their other devices, and gives the present
-// session a new token.
+// which it returns the count, forgets their other devices, gives the present
+// session a new token, and ends its refresh tokens: whoever had the old one may have
+// made them.
 //
 // Errors: fault CREDENTIALS_INVALID when the password was changed meanwhile.
 func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, hash string) (session *auth.Session, token string, revoked int, err error) {
@@ -30,7 +31,13 @@ func (s *Store) ChangePassword(ctx context.Context, caller *authz.Session, old, 
 		if session, token, err = t.renew(ctx, caller.ID, authz.ByPassword); err != nil {
 			return err
 		}
+		if err := t.auth.DeleteRefreshTokensOfSession(ctx, caller.ID); err != nil {
+			return err
+		}
 		if err := t.voidEmailChallenges(ctx, caller.User); err != nil {
+			return err
+		}
+		if err := t.voidEmailChanges(ctx, caller.User); err != nil {
 			return err
 		}
 		if revoked, err = t.auth.DeleteSessions(ctx, caller.User, caller.ID); err != nil {
@@ -127,6 +134,9 @@ func (t *tx) resetPassword(ctx context.Context, address *identity.Email, hash st
 	if err := t.auth.DeleteEmailChallenges(ctx, address.AddressKey); err != nil {
 		return err
 	}
+	if err := t.voidEmailChanges(ctx, user.ID); err != nil {
+		return err
+	}
 	revoked, err := t.auth.DeleteSessions(ctx, user.ID, ids.Session{})
 	if err != nil {
 		return err
@@ -144,6 +154,13 @@ func (t *tx) resetPassword(ctx context.Context, address *identity.Email, hash st
 		return err
 	}
 	return t.mailPasswordChanged(ctx, user)
+}
+
+// voidEmailChanges voids the changes of the address that a locked user has asked for:
+// perhaps it was somebody else, by a session that ends now, who would have the user
+// open the link.
+func (t *tx) voidEmailChanges(ctx context.Context, user ids.User) error {
+	return t.identity.DeleteEmailChanges(ctx, user)
 }
 
 func (t *tx) mailPasswordChanged(ctx context.Context, user *identity.User) error {

@@ -36,7 +36,6 @@ func (s *Store) SecurityEvents(ctx context.Context, user ids.User, page Page) ([
 	list := make([]SecurityEvent, len(rows))
 	for i, e := range rows {
 		list[i] = SecurityEvent{ID: e.ID, Action: e.Action, CreateTime: e.CreateTime, ClientAddress: e.ClientAddress, UserAgent: e.UserAgent}
-		list[i].Reason, _ = e.Details["reason"].(string)
 		switch {
 		case !e.ImpersonatorID.IsZero():
 			list[i].Operator = e.ImpersonatorID
@@ -46,6 +45,7 @@ func (s *Store) SecurityEvents(ctx context.Context, user ids.User, page Page) ([
 			continue
 		}
 		list[i].ClientAddress, list[i].UserAgent = "", ""
+		list[i].Reason, _ = e.Details["reason"].(string)
 	}
 	return list, next, nil
 }

@@ -15,7 +15,7 @@ const maxServiceAccounts = 100
 
 // CreateServiceAccount makes a service account.
 //
-// Errors: fault SERVICE_ACCOUNT_NAME_TAKEN, TOO_MANY, EMAIL_UNVERIFIED.
+// Errors: fault SERVICE_ACCOUNT_NAME_TAKEN, TOO_MANY, EMAIL_UNVERIFIED, SESSION_REQUIRED.
 func (s *Store) CreateServiceAccount(ctx context.Context, workspace ids.Workspace, name, description string) (account *auth.ServiceAccount, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		a, err := t.lockTeam(ctx, workspace)

@@ -151,7 +151,7 @@ func (s *Store) CreateRefreshToken(ctx context.Context, caller *authz.Session, a
 		if err != nil {
 			return err
 		}
-		if session == nil {
+		if session == nil || !session.AuthTime.Equal(caller.AuthTime) { // it has another token since the call began
 			return errNoSession()
 		}
 		if n, err := t.auth.CountRefreshTokens(ctx, session.ID); err != nil {

@@ -42,6 +42,9 @@ func (s *Store) CreateTOTPFactor(ctx context.Context, caller *authz.Session, dis
 		if err != nil {
 			return err
 		}
+		if err := t.holdSession(ctx, caller); err != nil {
+			return err
+		}
 		if user.Email == nil || !user.Email.Verified() {
 			return errUnverified()
 		}
@@ -105,6 +108,9 @@ func (s *Store) ConfirmTOTPFactor(ctx context.Context, caller *authz.Session, id
 		if err != nil {
 			return err
 		}
+		if err := t.holdSession(ctx, caller); err != nil {
+			return err
+		}
 		if user.Email == nil || !user.Email.Verified() {
 			return errUnverified()
 		}
@@ -155,10 +161,14 @@ func (s *Store) UpdateTOTPFactor(ctx context.Context, user ids.User, id ids.Fact
 
 // DeleteTOTPFactor removes an authenticator app of the caller.
 //
-// Errors: fault NOT_FOUND.
-func (s *Store) DeleteTOTPFactor(ctx context.Context, user ids.User, id ids.Factor) error {
+// Errors: fault NOT_FOUND; SESSION_REQUIRED when the session has ended.
+func (s *Store) DeleteTOTPFactor(ctx context.Context, caller *authz.Session, id ids.Factor) error {
+	user := caller.User
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		if err := t.identity.LockUsers(ctx, []ids.User{user}); err != nil {
+			return err
+		}
+		if err := t.holdSession(ctx, caller); err != nil {
 			return err
 		}
 		if found, err := t.auth.DeleteTOTPFactor(ctx, user, id); err != nil || !found {
@@ -174,13 +184,18 @@ func (s *Store) DeleteTOTPFactor(ctx context.Context, user ids.User, id ids.Fact
 	})
 }
 
-// RegenerateRecoveryCodes gives a user new recovery codes in place of those they
+// RegenerateRecoveryCodes gives the caller new recovery codes in place of those they
 // have, and returns them.
 //
-// Errors: fault FACTOR_MISSING without a second factor.
-func (s *Store) RegenerateRecoveryCodes(ctx context.Context, user ids.User) (codes []string, err error) {
+// Errors: fault FACTOR_MISSING without a second factor; SESSION_REQUIRED when the
+// session has ended.
+func (s *Store) RegenerateRecoveryCodes(ctx context.Context, caller *authz.Session) (codes []string, err error) {
+	user := caller.User
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		if err := t.identity.LockUsers(ctx, []ids.User{user}); err != nil {
+			return err
+		}
+		if err := t.holdSession(ctx, caller); err != nil {
 			return err
 		}
 		factors, err := t.auth.SecondFactors(ctx, user)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
@@ -132,15 +133,19 @@ func (s *Store) RequestEmailChange(ctx context.Context, user ids.User, address e
 // the old one.
 //
 // Errors: fault CODE_INVALID, also when the address has come to belong to
-// somebody else. A wrong code is counted, whatever else happens.
-func (s *Store) ConfirmEmailChange(ctx context.Context, user ids.User, id ids.EmailChange, proof Proof) (u *identity.User, err error) {
+// somebody else; SESSION_REQUIRED when the session has ended. A wrong code is counted,
+// whatever else happens.
+func (s *Store) ConfirmEmailChange(ctx context.Context, caller *authz.Session, id ids.EmailChange, proof Proof) (u *identity.User, err error) {
 	var refusal error
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
 		refusal = nil
-		if u, err = t.lockCaller(ctx, user); err != nil {
+		if u, err = t.lockCaller(ctx, caller.User); err != nil {
 			return err
 		}
-		change, err := t.identity.LockEmailChange(ctx, user, id, proof.tokenHash(forEmailChange))
+		if err := t.holdSession(ctx, caller); err != nil {
+			return err
+		}
+		change, err := t.identity.LockEmailChange(ctx, caller.User, id, proof.tokenHash(forEmailChange))
 		if err != nil {
 			return err
 		}

@@ -85,8 +85,13 @@ func (m *Module) RotateApiKey(ctx context.Context, req *authv1.RotateApiKeyReque
 	if err != nil {
 		return nil, err
 	}
+	request, err := convert.RequestID(req.RequestId)
+	if err != nil {
+		return nil, err
+	}
 	k, token, err := m.options.Store.RotateAPIKey(ctx, store.Rotation{
 		Workspace: workspace, Key: key, Overlap: time.Duration(req.OverlapSeconds) * time.Second, ExpireTime: moment(req.ExpireTime),
+		RequestID: request,
 	})
 	if err != nil {
 		return nil, err

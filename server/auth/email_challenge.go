@@ -142,9 +142,10 @@ func (m *Module) reauthenticateByEmail(ctx context.Context, caller *authz.Sessio
 	if err != nil {
 		return nil, "", err
 	}
-	return m.tryCode(ctx, challenge, func() (*auth.Session, string, error) {
+	session, token, err := m.tryCode(ctx, challenge, func() (*auth.Session, string, error) {
 		return m.options.Store.ReauthenticateByEmail(ctx, caller, challenge, code.Code)
 	})
+	return session, token, m.refusedAgain(ctx, caller.User, authz.ByEmail, err)
 }
 
 // setEmailCookie sets the cookie that binds a sign-in by mail to the browser, and

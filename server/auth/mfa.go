@@ -222,7 +222,7 @@ func (m *Module) DeleteTotpFactor(ctx context.Context, req *authv1.DeleteTotpFac
 	if err != nil {
 		return nil, err
 	}
-	if err := m.options.Store.DeleteTOTPFactor(ctx, authz.SessionFrom(ctx).User, factor); err != nil {
+	if err := m.options.Store.DeleteTOTPFactor(ctx, authz.SessionFrom(ctx), factor); err != nil {
 		return nil, err
 	}
 	return &authv1.DeleteTotpFactorResponse{}, nil
@@ -239,7 +239,7 @@ func (m *Module) GetRecoveryCodes(ctx context.Context, _ *authv1.GetRecoveryCode
 
 // RegenerateRecoveryCodes implements MfaService.
 func (m *Module) RegenerateRecoveryCodes(ctx context.Context, _ *authv1.RegenerateRecoveryCodesRequest) (*authv1.RegenerateRecoveryCodesResponse, error) {
-	codes, err := m.options.Store.RegenerateRecoveryCodes(ctx, authz.SessionFrom(ctx).User)
+	codes, err := m.options.Store.RegenerateRecoveryCodes(ctx, authz.SessionFrom(ctx))
 	if err != nil {
 		return nil, err
 	}

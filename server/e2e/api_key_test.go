@@ -751,6 +751,19 @@ func TestARotatedKeyWorksOnForItsOverlap(t *testing.T) {
 	}
 	tokens = append(tokens, res.Token)
 	check("with another end", false, false, false, false, true, true)
+	// An answer that is lost costs the secret in use nothing.
+	lost := &authv1.RotateApiKeyRequest{WorkspaceId: w, ApiKeyId: id, OverlapSeconds: 20, RequestId: uuid.NewString()}
+	for range 3 {
+		res, err := owner.APIKeys.RotateApiKey(t.Context(), lost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens = append(tokens, res.Token)
+	}
+	check("rotated by a call that is repeated", false, false, false, false, false, true, false, false, true)
+	s.Clock.Advance(21 * time.Second)
+	check("after its overlap", false, false, false, false, false, false, false, false, true)
+	tokens = tokens[:6]
 	s.Clock.Advance(2 * time.Minute)
 	check("after its end", false, false, false, false, false, false)
 	_, err = owner.APIKeys.RotateApiKey(t.Context(), &authv1.RotateApiKeyRequest{WorkspaceId: w, ApiKeyId: id, ExpireTime: timestamppb.New(end.Add(time.Hour))})
@@ -1062,4 +1075,36 @@ func TestProgramsEndWithTheirWorkspace(t *testing.T) {
 		}
 	}
 	s.CheckInvariants(t)
+}
+
+// TestASessionThatEndedMakesNoKey lets calls wait while their session is ended: a key
+// would outlive it.
+func TestASessionThatEndedMakesNoKey(t *testing.T) {
+	t.Parallel()
+	s, owner := newTeam(t, testkit.Options{})
+	w := owner.Workspace.Id
+	for what, call := range map[string]func(p *testkit.Person, key string) error{
+		"CreateApiKey": func(p *testkit.Person, _ string) error {
+			_, err := p.APIKeys.CreateApiKey(t.Context(), &authv1.CreateApiKeyRequest{WorkspaceId: w, DisplayName: "Mine", Permissions: []string{"workspace.get"}})
+			return err
+		},
+		"RotateApiKey": func(p *testkit.Person, key string) error {
+			_, err := p.APIKeys.RotateApiKey(t.Context(), &authv1.RotateApiKeyRequest{WorkspaceId: w, ApiKeyId: key})
+			return err
+		},
+		"CreateServiceAccount": func(p *testkit.Person, _ string) error {
+			_, err := p.ServiceAccounts.CreateServiceAccount(t.Context(), &authv1.CreateServiceAccountRequest{WorkspaceId: w, DisplayName: "Robot"})
+			return err
+		},
+	} {
+		p := s.member(t, owner, "admin")
+		key := keyOf(t, p, "workspace.get")
+		because(t, what, meanwhile(t, s.Server, p, endSessions, func() error { return call(p, key.ApiKey.Id) }), "SESSION_REQUIRED")
+		if got := reads(t, s.Server, key.Token, w); got != "" {
+			t.Errorf("%s: the key from before: %q", what, got)
+		}
+		if n := count(t, s.Server, "SELECT count(*) FROM auth.api_keys WHERE user_id = $1", uuidOf(t, p.User.Id)); n != 1 {
+			t.Errorf("%s: there are %d keys", what, n)
+		}
+	}
 }

@@ -418,3 +418,39 @@ func TestNoSessionSurvivesThatTheAccountIsDisabled(t *testing.T) {
 	}
 	srv.CheckInvariants(t)
 }
+
+// TestAnOperatorWhoIsDisabledDoesNotUndoIt lets calls of an operator about their own
+// account wait while another one disables it.
+func TestAnOperatorWhoIsDisabledDoesNotUndoIt(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	for _, what := range []string{"EnableUser", "SignOutUser", "ResetSecondFactors"} {
+		operator := makeOperator(t, srv, srv.Register(t))
+		call := operatorCalls(operator.User.Id)[what]
+		err := meanwhile(t, srv, operator, endSessions, func() error { return call(t, operator.Client) })
+		if client.Reason(err) != faultv1.Reason_REASON_SESSION_REQUIRED {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+
+	// Two who disable each other: one of them succeeds.
+	ann, bob := makeOperator(t, srv, srv.Register(t)), makeOperator(t, srv, srv.Register(t))
+	var all sync.WaitGroup
+	var done atomic.Int64
+	for _, p := range [][2]*testkit.Person{{ann, bob}, {bob, ann}} {
+		all.Go(func() {
+			_, err := p[0].Operators.DisableUser(t.Context(), &authv1.DisableUserRequest{UserId: p[1].User.Id, Reason: "A test"})
+			switch {
+			case err == nil:
+				done.Add(1)
+			case client.Reason(err) != faultv1.Reason_REASON_SESSION_REQUIRED:
+				t.Errorf("DisableUser: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if done.Load() != 1 {
+		t.Errorf("%d of them succeeded", done.Load())
+	}
+	srv.CheckInvariants(t)
+}

@@ -993,3 +993,59 @@ func hexOf(t testing.TB, secret string) string {
 	}
 	return fmt.Sprintf("%x", raw)
 }
+
+// TestASessionThatEndedChangesNoFactor lets a call wait while its session is ended, or
+// gets another token: a thief whom the owner has just shut out must not lock the owner
+// out in turn.
+func TestASessionThatEndedChangesNoFactor(t *testing.T) {
+	t.Parallel()
+	for name, prepare := range map[string]func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error{
+		"CreateTotpFactor": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+			return func() error {
+				_, err := factorsOf(srv, p.Token).CreateTotpFactor(t.Context(), &authv1.CreateTotpFactorRequest{})
+				return err
+			}
+		},
+		"ConfirmTotpFactor": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+			a := create(t, srv, p.Token)
+			req := &authv1.ConfirmTotpFactorRequest{TotpFactorId: a.id, Code: a.code(t, 0)}
+			return func() error { _, err := factorsOf(srv, p.Token).ConfirmTotpFactor(t.Context(), req); return err }
+		},
+		"DeleteTotpFactor": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+			a, _ := enrol(t, srv, p)
+			return func() error {
+				_, err := factorsOf(srv, p.Token).DeleteTotpFactor(t.Context(), &authv1.DeleteTotpFactorRequest{TotpFactorId: a.id})
+				return err
+			}
+		},
+		"RegenerateRecoveryCodes": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+			enrol(t, srv, p)
+			return func() error {
+				_, err := factorsOf(srv, p.Token).RegenerateRecoveryCodes(t.Context(), &authv1.RegenerateRecoveryCodesRequest{})
+				return err
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := testkit.New(t, testkit.Options{})
+			const factors = `
+				SELECT concat((SELECT jsonb_agg(f ORDER BY id) FROM auth.totp_factors f), (SELECT jsonb_agg(c ORDER BY code_hash) FROM auth.recovery_codes c))`
+			stored := func() (all string) {
+				if err := srv.SQL.QueryRow(t.Context(), factors).Scan(&all); err != nil {
+					t.Fatal(err)
+				}
+				return all
+			}
+			for what, change := range map[string]string{"ended": endSessions, "has another token": voidTokens} {
+				p := srv.Register(t)
+				call := prepare(t, srv, p)
+				before := stored()
+				refused(t, "by a session that "+what, meanwhile(t, srv, p, change, call), connect.CodeUnauthenticated, faultv1.Reason_REASON_SESSION_REQUIRED)
+				if stored() != before {
+					t.Errorf("by a session that %s the factors were changed", what)
+				}
+			}
+		})
+	}
+}

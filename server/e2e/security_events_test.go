@@ -78,6 +78,21 @@ func TestRefusedSignInsAreInTheLogOfTheAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitForEvents(t, p.Client, "reauthentication.refused", 1)
+	start, err := p.EmailChallenges.StartEmailReauthentication(t.Context(), &authv1.StartEmailReauthenticationRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := testkit.CodeIn(t, mailAbout(t, srv, p.Email, "Confirm that it is you", 1))
+	wrong := right[1:] + right[:1]
+	if wrong == right {
+		wrong = "123456"
+	}
+	if _, err := p.Authentication.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{
+		EmailCode: &authv1.EmailCode{EmailChallengeId: start.EmailChallengeId, Code: wrong},
+	}); reasonOf(err) != "CODE_INVALID" {
+		t.Fatal(err)
+	}
+	waitForEvents(t, p.Client, "reauthentication.refused", 2)
 
 	// Wrong second factors.
 	a, _ := enrol(t, srv, p)
@@ -174,6 +189,14 @@ func TestSecurityEventsAreTheCallersOwn(t *testing.T) {
 		if _, err := c.Security.ListSecurityEvents(t.Context(), &authv1.ListSecurityEventsRequest{PageToken: first.NextPageToken}); reasonOf(err) != want {
 			t.Errorf("the page's token for %s: %v", what, err)
 		}
+	}
+
+	// Operators alone give reasons.
+	if _, err := srv.Client("").Tokens.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Token: refreshToken(t, p, "")}); err != nil {
+		t.Fatal(err)
+	}
+	if e := waitForEvents(t, p.Client, "refresh_token.revoked", 1)[0]; e.Reason != "" || e.OperatorUserId != "" {
+		t.Errorf("a token that was revoked: %v", e)
 	}
 
 	// What an operator does has their name and reason, and not their address.

@@ -267,6 +267,63 @@ func TestAnAddressIsChangedOnceItIsProven(t *testing.T) {
 	srv.CheckInvariants(t)
 }
 
+// TestASessionThatEndedChangesNoAddress lets a confirmation wait while its session is
+// ended, or gets another token: who takes the address takes the account.
+func TestASessionThatEndedChangesNoAddress(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	for what, change := range map[string]string{"ended": endSessions, "has another token": voidTokens} {
+		p, email := srv.Register(t), testkit.NewEmail()
+		res, err := p.Users.RequestEmailChange(t.Context(), &identityv1.RequestEmailChangeRequest{NewEmail: email})
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := srv.Code(t, email)
+		err = meanwhile(t, srv, p, change, func() error {
+			_, err := p.Users.ConfirmEmailChange(t.Context(), &identityv1.ConfirmEmailChangeRequest{EmailChangeId: res.EmailChangeId, Code: code})
+			return err
+		})
+		refused(t, "by a session that "+what, err, connect.CodeUnauthenticated, faultv1.Reason_REASON_SESSION_REQUIRED)
+		signIn(t, srv, p.Email, testkit.Password)
+	}
+}
+
+// TestANewPasswordVoidsChangesOfTheAddress that a session asked for which ends with it.
+func TestANewPasswordVoidsChangesOfTheAddress(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	const password = "another horse, another staple"
+	for what, change := range map[string]func(p *testkit.Person){
+		"changed": func(p *testkit.Person) {
+			if _, err := p.Passwords.ChangePassword(t.Context(), &authv1.ChangePasswordRequest{CurrentPassword: testkit.Password, NewPassword: password}); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"reset": func(p *testkit.Person) {
+			res, err := p.Passwords.RequestPasswordReset(t.Context(), &authv1.RequestPasswordResetRequest{Email: p.Email})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.Passwords.ResetPassword(t.Context(), &authv1.ResetPasswordRequest{
+				PasswordResetId: res.PasswordResetId, Code: testkit.CodeIn(t, mailAbout(t, srv, p.Email, "Choose a new password", 1)), NewPassword: password,
+			}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		p, email := srv.Register(t), testkit.NewEmail()
+		res, err := p.Users.RequestEmailChange(t.Context(), &identityv1.RequestEmailChangeRequest{NewEmail: email})
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := srv.Code(t, email)
+		srv.SignIn(t, p)
+		change(p)
+		_, err = signIn(t, srv, p.Email, password).Users.ConfirmEmailChange(t.Context(), &identityv1.ConfirmEmailChangeRequest{EmailChangeId: res.EmailChangeId, Code: code})
+		codeInvalid(t, "after the password was "+what, err)
+	}
+}
+
 func TestAUserWithoutAWorkspaceIsToldAndCanMakeOne(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})

@@ -507,6 +507,15 @@ func TestRefreshTokensEndWithTheirSession(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"password changed by the session itself": func(t *testing.T, _ *testkit.Server, p *testkit.Person) {
+			res, err := p.Passwords.ChangePassword(t.Context(), &authv1.ChangePasswordRequest{
+				CurrentPassword: testkit.Password, NewPassword: "another horse, another staple",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Token, p.Client = res.SessionToken, p.As(res.SessionToken)
+		},
 		"password reset": func(t *testing.T, srv *testkit.Server, p *testkit.Person) {
 			before := len(srv.Mails(t, p.Email))
 			c := srv.Client("")
@@ -557,8 +566,9 @@ func TestRefreshTokensEndWithTheirSession(t *testing.T) {
 				_, err := refresh(t.Context(), srv, token)
 				tokenRefused(t, "its refresh token", err, faultv1.Reason_REASON_TOKEN_INVALID)
 			}
-			if _, live, err := srv.Store.IntrospectSession(t.Context(), workspace, session, user); live || err != nil {
-				t.Errorf("the session is live: %v", err)
+			itself := name == "password changed by the session itself" // which lives on, and begins anew
+			if _, live, err := srv.Store.IntrospectSession(t.Context(), workspace, session, user); live != itself || err != nil {
+				t.Errorf("the session is live: %t, %v", live, err)
 			}
 			if err := srv.Store.DeleteExpired(t.Context()); err != nil {
 				t.Fatal(err)
@@ -566,7 +576,42 @@ func TestRefreshTokensEndWithTheirSession(t *testing.T) {
 			if n := lines(t, srv); n != 0 && name != "disabled" { // whoever disables an account ends its sessions
 				t.Errorf("%d lines are left", n)
 			}
+			if itself {
+				mustRefresh(t, srv, refreshToken(t, p, ""))
+			}
 		})
+	}
+}
+
+// TestAVoidedTokenMakesNoRefreshToken lets a call wait while its session gets another
+// token.
+func TestAVoidedTokenMakesNoRefreshToken(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	p := srv.Register(t)
+	hold, err := srv.SQL.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hold.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := hold.Exec(t.Context(), "UPDATE auth.sessions SET token_hash = 'another', auth_time = auth_time + interval '1 second' WHERE user_id = $1",
+		uuidOf(t, p.User.Id)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Tokens.CreateRefreshToken(t.Context(), &authv1.CreateRefreshTokenRequest{})
+		done <- err
+	}()
+	testkit.Eventually(t, "the call to wait for the session", func() bool {
+		return count(t, srv, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
+	})
+	if err := hold.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tokenRefused(t, "by a token that is void", <-done, faultv1.Reason_REASON_SESSION_REQUIRED)
+	if n := lines(t, srv); n != 0 {
+		t.Errorf("there are %d lines", n)
 	}
 }
 

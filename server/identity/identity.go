@@ -99,7 +99,7 @@ var confirmations = store.PerWindow(30, time.Hour)
 
 // ConfirmEmailChange implements UserService.
 func (m *Module) ConfirmEmailChange(ctx context.Context, req *identityv1.ConfirmEmailChangeRequest) (*identityv1.ConfirmEmailChangeResponse, error) {
-	user := authz.SessionFrom(ctx).User
+	caller := authz.SessionFrom(ctx)
 	var change ids.EmailChange
 	if req.EmailChangeId != "" {
 		var err error
@@ -107,11 +107,11 @@ func (m *Module) ConfirmEmailChange(ctx context.Context, req *identityv1.Confirm
 			return nil, fault.Invalid("email_change_id", err.Error())
 		}
 	}
-	throttle, tries := m.options.Store.Throttle, "email confirmation "+user.String()
+	throttle, tries := m.options.Store.Throttle, "email confirmation "+caller.User.String()
 	if err := throttle.Take(ctx, tries, confirmations); err != nil {
 		return nil, err
 	}
-	changed, err := m.options.Store.ConfirmEmailChange(ctx, user, change, store.Proof{Code: req.Code, Token: req.Token})
+	changed, err := m.options.Store.ConfirmEmailChange(ctx, caller, change, store.Proof{Code: req.Code, Token: req.Token})
 	if f := fault.As(err); err != nil && (f == nil || f.Kind == fault.Unavailable) {
 		return nil, errors.Join(err, throttle.Return(context.WithoutCancel(ctx), tries, confirmations))
 	}

@@ -37,6 +37,7 @@ type APIKey struct {
 	PreviousExpireTime time.Time `bun:",nullzero"`
 	RequestID          uuid.NullUUID
 	RequestDigest      []byte `bun:",nullzero"`
+	RotateRequestID    uuid.NullUUID
 	CreateTime         time.Time
 	ExpireTime         time.Time
 	LastUseTime        time.Time `bun:",nullzero"`
@@ -120,7 +121,7 @@ func (o KeyOwner) of(q *bun.SelectQuery, workspace ids.Workspace) *bun.SelectQue
 // RotateAPIKey stores what a rotation changed of a key of a locked workspace.
 func (r Repository) RotateAPIKey(ctx context.Context, k *APIKey) error {
 	_, err := r.db.NewUpdate().Model(k).
-		Column("token_hash", "hint", "previous_hash", "previous_expire_time", "expire_time").WherePK().Exec(ctx)
+		Column("token_hash", "hint", "previous_hash", "previous_expire_time", "rotate_request_id", "expire_time").WherePK().Exec(ctx)
 	return err
 }
 

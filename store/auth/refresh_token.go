@@ -90,6 +90,12 @@ func (r Repository) DeleteRefreshToken(ctx context.Context, id ids.RefreshToken)
 	return n == 1, err
 }
 
+// DeleteRefreshTokensOfSession ends the lines of a session.
+func (r Repository) DeleteRefreshTokensOfSession(ctx context.Context, session ids.Session) error {
+	_, err := r.db.NewDelete().Model((*RefreshToken)(nil)).Where("session_id = ?", session).Exec(ctx)
+	return err
+}
+
 // DeleteRefreshTokensOfMember ends the lines that a user has for a workspace, and
 // returns how many.
 func (r Repository) DeleteRefreshTokensOfMember(ctx context.Context, workspace ids.Workspace, user ids.User) (int, error) {

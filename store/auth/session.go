@@ -117,11 +117,12 @@ func (r Repository) CountSessions(ctx context.Context, user ids.User, now time.T
 	return int(n), err
 }
 
-// HoldSession reports whether a session of a user is live, and keeps it so until the
-// transaction ends.
-func (r Repository) HoldSession(ctx context.Context, user ids.User, id ids.Session, now time.Time) (bool, error) {
+// HoldSession reports whether a session of a user is live, and has had no other token
+// since its user proved at a time who they are, and keeps it so until the transaction
+// ends.
+func (r Repository) HoldSession(ctx context.Context, user ids.User, id ids.Session, authTime, now time.Time) (bool, error) {
 	result, err := r.db.NewSelect().Model((*Session)(nil)).ColumnExpr("1").
-		Where("user_id = ? AND id = ? AND idle_expire_time > ? AND NOT second_factor_pending", user, id, now).For("KEY SHARE").Exec(ctx)
+		Where("user_id = ? AND id = ? AND auth_time = ? AND idle_expire_time > ? AND NOT second_factor_pending", user, id, authTime, now).For("KEY SHARE").Exec(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -30,6 +30,8 @@ CREATE TABLE auth.api_keys (
     previous_expire_time timestamptz,
     request_id           uuid,
     request_digest       bytea,
+    -- Of the last rotation.
+    rotate_request_id    uuid,
     create_time          timestamptz NOT NULL,
     expire_time          timestamptz NOT NULL,
     last_use_time        timestamptz,

@@ -2,7 +2,8 @@
 -- address: by the groups of three characters that are in it. The key of a name is
 -- without its case and accents.
 ALTER TABLE identity.users ADD COLUMN name_key text NOT NULL DEFAULT '';
-UPDATE identity.users SET name_key = lower(display_name);
+UPDATE identity.users
+SET name_key = lower(normalize(regexp_replace(normalize(display_name, NFKD), U&'[\0300-\036F]', '', 'g'), NFC));
 CREATE FUNCTION identity.grams(t text) RETURNS text[]
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1000 SET search_path = pg_catalog AS
 $$

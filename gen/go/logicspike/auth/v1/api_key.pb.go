@@ -538,7 +538,11 @@ type RotateApiKeyRequest struct {
 	// at all.
 	OverlapSeconds int32 `protobuf:"varint,3,opt,name=overlap_seconds,json=overlapSeconds,proto3" json:"overlap_seconds,omitempty"`
 	// When the key ends: at most 366 days ahead. Default: as before.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// A UUID that makes the call safe to repeat until the next rotation: repeated, it
+	// gives another new secret in the place of the one that nobody saw, and the old one
+	// works on as it was to. Without it a repeated call ends the old one.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -599,6 +603,13 @@ func (x *RotateApiKeyRequest) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *RotateApiKeyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // Response of RotateApiKey.
@@ -1221,14 +1232,16 @@ const file_logicspike_auth_v1_api_key_proto_rawDesc = "" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"t\n" +
 	"\x13ListApiKeysResponse\x125\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x1a.logicspike.auth.v1.ApiKeyR\aapiKeys\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9d\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc9\x02\n" +
 	"\x13RotateApiKeyRequest\x12K\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12F\n" +
 	"\n" +
 	"api_key_id\x18\x02 \x01(\tB(\xbaH%r#2!^key_[0-7][0-9a-hjkmnp-tv-z]{25}$R\bapiKeyId\x124\n" +
 	"\x0foverlap_seconds\x18\x03 \x01(\x05B\v\xbaH\b\x1a\x06\x18\x80\xf5$(\x00R\x0eoverlapSeconds\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"a\n" +
+	"expireTime\x12*\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\v\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"a\n" +
 	"\x14RotateApiKeyResponse\x123\n" +
 	"\aapi_key\x18\x01 \x01(\v2\x1a.logicspike.auth.v1.ApiKeyR\x06apiKey\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\"\xaa\x01\n" +

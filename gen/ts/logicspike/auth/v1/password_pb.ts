@@ -195,7 +195,7 @@ export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*
 export const PasswordService: GenService<{
   /**
    * ChangePassword replaces the caller's password, ends all their other
-   * sessions, and gives the present one a new token.
+   * sessions, gives the present one a new token, and ends its refresh tokens.
    *
    * Errors: `failed_precondition` REAUTHENTICATION_REQUIRED; `unauthenticated`
    * CREDENTIALS_INVALID for a wrong present password; `invalid_argument`

@@ -78,7 +78,8 @@ type ApiKeyServiceClient interface {
 	// key it is. Keys that have expired are listed for 120 days.
 	ListApiKeys(context.Context, *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error)
 	// RotateApiKey gives a key a new secret, which is shown this once. The old one
-	// works on for the overlap, and the one before that ends. The key is the caller's
+	// works on for the overlap, and the one before that ends: so name a `request_id`, in
+	// case an answer is lost. The key is the caller's
 	// own, or with the permission `service_account.manage` a service account's. The user
 	// whose key it is gets a mail.
 	//
@@ -196,7 +197,8 @@ type ApiKeyServiceHandler interface {
 	// key it is. Keys that have expired are listed for 120 days.
 	ListApiKeys(context.Context, *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error)
 	// RotateApiKey gives a key a new secret, which is shown this once. The old one
-	// works on for the overlap, and the one before that ends. The key is the caller's
+	// works on for the overlap, and the one before that ends: so name a `request_id`, in
+	// case an answer is lost. The key is the caller's
 	// own, or with the permission `service_account.manage` a service account's. The user
 	// whose key it is gets a mail.
 	//

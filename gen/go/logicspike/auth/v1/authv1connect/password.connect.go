@@ -47,7 +47,7 @@ const (
 // PasswordServiceClient is a client for the logicspike.auth.v1.PasswordService service.
 type PasswordServiceClient interface {
 	// ChangePassword replaces the caller's password, ends all their other
-	// sessions, and gives the present one a new token.
+	// sessions, gives the present one a new token, and ends its refresh tokens.
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong present password; `invalid_argument`
@@ -139,7 +139,7 @@ func (c *passwordServiceClient) ResetPassword(ctx context.Context, req *v1.Reset
 // PasswordServiceHandler is an implementation of the logicspike.auth.v1.PasswordService service.
 type PasswordServiceHandler interface {
 	// ChangePassword replaces the caller's password, ends all their other
-	// sessions, and gives the present one a new token.
+	// sessions, gives the present one a new token, and ends its refresh tokens.
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED; `unauthenticated`
 	// CREDENTIALS_INVALID for a wrong present password; `invalid_argument`

@@ -59,8 +59,9 @@ type TokenServiceClient interface {
 	CreateAccessToken(context.Context, *v1.CreateAccessTokenRequest) (*v1.CreateAccessTokenResponse, error)
 	// CreateRefreshToken issues a refresh token, by which a native or server client
 	// gets access tokens without the session's token. It lives as long as the
-	// caller's session and ends with it; one for a workspace ends with the caller's
-	// active membership, too. Its uses count as uses of the session.
+	// caller's session and ends with it, or when the password is changed; one for a
+	// workspace ends with the caller's active membership, too. Its uses count as uses
+	// of the session.
 	//
 	// Errors: as CreateAccessToken; `permission_denied` IMPERSONATION_NOT_ALLOWED;
 	// `failed_precondition` TOO_MANY with 20 of the session.
@@ -191,8 +192,9 @@ type TokenServiceHandler interface {
 	CreateAccessToken(context.Context, *v1.CreateAccessTokenRequest) (*v1.CreateAccessTokenResponse, error)
 	// CreateRefreshToken issues a refresh token, by which a native or server client
 	// gets access tokens without the session's token. It lives as long as the
-	// caller's session and ends with it; one for a workspace ends with the caller's
-	// active membership, too. Its uses count as uses of the session.
+	// caller's session and ends with it, or when the password is changed; one for a
+	// workspace ends with the caller's active membership, too. Its uses count as uses
+	// of the session.
 	//
 	// Errors: as CreateAccessToken; `permission_denied` IMPERSONATION_NOT_ALLOWED;
 	// `failed_precondition` TOO_MANY with 20 of the session.

@@ -68,7 +68,7 @@ type UserServiceClient interface {
 	RequestEmailChange(context.Context, *v1.RequestEmailChangeRequest) (*v1.RequestEmailChangeResponse, error)
 	// ConfirmEmailChange makes the new address the caller's own, by the code or
 	// the link's token that was mailed to it, and tells the old address. A code is
-	// valid for 10 minutes and 5 tries, and once.
+	// valid for 10 minutes and 5 tries, and once; a new password voids it.
 	//
 	// Errors: `failed_precondition` CODE_INVALID; `resource_exhausted`
 	// RATE_LIMITED.
@@ -222,7 +222,7 @@ type UserServiceHandler interface {
 	RequestEmailChange(context.Context, *v1.RequestEmailChangeRequest) (*v1.RequestEmailChangeResponse, error)
 	// ConfirmEmailChange makes the new address the caller's own, by the code or
 	// the link's token that was mailed to it, and tells the old address. A code is
-	// valid for 10 minutes and 5 tries, and once.
+	// valid for 10 minutes and 5 tries, and once; a new password voids it.
 	//
 	// Errors: `failed_precondition` CODE_INVALID; `resource_exhausted`
 	// RATE_LIMITED.
