@@ -23,6 +23,7 @@ import (
 
 	"github.com/logicspike/manager/gen/go/logicspike/audit/v1/auditv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/billing/v1/billingv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/identity/v1/identityv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/team/v1/teamv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/tenant/v1/tenantv1connect"
@@ -51,6 +52,10 @@ type Client struct {
 	Roles              teamv1connect.RoleServiceClient
 	Authorization      teamv1connect.AuthorizationServiceClient
 	JoinRequests       teamv1connect.JoinRequestServiceClient
+	Plans              billingv1connect.PlanServiceClient
+	Subscriptions      billingv1connect.SubscriptionServiceClient
+	Seats              billingv1connect.SeatServiceClient
+	Entitlements       billingv1connect.EntitlementServiceClient
 	Events             auditv1connect.EventServiceClient
 
 	url     string
@@ -141,6 +146,10 @@ func build(url string, o options) *Client {
 		Roles:              teamv1connect.NewRoleServiceClient(o.http, url, all...),
 		Authorization:      teamv1connect.NewAuthorizationServiceClient(o.http, url, all...),
 		JoinRequests:       teamv1connect.NewJoinRequestServiceClient(o.http, url, all...),
+		Plans:              billingv1connect.NewPlanServiceClient(o.http, url, all...),
+		Subscriptions:      billingv1connect.NewSubscriptionServiceClient(o.http, url, all...),
+		Seats:              billingv1connect.NewSeatServiceClient(o.http, url, all...),
+		Entitlements:       billingv1connect.NewEntitlementServiceClient(o.http, url, all...),
 		Events:             auditv1connect.NewEventServiceClient(o.http, url, all...),
 		url:                url,
 		options:            o,

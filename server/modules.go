@@ -10,6 +10,7 @@ import (
 
 	"github.com/logicspike/manager/gen/go/logicspike/audit/v1/auditv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
+	"github.com/logicspike/manager/gen/go/logicspike/billing/v1/billingv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/identity/v1/identityv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/team/v1/teamv1connect"
 	"github.com/logicspike/manager/gen/go/logicspike/tenant/v1/tenantv1connect"
@@ -22,6 +23,7 @@ import (
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/auth/token"
+	"github.com/logicspike/manager/server/billing"
 	"github.com/logicspike/manager/server/identity"
 	"github.com/logicspike/manager/server/team"
 	"github.com/logicspike/manager/server/tenant"
@@ -119,6 +121,7 @@ func Modules(o ModuleOptions) []Service {
 		LimitMail: mails.take, LimitMails: mails.takeEach, Invitations: limit(1000, 24*time.Hour), Requests: limit(20, 24*time.Hour),
 		Codes: limit(10, time.Hour), Inviter: limit(2000, 24*time.Hour),
 	})
+	b := billing.New(o.Store)
 	e := audit.New(o.Store)
 	return []Service{
 		of(authv1connect.RegistrationServiceName, authv1connect.NewRegistrationServiceHandler)(a),
@@ -142,6 +145,10 @@ func Modules(o ModuleOptions) []Service {
 		of(teamv1connect.RoleServiceName, teamv1connect.NewRoleServiceHandler)(m),
 		of(teamv1connect.AuthorizationServiceName, teamv1connect.NewAuthorizationServiceHandler)(m),
 		of(teamv1connect.JoinRequestServiceName, teamv1connect.NewJoinRequestServiceHandler)(m),
+		of(billingv1connect.PlanServiceName, billingv1connect.NewPlanServiceHandler)(b),
+		of(billingv1connect.SubscriptionServiceName, billingv1connect.NewSubscriptionServiceHandler)(b),
+		of(billingv1connect.SeatServiceName, billingv1connect.NewSeatServiceHandler)(b),
+		of(billingv1connect.EntitlementServiceName, billingv1connect.NewEntitlementServiceHandler)(b),
 		of(auditv1connect.EventServiceName, auditv1connect.NewEventServiceHandler)(e),
 	}
 }

@@ -45,15 +45,16 @@ var table = []row{
 		may:      []string{"store/postgres/**", "internal/ids", "internal/fault", "internal/clock", "internal/secret"},
 		never:    wire,
 	},
+	{packages: []string{"store/billing/pricing"}, never: append(database, wire...)},
 	{
 		packages: []string{"store/*"},
-		may:      []string{"store/postgres", "internal/ids", "internal/fault", "internal/clock", "internal/secret", "internal/email", "internal/authz"},
+		may:      []string{"store/postgres", "store/$/**", "internal/ids", "internal/fault", "internal/clock", "internal/secret", "internal/email", "internal/authz"},
 		never:    wire,
 	},
 	{
 		packages: []string{"store"},
 		may: []string{
-			"store/*", "internal/ids", "internal/fault", "internal/clock", "internal/secret", "internal/email",
+			"store/*", "store/billing/pricing", "internal/ids", "internal/fault", "internal/clock", "internal/secret", "internal/email",
 			"internal/authz", "internal/mail",
 		},
 		never: wire,
@@ -76,7 +77,7 @@ var table = []row{
 	{
 		packages: []string{"server/*", "server/*/**"},
 		may: []string{
-			stubs, "store", "store/$", "server/$/**", "server/convert",
+			stubs, "store", "store/$/**", "server/$/**", "server/convert",
 			"internal/authz", "internal/ids", "internal/fault", "internal/clock", "internal/secret", "internal/email",
 		},
 		never: database,

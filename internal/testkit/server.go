@@ -42,8 +42,6 @@ type Options struct {
 	Clock *clock.Manual
 	// WithoutJobs does not work the queue.
 	WithoutJobs bool
-	// Seats limits the seats of workspaces. Default: nothing does.
-	Seats store.Seats
 }
 
 // Server is the product, on a real listener and a real database.
@@ -109,7 +107,6 @@ func New(t testing.TB, o Options) *Server {
 		SigningKeyLifetime: s.Settings.SigningKeyLifetime,
 		Permissions:        permissions,
 		Invite:             invite,
-		Seats:              o.Seats,
 		Logger:             logger,
 	}); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
@@ -211,6 +212,23 @@ var requests = map[string]func(w *world) proto.Message{
 	"MembershipService/ListMemberships": func(w *world) proto.Message { return &teamv1.ListMembershipsRequest{WorkspaceId: w.workspace} },
 	"MembershipService/GetMembership": func(w *world) proto.Message {
 		return &teamv1.GetMembershipRequest{WorkspaceId: w.workspace, MembershipId: w.owner.Membership.Id}
+	},
+	"PlanService/ListPlans": func(*world) proto.Message { return &billingv1.ListPlansRequest{} },
+	"PlanService/GetPlan":   func(*world) proto.Message { return &billingv1.GetPlanRequest{Plan: "free"} },
+	"SubscriptionService/GetSubscription": func(w *world) proto.Message {
+		return &billingv1.GetSubscriptionRequest{WorkspaceId: w.workspace}
+	},
+	"SeatService/GetSeatUsage": func(w *world) proto.Message { return &billingv1.GetSeatUsageRequest{WorkspaceId: w.workspace} },
+	"EntitlementService/CheckEntitlement": func(w *world) proto.Message {
+		return &billingv1.CheckEntitlementRequest{WorkspaceId: w.workspace, Feature: "seats"}
+	},
+	"EntitlementService/ListEntitlements": func(w *world) proto.Message {
+		return &billingv1.ListEntitlementsRequest{WorkspaceId: w.workspace}
+	},
+	"EntitlementService/OverrideEntitlement": func(w *world) proto.Message {
+		return &billingv1.OverrideEntitlementRequest{
+			WorkspaceId: w.workspace, Feature: "sso", Value: &billingv1.OverrideEntitlementRequest_Enabled{Enabled: true}, Reason: "A test",
+		}
 	},
 	"EventService/ListEvents":      func(w *world) proto.Message { return &auditv1.ListEventsRequest{WorkspaceId: w.workspace} },
 	"EventService/ListEvents(own)": func(*world) proto.Message { return &auditv1.ListEventsRequest{} },

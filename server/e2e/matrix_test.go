@@ -71,6 +71,8 @@ PasskeyService/StartPasskeyAssertion         ok       ok       ok       ok      
 PasskeyService/SignInWithPasskey             ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 EmailChallengeService/StartEmailSignIn       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 EmailChallengeService/CompleteEmailSignIn    ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PlanService/ListPlans                        ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
+PlanService/GetPlan                          ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 
 TokenService/RefreshAccessToken              ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
 TokenService/RevokeToken                     ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok       ok
@@ -167,6 +169,11 @@ JoinRequestService/ApproveJoinRequest        session  hidden   hidden   role    
 JoinRequestService/RejectJoinRequest         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/CreateDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/VerifyDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/GetSubscription          session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+SeatService/GetSeatUsage                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+EntitlementService/CheckEntitlement          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
+EntitlementService/ListEntitlements          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
+EntitlementService/OverrideEntitlement       session  op       op       op       op       op       op       op       op       op       op       session  op
 DomainService/ListDomains                    session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/UpdateDomainEnrollment         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/DeleteDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok

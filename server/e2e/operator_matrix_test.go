@@ -99,7 +99,7 @@ func TestAnImpersonatedSessionReads(t *testing.T) {
 		switch {
 		case proto.GetExtension(method.Options(), authzv1.E_Rule).(*authzv1.Rule).GetPublic() != nil:
 			want = outcomes[row.cells[0]] // as for nobody
-		case strings.HasPrefix(row.name, "OperatorService/"):
+		case proto.GetExtension(method.Options(), authzv1.E_Rule).(*authzv1.Rule).GetOperator() != nil:
 		case !effectless(method) && !impersonable[row.method()]:
 			want = "permission_denied IMPERSONATION_NOT_ALLOWED"
 			refusals++

@@ -138,8 +138,8 @@ func userOf(t testing.TB, s *stage, email string) string {
 
 func TestEnrolmentAndApprovalRespectTheSeats(t *testing.T) {
 	t.Parallel()
-	limit := &seats{limit: 2}
-	s, owner, d := newEnrolment(t, testkit.Options{Seats: limit}, "acme.com", automatic)
+	s, owner, d := newEnrolment(t, testkit.Options{}, "acme.com", automatic)
+	s.seats(t, 2, owner)
 	workspace := owner.Workspace.Id
 	s.at(t, "ann@acme.com")
 	p := s.at(t, "bob@acme.com") // who registers all the same
@@ -160,7 +160,7 @@ func TestEnrolmentAndApprovalRespectTheSeats(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.refuses(t, "approved without a free seat", "SEATS_EXHAUSTED", func() error { _, err := approve(t, owner, j, ""); return err })
-	limit.set(3)
+	s.seats(t, 3, owner)
 	inv := s.invite(t, owner, testkit.NewEmail(), "")
 	s.refuses(t, "approved when the free seat is reserved", "SEATS_EXHAUSTED", func() error { _, err := approve(t, owner, j, ""); return err })
 	if _, err := owner.Invitations.RevokeInvitation(t.Context(), &teamv1.RevokeInvitationRequest{WorkspaceId: workspace, InvitationId: inv.Id}); err != nil {
@@ -170,7 +170,7 @@ func TestEnrolmentAndApprovalRespectTheSeats(t *testing.T) {
 		t.Errorf("approved with a free seat: %v", err)
 	}
 	// Many at once for one seat.
-	limit.set(4)
+	s.seats(t, 4, owner)
 	if _, err := enroll(t, owner, d, automatic, ""); err != nil {
 		t.Fatal(err)
 	}

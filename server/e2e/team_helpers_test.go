@@ -1,18 +1,14 @@
 package e2e
 
 import (
-	"context"
-	"sync"
 	"testing"
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
-	"github.com/uptrace/bun"
 
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	"github.com/logicspike/manager/internal/authz"
-	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/internal/testkit"
 )
@@ -248,21 +244,15 @@ func (s *stage) eventAfter(t testing.TB, owner *testkit.Person, call func() erro
 	return newest
 }
 
-// seats is a limit on the seats of every workspace.
-type seats struct {
-	mu    sync.Mutex
-	limit int
-}
-
-func (s *seats) set(limit int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.limit = limit
-}
-
-// Seats implements store.Seats.
-func (s *seats) Seats(context.Context, bun.IDB, ids.Workspace) (limit int, limited bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.limit, true, nil
+// seats limits the seats of people's workspaces, as an operator does.
+func (s *stage) seats(t *testing.T, limit int, owners ...*testkit.Person) {
+	t.Helper()
+	for _, owner := range owners {
+		if _, err := s.SQL.Exec(t.Context(), `
+			INSERT INTO billing.overrides (workspace_id, feature, value, reason, create_time)
+			VALUES ($1, 'seats', jsonb_build_object('limit', jsonb_build_object('value', $2::bigint)), 'test', now())
+			ON CONFLICT (workspace_id, feature) DO UPDATE SET value = EXCLUDED.value`, uuidOf(t, owner.Workspace.Id), limit); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

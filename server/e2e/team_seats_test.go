@@ -12,8 +12,8 @@ import (
 
 func TestASeatIsReservedTakenAndFreed(t *testing.T) {
 	t.Parallel()
-	limit := &seats{limit: 3}
-	s, owner := newTeam(t, testkit.Options{Seats: limit})
+	s, owner := newTeam(t, testkit.Options{})
+	s.seats(t, 3, owner)
 	workspace := owner.Workspace.Id
 	p, q := s.person(t), s.person(t)
 	invite := func(email string) error {
@@ -76,10 +76,10 @@ func TestASeatIsReservedTakenAndFreed(t *testing.T) {
 	because(t, "reactivated, when there is a seat", reactivate(t, owner, again.Id), "")
 
 	// Fewer seats than members keep nobody from leaving.
-	limit.set(10)
+	s.seats(t, 10, owner)
 	a, b, c := s.member(t, owner, "owner"), s.member(t, owner, "admin"), s.member(t, owner, "viewer")
 	fifth := s.invite(t, owner, testkit.NewEmail(), "")
-	limit.set(1)
+	s.seats(t, 1, owner)
 	s.refuses(t, "whose seat is gone", "SEATS_EXHAUSTED", func() error { _, err := s.enter(t, fifth.token); return err })
 	because(t, "another role", setRole(t, owner, b.Membership.Id, "viewer"), "")
 	_, err = owner.Memberships.TransferOwnership(t.Context(), &teamv1.TransferOwnershipRequest{WorkspaceId: workspace, MembershipId: a.Membership.Id})
@@ -94,8 +94,7 @@ func TestASeatIsReservedTakenAndFreed(t *testing.T) {
 func TestExactlyAsManyJoinAsThereAreSeats(t *testing.T) {
 	t.Parallel()
 	const many, fit = 50, 4
-	limit := &seats{limit: 1000}
-	s, owner := newTeam(t, testkit.Options{Seats: limit})
+	s, owner := newTeam(t, testkit.Options{})
 	second, third := s.person(t), s.person(t)
 	var people []*testkit.Person
 	var tokens []string
@@ -109,7 +108,7 @@ func TestExactlyAsManyJoinAsThereAreSeats(t *testing.T) {
 	for range 20 {
 		fresh = append(fresh, s.invite(t, third, testkit.NewEmail(), "").token)
 	}
-	limit.set(1 + fit)
+	s.seats(t, 1+fit, owner, second, third)
 	active := func(p *testkit.Person) int {
 		return count(t, s.Server, "SELECT count(*) FROM team.memberships WHERE workspace_id = $1 AND deactivate_time IS NULL", uuidOf(t, p.Workspace.Id))
 	}
@@ -136,7 +135,7 @@ func TestExactlyAsManyJoinAsThereAreSeats(t *testing.T) {
 		t.Errorf("%d accounts were made, want %d", n, fit)
 	}
 	// With more seats the others fit.
-	limit.set(1000)
+	s.seats(t, 1000, owner, second, third)
 	if got := atOnce(many, func(i int) error { _, err := accept(t, people[i], tokens[i]); return err }); got[""] != many {
 		t.Errorf("with more seats: %v", got)
 	}

@@ -5,6 +5,7 @@ import {
   AuthorizationService,
   DomainService,
   EmailChallengeService,
+  EntitlementService,
   EventService,
   ExternalIdentityService,
   InvitationService,
@@ -14,11 +15,14 @@ import {
   OperatorService,
   PasskeyService,
   PasswordService,
+  PlanService,
   RegistrationService,
   RoleService,
+  SeatService,
   SecurityService,
   ServiceAccountService,
   SessionService,
+  SubscriptionService,
   TokenService,
   UserService,
   WorkspaceService,
@@ -77,6 +81,14 @@ export interface Manager {
   readonly authorization: Client<typeof AuthorizationService>;
   /** Lets people ask to join a workspace of their mail address's domain. */
   readonly joinRequests: Client<typeof JoinRequestService>;
+  /** Shows the plans that are offered. */
+  readonly plans: Client<typeof PlanService>;
+  /** Shows what a workspace is subscribed to. */
+  readonly subscriptions: Client<typeof SubscriptionService>;
+  /** Shows the seats of a workspace. */
+  readonly seats: Client<typeof SeatService>;
+  /** Tells what a workspace may use. */
+  readonly entitlements: Client<typeof EntitlementService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -128,6 +140,10 @@ export function createManager(options: ManagerOptions): Manager {
     roles: createClient(RoleService, transport),
     authorization: createClient(AuthorizationService, transport),
     joinRequests: createClient(JoinRequestService, transport),
+    plans: createClient(PlanService, transport),
+    subscriptions: createClient(SubscriptionService, transport),
+    seats: createClient(SeatService, transport),
+    entitlements: createClient(EntitlementService, transport),
     events: createClient(EventService, transport),
   };
 }
