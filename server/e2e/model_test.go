@@ -141,6 +141,8 @@ type model struct {
 	sessions      []*modelSession
 	workspaces    []*modelWorkspace
 	registrations []*modelRegistration
+	keys          []*modelKey
+	lines         []*modelLine
 
 	permissions map[string]authz.Role // the least role of each
 	names       int                   // how many names were given
@@ -150,6 +152,7 @@ type model struct {
 type modelUser struct {
 	id, email string
 	gone      bool
+	disabled  bool
 }
 
 type modelSession struct {
@@ -166,6 +169,7 @@ type modelWorkspace struct {
 	deleted, gone bool
 	purge         time.Duration // when it is due to be purged
 	etag          string        // of the deletion
+	robot         string        // its service account; "" for none
 }
 
 type modelMember struct {
@@ -295,6 +299,8 @@ func (m *model) signIn(rt *rapid.T) {
 	u := m.userAt(email)
 	if u == nil || password != testkit.Password {
 		want = wrongSignIn
+	} else if u.disabled {
+		want = "ACCOUNT_DISABLED"
 	}
 	res, err := m.anon.Authentication.SignInWithPassword(m.t.Context(), &authv1.SignInWithPasswordRequest{Email: email, Password: password})
 	m.answered(rt, "SignInWithPassword", err, want)
@@ -683,6 +689,9 @@ func (m *model) remove(u *modelUser) {
 	}
 	for _, s := range m.sessions {
 		s.ended = s.ended || s.user == u
+	}
+	for _, k := range m.keys {
+		k.ended = k.ended || k.user == u
 	}
 }
 
