@@ -153,12 +153,15 @@ type modelUser struct {
 	id, email string
 	gone      bool
 	disabled  bool
+	factors   modelFactors
+	passkeys  []*modelPasskey // all that there were
 }
 
 type modelSession struct {
 	id, token             string
 	user                  *modelUser
 	ended                 bool
+	owes                  bool          // its second factor: it can do nothing else
 	auth, use, idle, life time.Duration // when it was begun and used, and when it ends
 }
 
@@ -207,6 +210,8 @@ const (
 	isDeleted    = "WORKSPACE_DELETED"
 	isNotDeleted = "WORKSPACE_NOT_DELETED"
 	needsOwner   = "OWNER_REQUIRED"
+
+	accountDisabled = "ACCOUNT_DISABLED"
 )
 
 // begin makes accounts, so that there is something of every kind.
@@ -300,12 +305,12 @@ func (m *model) signIn(rt *rapid.T) {
 	if u == nil || password != testkit.Password {
 		want = wrongSignIn
 	} else if u.disabled {
-		want = "ACCOUNT_DISABLED"
+		want = accountDisabled
 	}
 	res, err := m.anon.Authentication.SignInWithPassword(m.t.Context(), &authv1.SignInWithPasswordRequest{Email: email, Password: password})
 	m.answered(rt, "SignInWithPassword", err, want)
 	if want == "" {
-		m.addSession(u, res.Session.Id, res.SessionToken)
+		m.beganBy(rt, "SignInWithPassword", u, res.Session, res.SessionToken, res.Requirements)
 	}
 }
 
@@ -607,7 +612,7 @@ func (m *model) compare(rt *rapid.T) {
 	}
 	for _, s := range m.sessions {
 		sessions = append(sessions, uuidOf(m.t, s.id))
-		if m.lives(s) {
+		if m.alive(s) {
 			want = append(want, fmt.Sprint("session ", uuidOf(m.t, s.id)))
 		}
 	}
@@ -652,7 +657,10 @@ func (m *model) authenticate(s *modelSession) string {
 	return ""
 }
 
-func (m *model) lives(s *modelSession) bool { return !s.ended && m.now < min(s.idle, s.life) }
+func (m *model) lives(s *modelSession) bool { return m.alive(s) && !s.owes }
+
+// alive is lives, also of one that owes its second factor.
+func (m *model) alive(s *modelSession) bool { return !s.ended && m.now < min(s.idle, s.life) }
 
 // enter is what a call to delete a workspace, or to bring it back, meets first.
 func (m *model) enter(s *modelSession, w *modelWorkspace, recent bool) string {
@@ -792,7 +800,8 @@ func (m *model) session(rt *rapid.T) *modelSession {
 			m.verify(rt)
 		}
 	}
-	return likely(rt, "session", m.sessions, m.lives)
+	owe := func(s *modelSession) bool { return s.owes }
+	return likely(rt, "session", slices.DeleteFunc(slices.Clone(m.sessions), owe), m.lives)
 }
 
 // workspaceOf picks one, most often one that the user belongs to and that is
