@@ -79,6 +79,7 @@ func (m *model) deactivate(rt *rapid.T) {
 	m.answered(rt, "DeactivateMembership", err, want)
 	if want == "" {
 		target.deactivated = true
+		m.endPrograms(w, target.user)
 		m.revokeGrants(w)
 	}
 }
@@ -123,6 +124,7 @@ func (m *model) left(w *modelWorkspace, member *modelMember, removed bool) {
 		w.team.removed = append(w.team.removed, member.user.email)
 	}
 	w.members = slices.DeleteFunc(w.members, func(o *modelMember) bool { return o == member })
+	m.endPrograms(w, member.user)
 	m.revokeGrants(w)
 }
 

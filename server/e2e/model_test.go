@@ -18,9 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/logicspike/manager/client"
-	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
-	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/mail"
@@ -141,6 +139,8 @@ type model struct {
 	sessions      []*modelSession
 	workspaces    []*modelWorkspace
 	registrations []*modelRegistration
+	keys          []*modelKey
+	lines         []*modelLine
 
 	permissions map[string]authz.Role // the least role of each
 	names       int                   // how many names were given
@@ -150,12 +150,16 @@ type model struct {
 type modelUser struct {
 	id, email string
 	gone      bool
+	disabled  bool
+	factors   modelFactors
+	passkeys  []*modelPasskey // all that there were
 }
 
 type modelSession struct {
 	id, token             string
 	user                  *modelUser
 	ended                 bool
+	owes                  bool          // its second factor: it can do nothing else
 	auth, use, idle, life time.Duration // when it was begun and used, and when it ends
 }
 
@@ -166,6 +170,7 @@ type modelWorkspace struct {
 	deleted, gone bool
 	purge         time.Duration // when it is due to be purged
 	etag          string        // of the deletion
+	robot         string        // its service account; "" for none
 }
 
 type modelMember struct {
@@ -203,6 +208,8 @@ const (
 	isDeleted    = "WORKSPACE_DELETED"
 	isNotDeleted = "WORKSPACE_NOT_DELETED"
 	needsOwner   = "OWNER_REQUIRED"
+
+	accountDisabled = "ACCOUNT_DISABLED"
 )
 
 // begin makes accounts, so that there is something of every kind.
@@ -211,329 +218,6 @@ func (m *model) begin(rt *rapid.T, count int) {
 		m.registerAt(rt, m.emails[i])
 		m.verifyBy(rt, m.registrations[i], m.registrations[i].code)
 	}
-}
-
-func (m *model) register(rt *rapid.T) {
-	m.registerAt(rt, likely(rt, "address", m.emails, func(e string) bool { return m.userAt(e) == nil }))
-}
-
-func (m *model) registerAt(rt *rapid.T, email string) {
-	res, err := m.anon.Registration.Register(m.t.Context(), &authv1.RegisterRequest{
-		Email: email, Password: testkit.Password, WorkspaceName: "Acme",
-	})
-	m.answered(rt, "Register", err, "")
-	m.registered(rt, &modelRegistration{id: res.Registration.Id, email: email, expire: m.now + modelCode})
-}
-
-// registered reads the mail of a new registration.
-func (m *model) registered(rt *rapid.T, r *modelRegistration) {
-	m.registrations = append(m.registrations, r)
-	message, want := m.newestMail(rt), mail.AccountExists
-	if m.userAt(r.email) == nil {
-		want = mail.RegistrationCode
-		r.code = message.Data["code"]
-	}
-	if message.Template != want || message.To != r.email {
-		rt.Fatalf("Register mailed %s to %s, want %s to %s", message.Template, message.To, want, r.email)
-	}
-}
-
-func (m *model) verify(rt *rapid.T) {
-	r := likely(rt, "registration", m.registrations, func(r *modelRegistration) bool { return !r.over && m.now < r.expire && r.code != "" })
-	code := r.code
-	if code == "" || pick(rt, "code", []string{"right", "right", "wrong"}) == "wrong" {
-		code = otherCode(code)
-	}
-	m.verifyBy(rt, r, code)
-}
-
-func (m *model) verifyBy(rt *rapid.T, r *modelRegistration, code string) {
-	want := wrongCode
-	if m.now < r.expire && r.attempts < 5 && (r.link == nil || r.workspace.live() && !r.link.gone) {
-		if code != r.code {
-			r.attempts++
-		} else if !r.over && m.userAt(r.email) == nil {
-			want = ""
-			if r.link != nil {
-				want = r.workspace.whyNot(r.link, r.email, m.now)
-			}
-		}
-	}
-	res, err := m.anon.Registration.VerifyRegistration(m.t.Context(), &authv1.VerifyRegistrationRequest{RegistrationId: r.id, Code: code})
-	m.answered(rt, "VerifyRegistration", err, want)
-	if want != "" {
-		return
-	}
-	u := m.addUser(r.email, res.Account.User.Id)
-	if r.link != nil {
-		r.link.uses++
-		m.joined(rt, r.workspace, u, r.workspace.roleBy(r.link, u.email, m.now), res.Account.Membership)
-	} else {
-		m.workspaces = append(m.workspaces, &modelWorkspace{
-			id: res.Account.Workspace.Id, members: []*modelMember{newMember(res.Account.Membership.Id, u, authz.Owner)},
-		})
-	}
-	m.addSession(u, res.Account.Session.Id, res.Account.SessionToken)
-}
-
-// addUser adds who has just proven an address.
-func (m *model) addUser(email, id string) *modelUser {
-	for _, other := range m.registrations {
-		other.over = other.over || other.email == email
-	}
-	u := &modelUser{id: id, email: email}
-	m.users = append(m.users, u)
-	return u
-}
-
-func (m *model) signIn(rt *rapid.T) {
-	email := likely(rt, "address", m.emails, func(e string) bool { return m.userAt(e) != nil })
-	password, want := testkit.Password, ""
-	if pick(rt, "password", []string{"right", "right", "right", "wrong"}) == "wrong" {
-		password = "not " + testkit.Password
-	}
-	u := m.userAt(email)
-	if u == nil || password != testkit.Password {
-		want = wrongSignIn
-	}
-	res, err := m.anon.Authentication.SignInWithPassword(m.t.Context(), &authv1.SignInWithPasswordRequest{Email: email, Password: password})
-	m.answered(rt, "SignInWithPassword", err, want)
-	if want == "" {
-		m.addSession(u, res.Session.Id, res.SessionToken)
-	}
-}
-
-func (m *model) addSession(u *modelUser, id, token string) {
-	m.sessions = append(m.sessions, &modelSession{
-		id: id, token: token, user: u, auth: m.now, use: m.now, idle: m.now + modelIdle, life: m.now + modelLife,
-	})
-}
-
-func (m *model) signOut(rt *rapid.T) {
-	s := m.session(rt)
-	want := m.authenticate(s)
-	_, err := m.as(s).Authentication.SignOut(m.t.Context(), &authv1.SignOutRequest{})
-	m.answered(rt, "SignOut", err, want)
-	if want == "" {
-		s.ended = true
-	}
-}
-
-func (m *model) reauthenticate(rt *rapid.T) {
-	s := m.session(rt)
-	want := m.authenticate(s)
-	res, err := m.as(s).Authentication.Reauthenticate(m.t.Context(), &authv1.ReauthenticateRequest{Password: testkit.Password})
-	m.answered(rt, "Reauthenticate", err, want)
-	if want == "" {
-		s.token, s.auth, s.use, s.idle = res.SessionToken, m.now, m.now, m.now+modelIdle
-	}
-}
-
-// lookAround reads what a session may see.
-func (m *model) lookAround(rt *rapid.T) {
-	s := m.session(rt)
-	want := m.authenticate(s)
-	session, err := m.as(s).Sessions.GetSession(m.t.Context(), &authv1.GetSessionRequest{})
-	m.answered(rt, "GetSession", err, want)
-	list, err := m.as(s).Workspaces.ListWorkspaces(m.t.Context(), &tenantv1.ListWorkspacesRequest{ShowDeleted: true, PageSize: 200})
-	m.answered(rt, "ListWorkspaces", err, want)
-	if want != "" {
-		return
-	}
-	var wantWorkspaces []string
-	wantRequirements := []authv1.AccountRequirement{authv1.AccountRequirement_ACCOUNT_REQUIREMENT_WORKSPACE_REQUIRED}
-	for _, w := range m.workspaces {
-		member := w.member(s.user)
-		switch {
-		case member == nil || member.deactivated:
-		case !w.deleted:
-			wantRequirements = nil
-			wantWorkspaces = append(wantWorkspaces, fmt.Sprint(w.id, " ", member.role, " ACTIVE"))
-		case member.role == authz.Owner && m.now < w.purge:
-			wantWorkspaces = append(wantWorkspaces, fmt.Sprint(w.id, " ", member.role, " DELETED"))
-		}
-	}
-	var workspaces []string
-	for _, w := range list.Workspaces {
-		workspaces = append(workspaces, fmt.Sprint(w.Workspace.Id, " ", w.Role, " ", strings.TrimPrefix(w.Workspace.State.String(), "WORKSPACE_STATE_")))
-	}
-	slices.Sort(workspaces)
-	slices.Sort(wantWorkspaces)
-	same(rt, "requirements", session.Requirements, wantRequirements)
-	same(rt, "workspaces", workspaces, wantWorkspaces)
-	same(rt, "user", session.Session.UserId, s.user.id)
-}
-
-func (m *model) createWorkspace(rt *rapid.T) {
-	s := m.session(rt)
-	want := m.authenticate(s)
-	res, err := m.as(s).Workspaces.CreateWorkspace(m.t.Context(), &tenantv1.CreateWorkspaceRequest{Name: "Acme"})
-	m.answered(rt, "CreateWorkspace", err, want)
-	if want == "" {
-		m.workspaces = append(m.workspaces, &modelWorkspace{
-			id: res.Workspace.Id, members: []*modelMember{newMember(res.Membership.Id, s.user, authz.Owner)},
-		})
-	}
-}
-
-// preview calls PreviewDeleteWorkspace, and returns its etag, or another one if
-// that is drawn.
-func (m *model) preview(rt *rapid.T, s *modelSession, w *modelWorkspace) (etag string, right bool) {
-	want := m.enter(s, w, false)
-	p, err := m.as(s).Workspaces.PreviewDeleteWorkspace(m.t.Context(), &tenantv1.PreviewDeleteWorkspaceRequest{WorkspaceId: w.id})
-	m.answered(rt, "PreviewDeleteWorkspace", err, want)
-	if want != "" {
-		return "none", false
-	}
-	sole, sessions := m.soleMembers(w), 0
-	for _, s := range m.sessions {
-		if m.lives(s) && slices.Contains(sole, s.user) {
-			sessions++
-		}
-	}
-	same(rt, "preview (deleted users, remaining users, memberships, sessions)",
-		[]int32{p.DeletedUserCount, p.RemainingUserCount, p.MembershipCount, p.SessionCount},
-		[]int32{int32(len(sole)), int32(len(w.members) - len(sole)), int32(len(w.members)), int32(sessions)})
-	if pick(rt, "etag", []string{"right", "right", "wrong"}) == "wrong" {
-		return "another", false
-	}
-	return p.Etag, true
-}
-
-func (m *model) deleteWorkspace(rt *rapid.T) {
-	s := m.session(rt)
-	w := m.workspaceOf(rt, s.user, false)
-	etag, right := m.preview(rt, s, w)
-	want := m.enter(s, w, true)
-	switch {
-	case want != "":
-	case w.deleted && etag != w.etag:
-		want = isDeleted
-	case !w.deleted && !right:
-		want = changed
-	}
-	_, err := m.as(s).Workspaces.DeleteWorkspace(m.t.Context(), &tenantv1.DeleteWorkspaceRequest{WorkspaceId: w.id, Etag: etag})
-	m.answered(rt, "DeleteWorkspace", err, want)
-	if want != "" || w.deleted {
-		return
-	}
-	w.deleted, w.purge, w.etag = true, m.now+modelGrace, etag
-	sole := m.soleMembers(w)
-	for _, other := range m.sessions {
-		if other != s && slices.Contains(sole, other.user) {
-			other.ended = true
-		}
-	}
-}
-
-func (m *model) undelete(rt *rapid.T) {
-	s := m.session(rt)
-	w := m.workspaceOf(rt, s.user, true)
-	want := m.enter(s, w, false)
-	if want == "" && !w.deleted {
-		want = isNotDeleted
-	}
-	_, err := m.as(s).Workspaces.UndeleteWorkspace(m.t.Context(), &tenantv1.UndeleteWorkspaceRequest{WorkspaceId: w.id})
-	m.answered(rt, "UndeleteWorkspace", err, want)
-	if want == "" {
-		w.deleted = false
-	}
-}
-
-func (m *model) purgeWorkspace(rt *rapid.T) {
-	s := m.session(rt)
-	w := m.workspaceOf(rt, s.user, true)
-	etag, right := m.preview(rt, s, w)
-	want := m.enter(s, w, true)
-	switch {
-	case want != "":
-	case !w.deleted:
-		want = isNotDeleted
-	case !right:
-		want = changed
-	}
-	res, err := m.as(s).Workspaces.PurgeWorkspace(m.t.Context(), &tenantv1.PurgeWorkspaceRequest{WorkspaceId: w.id, Etag: etag})
-	m.answered(rt, "PurgeWorkspace", err, want)
-	if want == "" {
-		same(rt, "purged (users, memberships)", []int32{res.DeletedUserCount, res.MembershipCount},
-			[]int32{int32(len(m.soleMembers(w))), int32(len(w.members))})
-		m.purge(w)
-	}
-}
-
-func (m *model) deleteMe(rt *rapid.T) {
-	s := m.session(rt)
-	want := m.authenticate(s)
-	preview, err := m.as(s).Users.PreviewDeleteMe(m.t.Context(), &identityv1.PreviewDeleteMeRequest{})
-	m.answered(rt, "PreviewDeleteMe", err, want)
-	req := &identityv1.DeleteMeRequest{Etag: "none"}
-	var resolve []func()
-	if want == "" {
-		req.Etag = preview.Etag
-		var owned []string
-		var purges []func()
-		for _, w := range m.soleOwned(s.user) {
-			others := slices.DeleteFunc(slices.Clone(w.members), func(o *modelMember) bool { return o.user == s.user })
-			owned = append(owned, fmt.Sprint(w.id, " ", len(others)))
-			others = slices.DeleteFunc(others, func(o *modelMember) bool { return o.deactivated }) // cannot become owners
-			how := pick(rt, "resolution", []string{"delete", "transfer", "transfer", "none"})
-			switch {
-			case how == "none":
-				want = needsOwner
-			case how == "transfer" && len(others) > 0:
-				to := pick(rt, "to", others)
-				req.Resolutions = append(req.Resolutions, &identityv1.WorkspaceResolution{
-					WorkspaceId: w.id, Resolution: &identityv1.WorkspaceResolution_TransferToMembershipId{TransferToMembershipId: to.id},
-				})
-				resolve = append(resolve, func() { to.role = authz.Owner })
-			default:
-				req.Resolutions = append(req.Resolutions, &identityv1.WorkspaceResolution{
-					WorkspaceId: w.id, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true},
-				})
-				purges = append(purges, func() { m.purge(w) })
-			}
-		}
-		resolve = append(resolve, purges...)
-		m.comparePreviewDeleteMe(rt, s, preview, owned)
-		if m.now-s.auth > modelRecent {
-			want = proveAgain
-		}
-	}
-	_, err = m.as(s).Users.DeleteMe(m.t.Context(), req)
-	m.answered(rt, "DeleteMe", err, want)
-	if want != "" {
-		return
-	}
-	for _, r := range resolve {
-		r()
-	}
-	for _, w := range m.workspaces {
-		if member := w.member(s.user); member != nil {
-			m.left(w, member, member.deactivated)
-		}
-	}
-	m.remove(s.user)
-}
-
-func (m *model) comparePreviewDeleteMe(rt *rapid.T, s *modelSession, p *identityv1.PreviewDeleteMeResponse, owned []string) {
-	memberships, sessions := 0, 0
-	for _, w := range m.workspaces {
-		if w.member(s.user) != nil {
-			memberships++
-		}
-	}
-	for _, other := range m.sessions {
-		if other.user == s.user && m.lives(other) {
-			sessions++
-		}
-	}
-	same(rt, "preview (memberships, sessions)", []int32{p.MembershipCount, p.SessionCount}, []int32{int32(memberships), int32(sessions)})
-	var got []string
-	for _, w := range p.SoleOwnedWorkspaces {
-		got = append(got, fmt.Sprint(w.WorkspaceId, " ", w.OtherMemberCount))
-	}
-	slices.Sort(owned)
-	same(rt, "sole-owned workspaces and how many others are in them", got, owned)
 }
 
 // join makes somebody a member, as an accepted invitation would.
@@ -601,7 +285,7 @@ func (m *model) compare(rt *rapid.T) {
 	}
 	for _, s := range m.sessions {
 		sessions = append(sessions, uuidOf(m.t, s.id))
-		if m.lives(s) {
+		if m.alive(s) {
 			want = append(want, fmt.Sprint("session ", uuidOf(m.t, s.id)))
 		}
 	}
@@ -646,33 +330,10 @@ func (m *model) authenticate(s *modelSession) string {
 	return ""
 }
 
-func (m *model) lives(s *modelSession) bool { return !s.ended && m.now < min(s.idle, s.life) }
+func (m *model) lives(s *modelSession) bool { return m.alive(s) && !s.owes }
 
-// enter is what a call to delete a workspace, or to bring it back, meets first.
-func (m *model) enter(s *modelSession, w *modelWorkspace, recent bool) string {
-	if reason := m.authenticate(s); reason != "" {
-		return reason
-	}
-	member := w.member(s.user)
-	switch {
-	case member == nil, member.deactivated, w.deleted && (m.now >= w.purge || member.role != authz.Owner):
-		return unknownHere
-	case member.role != authz.Owner:
-		return noPermission
-	case recent && m.now-s.auth > modelRecent:
-		return proveAgain
-	}
-	return ""
-}
-
-// purge removes a workspace and who belongs to nothing else.
-func (m *model) purge(w *modelWorkspace) {
-	sole := m.soleMembers(w)
-	w.gone, w.members, w.team = true, nil, modelTeam{}
-	for _, u := range sole {
-		m.remove(u)
-	}
-}
+// alive is lives, also of one that owes its second factor.
+func (m *model) alive(s *modelSession) bool { return !s.ended && m.now < min(s.idle, s.life) }
 
 func (m *model) remove(u *modelUser) {
 	u.gone = true
@@ -684,51 +345,9 @@ func (m *model) remove(u *modelUser) {
 	for _, s := range m.sessions {
 		s.ended = s.ended || s.user == u
 	}
-}
-
-// soleMembers are the members who belong to no other workspace.
-func (m *model) soleMembers(w *modelWorkspace) []*modelUser {
-	var sole []*modelUser
-	for _, member := range w.members {
-		if !slices.ContainsFunc(m.workspaces, func(o *modelWorkspace) bool { return o != w && o.member(member.user) != nil }) {
-			sole = append(sole, member.user)
-		}
+	for _, k := range m.keys {
+		k.ended = k.ended || k.user == u
 	}
-	return sole
-}
-
-// soleOwned are the live workspaces whose only owner is the user.
-func (m *model) soleOwned(u *modelUser) []*modelWorkspace {
-	var owned []*modelWorkspace
-	for _, w := range m.workspaces {
-		member := w.member(u)
-		if member == nil || member.role != authz.Owner || member.deactivated || w.deleted {
-			continue
-		}
-		if w.lastOwner(member) {
-			owned = append(owned, w)
-		}
-	}
-	return owned
-}
-
-// live reports whether the workspace is neither deleted nor gone.
-func (w *modelWorkspace) live() bool { return w != nil && !w.deleted && !w.gone }
-
-// lastOwner reports whether a member is the only active owner.
-func (w *modelWorkspace) lastOwner(member *modelMember) bool {
-	owner := func(o *modelMember) bool { return o.role == authz.Owner && !o.deactivated }
-	return owner(member) && !slices.ContainsFunc(w.members, func(o *modelMember) bool { return o != member && owner(o) })
-}
-
-// member is the user's membership, or nil.
-func (w *modelWorkspace) member(u *modelUser) *modelMember {
-	for _, member := range w.members {
-		if member.user == u {
-			return member
-		}
-	}
-	return nil
 }
 
 func (m *model) userAt(email string) *modelUser {
@@ -783,7 +402,8 @@ func (m *model) session(rt *rapid.T) *modelSession {
 			m.verify(rt)
 		}
 	}
-	return likely(rt, "session", m.sessions, m.lives)
+	owe := func(s *modelSession) bool { return s.owes }
+	return likely(rt, "session", slices.DeleteFunc(slices.Clone(m.sessions), owe), m.lives)
 }
 
 // workspaceOf picks one, most often one that the user belongs to and that is
