@@ -55,7 +55,7 @@ func (t *tx) join(ctx context.Context, workspace ids.Workspace, user *identity.U
 	if err := t.team.Insert(ctx, m); err != nil {
 		return nil, err
 	}
-	if err := t.seatsChanged(ctx, workspace); err != nil {
+	if err := t.seatTaken(ctx, workspace); err != nil {
 		return nil, err
 	}
 	request, err := t.team.ApproveJoinRequestOf(ctx, workspace, user.ID, t.now)
@@ -126,8 +126,10 @@ func (t *tx) leave(ctx context.Context, m *team.Membership, removed bool) error 
 	if err := t.team.Delete(ctx, m.ID); err != nil {
 		return err
 	}
-	if err := t.seatsChanged(ctx, m.WorkspaceID); err != nil {
-		return err
+	if m.Active() {
+		if err := t.seatFreed(ctx, m.WorkspaceID); err != nil {
+			return err
+		}
 	}
 	// Nor by an invitation to the address that they have come to have since.
 	if err := t.team.RevokePendingAt(ctx, m.WorkspaceID, []string{m.AddressKey}, t.now); err != nil {

@@ -74,7 +74,7 @@ func (s *Store) DeactivateMembership(ctx context.Context, workspace ids.Workspac
 		if err := t.team.Deactivate(ctx, m, t.now); err != nil {
 			return err
 		}
-		if err := t.seatsChanged(ctx, workspace); err != nil {
+		if err := t.seatFreed(ctx, workspace); err != nil {
 			return err
 		}
 		return t.record(ctx, audit.Event{WorkspaceID: workspace, Action: "membership.deactivated", TargetID: id.String(), Details: details})
@@ -95,7 +95,7 @@ func (s *Store) ReactivateMembership(ctx context.Context, workspace ids.Workspac
 		if err := t.team.Reactivate(ctx, m, t.now); err != nil {
 			return err
 		}
-		if err := t.seatsChanged(ctx, workspace); err != nil {
+		if err := t.seatTaken(ctx, workspace); err != nil {
 			return err
 		}
 		return t.record(ctx, audit.Event{

@@ -58,14 +58,14 @@ func (t *tx) openSubscription(ctx context.Context, workspace ids.Workspace) erro
 	return t.billing.Insert(ctx, s)
 }
 
-// seatsChanged tells the subscription of a locked workspace how many active members
-// there are.
-func (t *tx) seatsChanged(ctx context.Context, workspace ids.Workspace) error {
-	active, _, err := t.team.Seats(ctx, workspace, t.now)
-	if err != nil {
-		return err
-	}
-	return t.billing.SetSeats(ctx, workspace, active, t.now)
+// seatTaken tells the subscription of a locked workspace that there is one more active
+// member, and seatFreed that there is one less.
+func (t *tx) seatTaken(ctx context.Context, workspace ids.Workspace) error {
+	return t.billing.ChangeSeats(ctx, workspace, 1, t.now)
+}
+
+func (t *tx) seatFreed(ctx context.Context, workspace ids.Workspace) error {
+	return t.billing.ChangeSeats(ctx, workspace, -1, t.now)
 }
 
 // endSubscription cancels the subscription of a workspace that is deleted: from now on

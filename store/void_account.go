@@ -106,6 +106,7 @@ func (t *tx) hand(ctx context.Context, left []*tenant.Workspace, heir *identity.
 func (t *tx) makeOwner(ctx context.Context, w *tenant.Workspace, user *identity.User, details map[string]any) error {
 	e := audit.Event{WorkspaceID: w.ID, ActorKind: audit.System, Details: details}
 	m, err := t.team.MembershipOf(ctx, w.ID, user.ID)
+	takes := fault.Has(err, fault.Missing) || err == nil && !m.Active() // a seat
 	switch {
 	case err == nil: // just enrolled, or deactivated
 		e.Action = "membership.role_changed"
@@ -128,8 +129,10 @@ func (t *tx) makeOwner(ctx context.Context, w *tenant.Workspace, user *identity.
 	if err != nil {
 		return err
 	}
-	if err := t.seatsChanged(ctx, w.ID); err != nil {
-		return err
+	if takes {
+		if err := t.seatTaken(ctx, w.ID); err != nil {
+			return err
+		}
 	}
 	e.TargetID = m.ID.String()
 	return t.record(ctx, e)

@@ -12,6 +12,7 @@ type cli struct {
 	Serve    serveCmd    `cmd:"" help:"Run the server, until it is told to end (Ctrl-C, SIGTERM)."`
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date, or show how far it is."`
 	Keys     keysCmd     `cmd:"" help:"Show the keys that sign access tokens, and rotate them."`
+	Plans    plansCmd    `cmd:"" help:"Say which plans are offered."`
 	Operator operatorCmd `cmd:"" help:"Say who is an operator of the server."`
 	User     userCmd     `cmd:"" help:"Find accounts, and disable, sign out or help them."`
 	Version  versionCmd  `cmd:"" help:"Show the version of this program."`

@@ -101,6 +101,9 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 		return err
 	}
 	defer st.Close()
+	if err := applyPlansFile(ctx, st, s.PlansFile, log); err != nil {
+		return err
+	}
 
 	srv, closeService, err := assemble(ctx, s, st, db.url, log)
 	if err != nil {

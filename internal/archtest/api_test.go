@@ -14,8 +14,8 @@ import (
 
 	_ "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
 	_ "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
-	_ "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	authzv1 "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
+	_ "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	_ "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 	_ "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	_ "github.com/logicspike/manager/gen/go/logicspike/team/v1"

@@ -58,6 +58,8 @@ type Settings struct {
 	RequestTimeout   time.Duration `group:"Limits" name:"request-timeout" env:"MANAGER_REQUEST_TIMEOUT" default:"15s" placeholder:"DURATION" help:"A call ends after this time at the latest. Default: 15s."`
 	DrainTimeout     time.Duration `group:"Limits" name:"drain-timeout" env:"MANAGER_DRAIN_TIMEOUT" default:"20s" placeholder:"DURATION" help:"How long running calls may go on when the server is told to end. Default: 20s."`
 
+	PlansFile string `group:"Billing" name:"plans-file" env:"MANAGER_PLANS_FILE" placeholder:"FILE" help:"File of the plans that are offered (YAML), which is applied at each start. Default: those that were applied last by manager plans apply; at first one that costs nothing."`
+
 	SMTPHost     string  `group:"Mail" name:"smtp-host" env:"MANAGER_SMTP_HOST" placeholder:"HOST" help:"Server that mail is sent by. Default: none; mail goes to a mailbox for development, which opens in browsers of this machine only."`
 	SMTPPort     int     `group:"Mail" name:"smtp-port" env:"MANAGER_SMTP_PORT" default:"587" placeholder:"PORT" help:"Its port. Default: 587."`
 	SMTPUsername string  `group:"Mail" name:"smtp-username" env:"MANAGER_SMTP_USERNAME" placeholder:"NAME" help:"User name there. Default: no sign-in."`

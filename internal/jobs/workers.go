@@ -68,6 +68,20 @@ func (w *purgeWorker) Work(ctx context.Context, _ *river.Job[purgeJob]) error {
 	return err
 }
 
+// trialJob goes on with subscriptions whose trial is over.
+type trialJob struct{}
+
+func (trialJob) Kind() string { return "end_trials" }
+
+type trialWorker struct {
+	river.WorkerDefaults[trialJob]
+	store *store.Store
+}
+
+func (w *trialWorker) Work(ctx context.Context, _ *river.Job[trialJob]) error {
+	return w.store.EndTrials(ctx)
+}
+
 // expireJob removes what can no longer be used.
 type expireJob struct{}
 

@@ -30,6 +30,7 @@ func Fill(t testing.TB, db *pgxpool.Pool, workspace uuid.UUID, first, last int) 
 			        array_to_tsvector(ARRAY(SELECT replace('$workspace', '-', '') || '/' || w
 			            FROM unnest(ARRAY[given, family, address, split_part(address, '@', 1), split_part(address, '@', 2)]) w))
 			 FROM crowd`,
+			countSeats + " AND workspace_id = '$workspace'",
 		} {
 			sql = strings.NewReplacer("$workspace", workspace.String(), "$first", fmt.Sprint(first), "$last", fmt.Sprint(last)).Replace(sql)
 			if _, err := tx.Exec(t.Context(), sql); err != nil {

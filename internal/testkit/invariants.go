@@ -112,7 +112,7 @@ func checkInvariants(t testing.TB, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, check := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants, children) {
+	for _, check := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants, billingInvariants, children) {
 		found, err := column(t.Context(), tx, check.offenders)
 		if err != nil {
 			return fmt.Errorf("%s: %w", check.promise, err)

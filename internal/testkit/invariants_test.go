@@ -226,6 +226,34 @@ var breaks = map[string][]string{
 	keysHoldLess: {
 		"UPDATE auth.api_keys SET permissions = permissions || '{workspace.delete}'",
 	},
+	"a workspace has one subscription that lives, and none when it is deleted": {
+		"DELETE FROM billing.subscriptions",
+		"UPDATE billing.subscriptions SET state = 'canceled', cancel_time = now(), cancel_reason = 'workspace_deleted'",
+		"UPDATE tenant.workspaces SET delete_time = now(), purge_time = now()",
+	},
+	"a deleted workspace has a subscription that goes on when it is undeleted": {
+		"DELETE FROM billing.subscriptions; UPDATE tenant.workspaces SET delete_time = now(), purge_time = now()",
+	},
+	"seats are active members": {
+		"UPDATE billing.subscriptions SET seats = seats + 1",
+		"UPDATE team.memberships SET deactivate_time = now()",
+	},
+	"a subscription is tried until its periods begin": {
+		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time + interval '1 day'",
+		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time - interval '1 day'",
+	},
+	"one plan is the default, and it is offered": {
+		"UPDATE billing.plans SET is_default = false",
+		"UPDATE billing.plans SET offered = false",
+	},
+	"a plan has its versions from the first to the present one": {
+		"UPDATE billing.plans SET version = 2",
+		"INSERT INTO billing.plan_versions SELECT plan, 2, definition, now() FROM billing.plan_versions",
+	},
+	"an override gives one kind of value": {
+		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{}', 'test', now())",
+		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true, \"limit\": {}}', 'test', now())",
+	},
 	programsAreInLog: {
 		"DELETE FROM audit.events WHERE action = 'api_key.created'",
 		"UPDATE audit.events SET action = 'service_account.deleted' WHERE action = 'service_account.created'",
@@ -277,7 +305,7 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 		t.Fatalf("before anything is broken: %s", found)
 	}
 	promises := []string{eventsAreInTheirLog, membersAreFound, membersHaveBegun, membersHaveEnded, membersAreSwitched, grantsAreHeld, recordedOnce, keysHoldLess, programsAreInLog}
-	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants) {
+	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants, billingInvariants) {
 		promises = append(promises, i.promise)
 	}
 	for _, promise := range promises {
@@ -307,7 +335,7 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	more := totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
+	more := "INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " + totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
 		"INSERT INTO auth.disablements VALUES ($u, NULL, 'test', now()); INSERT INTO auth.operators VALUES ($u, now()); " +
 		"INSERT INTO auth.devices VALUES (gen_random_uuid(), $u, '', '', now(), now()); UPDATE auth.sessions SET impersonator_id = $v; "
 	without := find(more+"DELETE FROM identity.users") + find(more+"DELETE FROM tenant.workspaces")
@@ -337,7 +365,7 @@ func TestEveryTableHasAnInvariant(t *testing.T) {
 	t.Parallel()
 	s := New(t, Options{WithoutJobs: true})
 	var promises strings.Builder
-	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants) {
+	for _, i := range slices.Concat(invariants, teamInvariants, authInvariants, programInvariants, billingInvariants) {
 		promises.WriteString(i.offenders + "\n")
 	}
 	var tables []string

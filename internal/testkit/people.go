@@ -134,6 +134,9 @@ func (s *Server) TryJoin(ctx context.Context, user, workspace string, role authz
 			return err
 		}
 		id = m
+		if _, err := tx.Exec(ctx, countSeats+" AND workspace_id = $1", w.UUID()); err != nil {
+			return err
+		}
 		_, err = tx.Exec(ctx, `
 			INSERT INTO audit.events (id, workspace_id, actor_kind, action, target_id, details, create_time)
 			VALUES ($1, $2, 'system', 'membership.created', $3, jsonb_build_object('user_id', $4::text, 'role', $5::text), $6)`,
@@ -141,6 +144,20 @@ func (s *Server) TryJoin(ctx context.Context, user, workspace string, role authz
 		return err
 	})
 	return id, err
+}
+
+const countSeats = `
+	UPDATE billing.subscriptions s SET seats = (
+		SELECT count(*) FROM team.memberships m WHERE m.workspace_id = s.workspace_id AND m.deactivate_time IS NULL)
+	WHERE cancel_time IS NULL`
+
+// CountSeats counts the seats of all workspaces anew, for tests that changed members
+// behind the product's back.
+func (s *Server) CountSeats(t testing.TB) {
+	t.Helper()
+	if _, err := s.SQL.Exec(t.Context(), countSeats); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Mails returns what was mailed to an address, the newest first, but for what Alerts

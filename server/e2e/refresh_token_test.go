@@ -344,6 +344,7 @@ func TestARefreshTokenOfAWorkspaceEndsWithTheMembership(t *testing.T) {
 		// Behind the product's back: the refresh itself finds out.
 		"gone": func(_ *testkit.Person, m ids.Membership) error {
 			_, err := srv.SQL.Exec(t.Context(), "DELETE FROM team.memberships WHERE id = $1", m.UUID())
+			srv.CountSeats(t)
 			return err
 		},
 	} {

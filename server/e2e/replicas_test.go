@@ -93,6 +93,7 @@ func TestWhatOneReplicaEndsHoldsOnTheOtherFromTheNextCallOn(t *testing.T) {
 	expect("a workspace", workspaceOn(two, member.Token), "")
 	_, err = one.SQL.Exec(t.Context(), "DELETE FROM team.memberships WHERE user_id = $1 AND workspace_id = $2", uuidOf(t, member.User.Id), uuidOf(t, p.Workspace.Id))
 	must(err)
+	one.CountSeats(t)
 	expect("a workspace that one was removed from", workspaceOn(two, member.Token), "NOT_FOUND")
 	one.Join(t, member, p.Workspace.Id, authz.Admin)
 	expect("a workspace that one joined", workspaceOn(two, member.Token), "")

@@ -124,6 +124,7 @@ func (s *stage) forget(t testing.TB, email, workspace string) error {
 		              WHERE e.user_id = m.user_id AND e.address_key = $1 AND m.workspace_id = $2 RETURNING m.user_id)
 		DELETE FROM audit.events e USING gone WHERE e.action = 'membership.created' AND e.workspace_id = $2 AND e.details ->> 'user_id' = $3`,
 		email, uuidOf(t, workspace), userOf(t, s, email))
+	s.CountSeats(t)
 	return err
 }
 

@@ -89,11 +89,12 @@ func (r Repository) Subscription(ctx context.Context, workspace ids.Workspace) (
 	return s, err
 }
 
-// SetSeats writes how many active members a workspace has.
-func (r Repository) SetSeats(ctx context.Context, workspace ids.Workspace, seats int, now time.Time) error {
+// ChangeSeats counts members who became active, or ceased to be, in the subscription
+// that lives. What is deleted counts nobody until it is undeleted.
+func (r Repository) ChangeSeats(ctx context.Context, workspace ids.Workspace, by int, now time.Time) error {
 	_, err := r.db.NewRaw(`
-		UPDATE billing.subscriptions SET seats = ?, update_time = ? WHERE workspace_id = ? AND cancel_time IS NULL`,
-		seats, now, workspace).Exec(ctx)
+		UPDATE billing.subscriptions SET seats = seats + ?, update_time = ? WHERE workspace_id = ? AND cancel_time IS NULL`,
+		by, now, workspace).Exec(ctx)
 	return err
 }
 

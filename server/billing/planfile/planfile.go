@@ -132,6 +132,9 @@ func Read(r io.Reader) ([]billing.Plan, error) {
 		names[p.Plan] = true
 		if p.Default {
 			defaults++
+			if p.Offered != nil && !*p.Offered {
+				c.fail("it is the default, and so it is offered")
+			}
 		}
 		plans = append(plans, billing.Plan{
 			Name: p.Plan, Offered: p.Offered == nil || *p.Offered, Default: p.Default, Definition: c.definition(p),

@@ -82,6 +82,7 @@ func TestWhatIsWrongWithAFileIsSaid(t *testing.T) {
 		"plans: []":                   "0 plans",
 		"plans: [{plan: a, name: A}]": "0 plans are the default",
 		"plans: [{plan: A, name: A, default: true}]":                                                       "begins with a letter",
+		"plans: [{plan: a, name: A, default: true, offered: false}]":                                       "it is the default, and so it is offered",
 		"plans: [{plan: a, default: true}]":                                                                "name: 1 to 100",
 		"plans: [{plan: a, name: A, default: true, pirces: []}]":                                           "field pirces not found",
 		"plans: [{plan: a, name: A, default: true}, {plan: a, name: A}]":                                   "there twice",

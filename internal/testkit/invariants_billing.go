@@ -1,0 +1,35 @@
+package testkit
+
+// billingInvariants are those of plans and subscriptions.
+var billingInvariants = []invariant{
+	{"a workspace has one subscription that lives, and none when it is deleted", `
+		SELECT w.id::text FROM tenant.workspaces w
+		WHERE (SELECT count(*) FROM billing.subscriptions s WHERE s.workspace_id = w.id AND s.cancel_time IS NULL)
+		   <> CASE WHEN w.delete_time IS NULL THEN 1 ELSE 0 END`},
+
+	{"a deleted workspace has a subscription that goes on when it is undeleted", `
+		SELECT w.id::text FROM tenant.workspaces w
+		WHERE w.delete_time IS NOT NULL AND NOT EXISTS (
+			SELECT 1 FROM billing.subscriptions s WHERE s.workspace_id = w.id AND s.cancel_reason = 'workspace_deleted')`},
+
+	{"seats are active members", `
+		SELECT s.id::text FROM billing.subscriptions s
+		WHERE s.cancel_time IS NULL AND s.seats <> (
+			SELECT count(*) FROM team.memberships m WHERE m.workspace_id = s.workspace_id AND m.deactivate_time IS NULL)`},
+
+	{"a subscription is tried until its periods begin", `
+		SELECT id::text FROM billing.subscriptions
+		WHERE trial_end_time > anchor_time OR state = 'trialing' AND trial_end_time <> anchor_time`},
+
+	{"one plan is the default, and it is offered", `
+		SELECT count(*)::text FROM billing.plans WHERE is_default AND offered HAVING count(*) <> 1`},
+
+	{"a plan has its versions from the first to the present one", `
+		SELECT p.plan FROM billing.plans p
+		WHERE p.version <> (SELECT count(*) FROM billing.plan_versions v WHERE v.plan = p.plan AND v.version BETWEEN 1 AND p.version)
+		   OR EXISTS (SELECT 1 FROM billing.plan_versions v WHERE v.plan = p.plan AND v.version > p.version)`},
+
+	{"an override gives one kind of value", `
+		SELECT workspace_id || ' ' || feature FROM billing.overrides
+		WHERE jsonb_typeof(value) <> 'object' OR (SELECT count(*) FROM jsonb_object_keys(value)) <> 1`},
+}
