@@ -107,8 +107,9 @@ func exercisePasskeys(t *testing.T, e *exercise, repository auth.Repository, use
 		t.Errorf("a session that has ended is asked: %v", err)
 	}
 
-	e.want(true, "HoldSession", user, session, now)
-	e.want(false, "HoldSession", other, session, now)
-	e.want(false, "HoldSession", user, elsewhere, now)
-	e.want(false, "HoldSession", user, session, now.Add(24*time.Hour))
+	e.want(true, "HoldSession", user, session, now, now)
+	e.want(false, "HoldSession", other, session, now, now)
+	e.want(false, "HoldSession", user, elsewhere, now, now)
+	e.want(false, "HoldSession", user, session, now.Add(-time.Second), now)
+	e.want(false, "HoldSession", user, session, now, now.Add(24*time.Hour))
 }

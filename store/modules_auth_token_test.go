@@ -39,6 +39,9 @@ func exerciseTokens(e *exercise, m module, s *auth.Session, w ids.Workspace) {
 	e.call("InsertRefreshToken", l)
 	e.call("DeleteRefreshTokensOfWorkspace", w)
 	e.want(0, "CountRefreshTokens", s.ID)
+	e.call("InsertRefreshToken", l)
+	e.call("DeleteRefreshTokensOfSession", s.ID)
+	e.want(0, "CountRefreshTokens", s.ID)
 
 	e.want(s, "LiveSession", s.ID, now)
 	e.want(s, "LockLiveSession", s.ID, now)
