@@ -34,7 +34,7 @@ import (
 // schemas are the modules' schemas, and exported what each module may read of the
 // others.
 var (
-	schemas  = []string{"identity", "tenant", "team", "auth", "audit"}
+	schemas  = []string{"identity", "tenant", "team", "auth", "billing", "audit"}
 	exported = []string{"identity.profiles", "tenant.directory", "tenant.enrollments", "team.roster", "team.authority", "auth.programs"}
 )
 

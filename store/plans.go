@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"reflect"
 
-	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/billing"
 )
 
@@ -20,7 +19,8 @@ func (c PlanChange) NewVersion() bool { return c.Before == nil || c.Before.Versi
 // ApplyPlans makes the plans, in their order, those that there are, and returns what
 // that changes: a plan that says something else becomes a new version of itself, and
 // one that is not among them is offered no more. Applied again it changes nothing.
-// With dry it changes nothing at all. Exactly one plan is the default.
+// With dry it changes nothing at all. Exactly one plan is the default. Their versions
+// are the record of it: there is no log that is of no workspace and no account.
 func (s *Store) ApplyPlans(ctx context.Context, plans []billing.Plan, dry bool) (changes []PlanChange, err error) {
 	apply := func(ctx context.Context, t *tx) error {
 		if !dry {
@@ -36,7 +36,6 @@ func (s *Store) ApplyPlans(ctx context.Context, plans []billing.Plan, dry bool) 
 		if dry || len(changes) == 0 {
 			return nil
 		}
-		names := map[string]any{}
 		for _, c := range changes {
 			if err := t.billing.PutPlan(ctx, c.After, t.now); err != nil {
 				return err
@@ -46,14 +45,8 @@ func (s *Store) ApplyPlans(ctx context.Context, plans []billing.Plan, dry bool) 
 					return err
 				}
 			}
-			names[c.After.Name] = c.After.Version
 		}
-		if err := t.billing.SetDefault(ctx, defaultOf(plans)); err != nil {
-			return err
-		}
-		return t.record(ctx, audit.Event{
-			ActorKind: audit.System, Action: "plans.applied", TargetID: "plans", Details: map[string]any{"versions": names},
-		})
+		return t.billing.SetDefault(ctx, defaultOf(plans))
 	}
 	if dry {
 		return changes, s.read(ctx, apply)

@@ -229,10 +229,10 @@ var breaks = map[string][]string{
 	"a workspace has one subscription that lives, and none when it is deleted": {
 		"DELETE FROM billing.subscriptions",
 		"UPDATE billing.subscriptions SET state = 'canceled', cancel_time = now(), cancel_reason = 'workspace_deleted'",
-		"UPDATE tenant.workspaces SET delete_time = now(), purge_time = now()",
+		"UPDATE tenant.workspaces SET delete_time = now(), purge_time = now(), delete_etag = 'x'",
 	},
 	"a deleted workspace has a subscription that goes on when it is undeleted": {
-		"DELETE FROM billing.subscriptions; UPDATE tenant.workspaces SET delete_time = now(), purge_time = now()",
+		"DELETE FROM billing.subscriptions; UPDATE tenant.workspaces SET delete_time = now(), purge_time = now(), delete_etag = 'x'",
 	},
 	"seats are active members": {
 		"UPDATE billing.subscriptions SET seats = seats + 1",
