@@ -342,6 +342,14 @@ func (s saboteur) again(t *testing.T, method protoreflect.MethodDescriptor, b br
 			delete(all, table)
 		}
 	}
+	if method.FullName() == "logicspike.auth.v1.ApiKeyService.RotateApiKey" { // the secret that nobody saw has another in its place
+		const table = "auth.api_keys"
+		if before[table].Rows != after[table].Rows {
+			t.Errorf("repeated with the same request id, the call made a key")
+		}
+		delete(before, table)
+		delete(after, table)
+	}
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("repeated with the same request id, the call made something (-before +after):\n%s", diff)
 	}
