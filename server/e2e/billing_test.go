@@ -110,9 +110,7 @@ func TestAWorkspaceBeginsWithTheDefaultPlan(t *testing.T) {
 		}
 		srv.Clock.Advance(2 * time.Hour)
 	}
-	if n := len(eventsOfWorkspace(t, ben, "subscription.trial_ended")); n != 1 {
-		t.Errorf("%d events of the trial's end", n)
-	}
+	testkit.Eventually(t, "one event of the trial's end", func() bool { return len(eventsOfWorkspace(t, ben, "subscription.trial_ended")) == 1 })
 	if !s.CurrentPeriodStartTime.AsTime().Equal(end) || s.CurrentPeriodEndTime.AsTime().Before(end.AddDate(0, 0, 28)) {
 		t.Errorf("after the trial: %v", s)
 	}
@@ -323,12 +321,11 @@ func TestEntitlementsAreThePlansAndTheOperators(t *testing.T) {
 	if reasonOf(err) != "OPERATOR_REQUIRED" {
 		t.Errorf("one's own: %v", err)
 	}
-	if events := eventsOfWorkspace(t, p, "entitlement.overridden"); len(events) != 2 || events[0].ActorUserId != operator.User.Id || events[0].Details.AsMap()["reason"] != "A favour." {
+	testkit.Eventually(t, "the events of overrides", func() bool { return len(eventsOfWorkspace(t, p, "entitlement.overridden")) == 2 })
+	if events := eventsOfWorkspace(t, p, "entitlement.overridden"); events[0].ActorUserId != operator.User.Id || events[0].Details.AsMap()["reason"] != "A favour." {
 		t.Errorf("the events: %v", events)
 	}
-	if events := eventsOfWorkspace(t, p, "entitlement.override_ended"); len(events) != 1 {
-		t.Errorf("the events of the end: %v", events)
-	}
+	testkit.Eventually(t, "one event of the end", func() bool { return len(eventsOfWorkspace(t, p, "entitlement.override_ended")) == 1 })
 	srv.CheckInvariants(t)
 }
 

@@ -121,6 +121,7 @@ func TestTwoOwnersCannotBothLeave(t *testing.T) {
 			}
 		}
 	}
+	s.CountSeats(t)
 	s.CheckInvariants(t)
 }
 

@@ -222,6 +222,10 @@ func TestOfTwoOwnersAtOnceOneStays(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				if _, err := s.SQL.Exec(t.Context(), "UPDATE billing.subscriptions SET seats = 2 WHERE workspace_id = $1", workspace); err != nil {
+					t.Error(err)
+					return
+				}
 			}
 		})
 	}

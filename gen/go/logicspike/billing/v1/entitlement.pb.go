@@ -531,12 +531,12 @@ const file_logicspike_billing_v1_entitlement_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\xf4\x03R\x06reasonB\a\n" +
 	"\x05value\"c\n" +
 	"\x1bOverrideEntitlementResponse\x12D\n" +
-	"\ventitlement\x18\x01 \x01(\v2\".logicspike.billing.v1.EntitlementR\ventitlement2\xab\x04\n" +
-	"\x12EntitlementService\x12\xc4\x01\n" +
-	"\x10CheckEntitlement\x12..logicspike.billing.v1.CheckEntitlementRequest\x1a/.logicspike.billing.v1.CheckEntitlementResponse\"O\xd2\xe7\x18H\x1aF\n" +
-	"\x0fentitlement.get\x12#See what the workspace's plan gives\x1a\fworkspace_id \x01\x90\x02\x01\x12\xc4\x01\n" +
-	"\x10ListEntitlements\x12..logicspike.billing.v1.ListEntitlementsRequest\x1a/.logicspike.billing.v1.ListEntitlementsResponse\"O\xd2\xe7\x18H\x1aF\n" +
-	"\x0fentitlement.get\x12#See what the workspace's plan gives\x1a\fworkspace_id \x01\x90\x02\x01\x12\x86\x01\n" +
+	"\ventitlement\x18\x01 \x01(\v2\".logicspike.billing.v1.EntitlementR\ventitlement2\xa5\x04\n" +
+	"\x12EntitlementService\x12\xc1\x01\n" +
+	"\x10CheckEntitlement\x12..logicspike.billing.v1.CheckEntitlementRequest\x1a/.logicspike.billing.v1.CheckEntitlementResponse\"L\xd2\xe7\x18E\x1aC\n" +
+	"\rworkspace.get\x12\"See the workspace and its settings\x1a\fworkspace_id \x01\x90\x02\x01\x12\xc1\x01\n" +
+	"\x10ListEntitlements\x12..logicspike.billing.v1.ListEntitlementsRequest\x1a/.logicspike.billing.v1.ListEntitlementsResponse\"L\xd2\xe7\x18E\x1aC\n" +
+	"\rworkspace.get\x12\"See the workspace and its settings\x1a\fworkspace_id \x01\x90\x02\x01\x12\x86\x01\n" +
 	"\x13OverrideEntitlement\x121.logicspike.billing.v1.OverrideEntitlementRequest\x1a2.logicspike.billing.v1.OverrideEntitlementResponse\"\b\xd2\xe7\x18\x04 \x01*\x00BFZDgithub.com/logicspike/manager/gen/go/logicspike/billing/v1;billingv1b\x06proto3"
 
 var (

@@ -997,10 +997,10 @@ const file_logicspike_billing_v1_plan_proto_rawDesc = "" +
 	"\x04soft\x18\x03 \x01(\bR\x04soft\"\x12\n" +
 	"\x10ListPlansRequest\"F\n" +
 	"\x11ListPlansResponse\x121\n" +
-	"\x05plans\x18\x01 \x03(\v2\x1b.logicspike.billing.v1.PlanR\x05plans\"R\n" +
+	"\x05plans\x18\x01 \x03(\v2\x1b.logicspike.billing.v1.PlanR\x05plans\"V\n" +
 	"\x0eGetPlanRequest\x12\x1d\n" +
-	"\x04plan\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x04plan\x12!\n" +
-	"\aversion\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\aversion\"B\n" +
+	"\x04plan\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x04plan\x12%\n" +
+	"\aversion\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\aversion\"B\n" +
 	"\x0fGetPlanResponse\x12/\n" +
 	"\x04plan\x18\x01 \x01(\v2\x1b.logicspike.billing.v1.PlanR\x04plan*K\n" +
 	"\bInterval\x12\x18\n" +
