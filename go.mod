@@ -12,6 +12,7 @@ require (
 	connectrpc.com/otelconnect v0.12.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/alexedwards/argon2id v1.0.0
+	github.com/bojanz/currency v1.4.2
 	github.com/boombuler/barcode v1.0.1-0.20190219062509-6c824513bacc
 	github.com/fergusstrange/embedded-postgres v1.34.0
 	github.com/google/go-cmp v0.7.0
@@ -43,10 +44,7 @@ require (
 	pgregory.net/rapid v1.2.0
 )
 
-require (
-	github.com/bojanz/currency v1.4.2 // indirect
-	github.com/cockroachdb/apd/v3 v3.2.1 // indirect
-)
+require github.com/cockroachdb/apd/v3 v3.2.1 // indirect
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect
@@ -127,7 +125,7 @@ require (
 	go.opentelemetry.io/otel/metric v1.47.0 // indirect
 	go.opentelemetry.io/proto/otlp v1.11.0 // indirect
 	go.uber.org/goleak v1.3.0 // indirect
-	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	go.yaml.in/yaml/v3 v3.0.5
 	golang.org/x/crypto v0.58.0
 	golang.org/x/exp v0.0.0-20260820142414-ca536658362e // indirect
 	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
