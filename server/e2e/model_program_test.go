@@ -63,10 +63,10 @@ func TestProgramsActAsAPlainModelSays(t *testing.T) {
 			"delete workspace": m.deleteWorkspace,
 			"undelete":         m.undelete,
 			"purge":            rarely(m.purgeWorkspace),
-			"time goes by":     rarely(m.advance),
+			"time goes by":     rarely(m.useAfter(m.advance)),
 			"clean up":         rarely(m.cleanUp),
-			"set role":         m.setRole,
-			"deactivate":       m.deactivate,
+			"set role":         m.useAfter(m.setRole),
+			"deactivate":       m.useAfter(m.deactivate),
 			"reactivate":       m.reactivate,
 			"remove":           rarely(m.removeMember),
 			"leave":            rarely(m.leave),
@@ -78,6 +78,7 @@ func TestProgramsActAsAPlainModelSays(t *testing.T) {
 			"use key":        m.useKey,
 			"use key again":  m.useKey,
 			"rotate key":     m.rotateKey,
+			"rotate another": m.rotateKey,
 			"revoke key":     rarely(m.revokeKey),
 			"ask about key":  m.introspectKey,
 			"give key away":  rarely(m.revokeByToken),
@@ -101,7 +102,8 @@ var programMeets = []string{
 
 type modelKey struct {
 	id, token   string
-	former      []string // the secrets that it had before
+	former      []string      // the secrets that it had before
+	overlap     time.Duration // until when the last of them works on
 	workspace   *modelWorkspace
 	user        *modelUser // nil for the service account's
 	permissions []string
@@ -233,10 +235,28 @@ func (m *model) useKey(rt *rapid.T) {
 		return
 	}
 	token, want := k.token, ""
-	if len(k.former) > 0 && pick(rt, "secret", []string{"present", "present", "former"}) == "former" {
-		token, want = k.former[0], signInFirst
+	if n := len(k.former); n > 0 && pick(rt, "secret", []string{"present", "former"}) == "former" {
+		i := rapid.IntRange(0, n-1).Draw(rt, "former")
+		if token = k.former[i]; i < n-1 || m.now >= k.overlap {
+			want = signInFirst
+		}
 	}
-	permission := pick(rt, "permission", []string{"workspace.get", "workspace.update"})
+	m.use(rt, k, token, pick(rt, "permission", []string{"workspace.get", "workspace.update"}), want)
+}
+
+// useAfter does something that may change what keys can, and then uses all that there
+// are.
+func (m *model) useAfter(do func(*rapid.T)) func(*rapid.T) {
+	return func(rt *rapid.T) {
+		do(rt)
+		for _, k := range m.keys {
+			m.use(rt, k, k.token, k.permissions[len(k.permissions)-1], "")
+		}
+	}
+}
+
+// use calls by a key's secret, which is refused for a reason of its own, or "".
+func (m *model) use(rt *rapid.T, k *modelKey, token, permission, want string) {
 	switch {
 	case !m.opens(k):
 		want = signInFirst
@@ -282,10 +302,13 @@ func (m *model) rotateKey(rt *rapid.T) {
 	if want == "" {
 		want = m.fits(k.workspace, s.user, k.permissions)
 	}
-	res, err := m.as(s).APIKeys.RotateApiKey(m.t.Context(), &authv1.RotateApiKeyRequest{WorkspaceId: k.workspace.id, ApiKeyId: k.id})
+	overlap := pick(rt, "overlap", []time.Duration{0, 6 * time.Minute, 6 * time.Minute})
+	res, err := m.as(s).APIKeys.RotateApiKey(m.t.Context(), &authv1.RotateApiKeyRequest{
+		WorkspaceId: k.workspace.id, ApiKeyId: k.id, OverlapSeconds: int32(overlap / time.Second),
+	})
 	m.answered(rt, "RotateApiKey", err, want)
 	if want == "" {
-		k.former, k.token = append(k.former, k.token), res.Token
+		k.former, k.token, k.overlap = append(k.former, k.token), res.Token, min(m.now+overlap, k.expire)
 	}
 }
 
@@ -402,7 +425,8 @@ func (m *model) endLine(rt *rapid.T) {
 	l.ended = true
 }
 
-// compareKeys compares the keys in the database with the model's.
+// compareKeys compares the keys, and the number of lines of refresh tokens, in the
+// database with the model's.
 func (m *model) compareKeys(rt *rapid.T) {
 	var want []string
 	var workspaces []uuid.UUID
@@ -425,4 +449,17 @@ func (m *model) compareKeys(rt *rapid.T) {
 	slices.Sort(got)
 	slices.Sort(want)
 	same(rt, "the keys", got, want)
+
+	lines, sessions := 0, []uuid.UUID{}
+	for _, s := range m.sessions {
+		if m.alive(s) {
+			sessions = append(sessions, uuidOf(m.t, s.id))
+		}
+	}
+	for _, l := range m.lines {
+		if !l.ended && m.alive(l.session) && (l.workspace == nil || !l.workspace.gone) {
+			lines++
+		}
+	}
+	same(rt, "the lines of refresh tokens", count(m.t, m.srv, "SELECT count(*) FROM auth.refresh_tokens WHERE session_id = ANY ($1)", sessions), lines)
 }
