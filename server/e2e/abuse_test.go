@@ -245,7 +245,8 @@ func TestAFloodOfSignInsCostsBoundedMemory(t *testing.T) {
 	if got[""]+got["OVERLOADED"] != many || got[""] < 32 || got["OVERLOADED"] < many/4 {
 		t.Errorf("sign-ins: %v", got)
 	}
-	if grown := highest.Load() - idle; grown > 200*megabyte && !detectsRaces() {
+	// The memory of ten hashes is garbage before it is collected, and some more meanwhile.
+	if grown := highest.Load() - idle; grown > 450*megabyte && !detectsRaces() {
 		t.Errorf("memory grew by %d MB", grown/megabyte)
 	}
 	if answered.Load() < 10 || time.Duration(slowest.Load()) > time.Second {
