@@ -35,7 +35,7 @@ import (
 // others.
 var (
 	schemas  = []string{"identity", "tenant", "team", "auth", "billing", "audit"}
-	exported = []string{"identity.profiles", "tenant.directory", "tenant.enrollments", "team.roster", "team.authority", "auth.programs"}
+	exported = []string{"identity.profiles", "identity.proofs", "tenant.directory", "tenant.enrollments", "team.roster", "team.authority", "auth.programs"}
 )
 
 // now is when everything in these tests happens.

@@ -231,59 +231,64 @@ type FoundKey struct {
 	ExpireTime  time.Time // of the secret by which it was found
 }
 
-// A key is found by its present secret or by the one before. It is live while its
-// workspace is, and a user's while they are an active member of that and not disabled.
+// A key is live while its workspace is, and a user's while they are an active member of
+// that and not disabled. Joins alone, and few tables: each costs every call something.
 const (
-	findKey    = "find_api_key"
-	findKeySQL = `
-		SELECT k.id, k.workspace_id, k.user_id, k.service_account_id, k.permissions, k.last_use_time,
-		       coalesce(a.role, ''), coalesce(a.permissions, '{}'),
-		       k.user_id IS NULL OR coalesce((SELECT p.email_verified FROM identity.profiles p WHERE p.user_id = k.user_id), false),
-		       CASE WHEN k.token_hash = $1 THEN k.expire_time ELSE least(k.expire_time, k.previous_expire_time) END
-		FROM auth.api_keys k
-		LEFT JOIN team.authority a ON a.user_id = k.user_id AND a.workspace_id = k.workspace_id
-		WHERE k.id = (SELECT id FROM auth.api_keys WHERE token_hash = $1
-		              UNION ALL
-		              SELECT id FROM auth.api_keys WHERE previous_hash = $1 AND previous_expire_time > $2
-		              LIMIT 1)
-		  AND k.expire_time > $2
-		  AND CASE WHEN k.user_id IS NULL
-		      THEN EXISTS (SELECT FROM tenant.directory d WHERE d.workspace_id = k.workspace_id AND d.delete_time IS NULL)
-		      ELSE a.role IS NOT NULL AND NOT EXISTS (SELECT FROM auth.disablements x WHERE x.user_id = k.user_id)
-		      END`
+	aKey = `
+		SELECT q.place, f.*
+		FROM unnest($1::bytea[], $2::timestamptz[]) WITH ORDINALITY q (hash, now, place)
+		CROSS JOIN LATERAL (
+			SELECT k.id, k.workspace_id, k.user_id, k.service_account_id, k.permissions, k.last_use_time,
+			       coalesce(a.role, ''), coalesce(a.permissions, '{}'), coalesce(p.email_verified, k.user_id IS NULL), `
+	ofWhoIsLive = `
+			FROM auth.api_keys k
+			JOIN tenant.directory d ON d.workspace_id = k.workspace_id
+			LEFT JOIN team.authority a ON a.user_id = k.user_id AND a.workspace_id = k.workspace_id
+			LEFT JOIN identity.proofs p ON p.user_id = k.user_id
+			LEFT JOIN auth.disablements x ON x.user_id = k.user_id
+			WHERE k.expire_time > q.now AND d.delete_time IS NULL AND x.user_id IS NULL AND (k.user_id IS NULL OR a.role IS NOT NULL)
+			  AND `
 )
 
-// Find returns the live key of a secret, or nil.
+var (
+	findKey = &question{
+		name: "find_api_keys",
+		sql:  aKey + `k.expire_time` + ofWhoIsLive + `k.token_hash = q.hash LIMIT 1) f`,
+		scan: scanKey,
+	}
+	// By the secret before the last rotation, which works until its own time.
+	findRotatedKey = &question{
+		name: "find_rotated_api_keys",
+		sql: aKey + `least(k.expire_time, k.previous_expire_time)` + ofWhoIsLive +
+			`k.previous_hash = q.hash AND k.previous_expire_time > q.now LIMIT 1) f`,
+		scan: scanKey,
+	}
+)
+
+// Find returns the live key of a secret, or nil: by its present secret, or by the one
+// before, which is looked for only when no key has it as its present one.
 func (f Keys) Find(ctx context.Context, token secret.Hash, now time.Time) (*FoundKey, error) {
-	var found *FoundKey
-	if err := f.lookups.find(ctx, &lookup{
-		name: findKey, sql: findKeySQL, args: []any{token[:], now},
-		scan: func(row pgx.Row) (err error) {
-			found, err = scanKey(row)
-			return err
-		},
-	}); err != nil {
+	found, err := f.lookups.find(ctx, findKey, token, now)
+	if err == nil && found == nil {
+		found, err = f.lookups.find(ctx, findRotatedKey, token, now)
+	}
+	if err != nil || found == nil {
 		return nil, err
 	}
-	if found != nil {
-		found.Hash = token
-	}
-	return found, nil
+	k := found.(*FoundKey)
+	k.Hash = token
+	return k, nil
 }
 
-// scanKey reads a key, or nil.
-func scanKey(row pgx.Row) (*FoundKey, error) {
+// scanKey reads a key.
+func scanKey(row pgx.Rows) (place int, found any, err error) {
 	var k FoundKey
 	var id, workspace pgUUID
 	var user, account *pgUUID
 	var role string
 	var used pgtype.Timestamptz
-	err := row.Scan(&id, &workspace, &user, &account, &k.Permissions, &used, &role, &k.Custom, &k.EmailVerified, &k.ExpireTime)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
+	if err := row.Scan(&place, &id, &workspace, &user, &account, &k.Permissions, &used, &role, &k.Custom, &k.EmailVerified, &k.ExpireTime); err != nil {
+		return 0, nil, err
 	}
 	k.ID, k.Workspace, k.Role, k.LastUseTime = ids.FromUUID[ids.APIKey](id), ids.FromUUID[ids.Workspace](workspace), authz.Role(role), used.Time
 	if user != nil {
@@ -292,7 +297,7 @@ func scanKey(row pgx.Row) (*FoundKey, error) {
 	if account != nil {
 		k.ServiceAccount = ids.FromUUID[ids.ServiceAccount](*account)
 	}
-	return &k, nil
+	return place, &k, nil
 }
 
 // Touch records that a key was used.

@@ -191,17 +191,14 @@ func NewSessions(pool *pgxpool.Pool) Sessions { return Sessions{pool, newLookups
 // Find returns the live session of a token, with what is known of its account,
 // or nil.
 func (f Sessions) Find(ctx context.Context, token secret.Hash, transport authz.Transport, now time.Time) (*authz.Session, error) {
-	var session *authz.Session
-	if err := f.lookups.find(ctx, &lookup{
-		name: findSession, sql: findSessionSQL, args: []any{token[:], string(transport), now},
-		scan: func(row pgx.Row) (err error) {
-			session, err = scanSession(row)
-			return err
-		},
-	}); err != nil {
+	found, err := f.lookups.find(ctx, findSession, token, now)
+	if err != nil || found == nil {
 		return nil, err
 	}
-	return session, nil
+	if s := found.(*authz.Session); s.Transport == transport {
+		return s, nil
+	}
+	return nil, nil
 }
 
 // Touch records that a session was used.
