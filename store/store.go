@@ -47,8 +47,11 @@ type Options struct {
 	// Key seals page tokens and mails in the queue. Required; the same for all
 	// who share the database.
 	Key secret.Key
-	// Clock tells the time. Default: the machine's.
-	Clock clock.Clock
+	// Clock tells the time. Default: the machine's, ahead by what AdvanceTestClock has
+	// moved it on this database.
+	Clock *clock.Manual
+	// TestClock lets AdvanceTestClock move the time.
+	TestClock bool
 	// SessionIdleTimeout ends a session that is not used. Default: 14 days.
 	SessionIdleTimeout time.Duration
 	// SessionLifetime ends every session. Default: 90 days.
@@ -100,7 +103,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.New("store: a key is required")
 	}
 	if o.Clock == nil {
-		o.Clock = clock.System{}
+		o.Clock = new(clock.Manual)
 	}
 	if o.SessionIdleTimeout == 0 {
 		o.SessionIdleTimeout = 14 * 24 * time.Hour
@@ -142,8 +145,18 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		db.Close()
 		return nil, err
 	}
+	if err := s.catchUpTestClock(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
 	return s, nil
 }
+
+// Clock is what tells the time to all that works with the store.
+func (s *Store) Clock() clock.Clock { return s.options.Clock }
+
+// Ahead returns by how much that time is ahead of the machine's.
+func (s *Store) Ahead() time.Duration { return s.options.Clock.Ahead() }
 
 // checkKey makes sure that all who use the database share one key: what one of
 // them seals the others must open.

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/jobs"
 	"github.com/logicspike/manager/internal/mail"
@@ -36,7 +35,7 @@ func assemble(ctx context.Context, s config.Settings, st *store.Store, databaseU
 	}
 	srv, err := server.FromSettings(s, server.Dependencies{
 		Store:   st,
-		Clock:   clock.System{},
+		Clock:   st.Clock(),
 		Logger:  log,
 		Traces:  traces,
 		Mailbox: mailbox,
@@ -58,7 +57,12 @@ func assemble(ctx context.Context, s config.Settings, st *store.Store, databaseU
 	if err != nil {
 		return nil, nil, errors.Join(err, closeTraces())
 	}
+	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
+	if s.TestClock {
+		go st.FollowTestClock(following)
+	}
 	return srv, func() error {
+		unfollow()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobsTimeout)
 		defer cancel()
 		return errors.Join(queue.Stop(ctx), closeTraces())

@@ -92,6 +92,7 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 		SessionLifetime:    s.SessionLifetime,
 		DeletionGrace:      s.DeletionGrace,
 		SigningKeyLifetime: s.SigningKeyLifetime,
+		TestClock:          s.TestClock,
 		Logger:             log,
 	})
 	if errors.Is(err, store.ErrKey) {
@@ -101,6 +102,11 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 		return err
 	}
 	defer st.Close()
+	if ahead := st.Ahead(); ahead > 0 && !s.TestClock {
+		return fmt.Errorf("the time on this database was moved forward by %s: it can be used with --test-clock (%s) only", ahead, config.Variable("test-clock"))
+	} else if s.TestClock {
+		log.Warn("operators may move the time: use this database for trying out alone", "setting", "test-clock", "ahead", ahead)
+	}
 	if err := applyPlansFile(ctx, st, s.PlansFile, log); err != nil {
 		return err
 	}

@@ -33,6 +33,21 @@ func (m *Manual) Now() time.Time {
 	return System{}.Now().Add(m.ahead)
 }
 
+// Ahead returns by how much the clock is ahead of the machine's.
+func (m *Manual) Ahead() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ahead
+}
+
+// Catch moves the clock forward until it is ahead by d. One that is further ahead stays
+// so: time never goes back.
+func (m *Manual) Catch(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ahead = max(m.ahead, d)
+}
+
 // Advance moves the clock forward by d.
 func (m *Manual) Advance(d time.Duration) {
 	m.mu.Lock()

@@ -59,6 +59,7 @@ type Settings struct {
 	DrainTimeout     time.Duration `group:"Limits" name:"drain-timeout" env:"MANAGER_DRAIN_TIMEOUT" default:"20s" placeholder:"DURATION" help:"How long running calls may go on when the server is told to end. Default: 20s."`
 
 	PlansFile string `group:"Billing" name:"plans-file" env:"MANAGER_PLANS_FILE" placeholder:"FILE" help:"File of the plans that are offered (YAML), which is applied at each start. Default: those that were applied last by manager plans apply; at first one that costs nothing."`
+	TestClock bool   `group:"Billing" name:"test-clock" env:"MANAGER_TEST_CLOCK" default:"false" help:"Let operators move the time forward, to watch trials, renewals and deletions: for trying out alone. Default: false."`
 
 	SMTPHost     string  `group:"Mail" name:"smtp-host" env:"MANAGER_SMTP_HOST" placeholder:"HOST" help:"Server that mail is sent by. Default: none; mail goes to a mailbox for development, which opens in browsers of this machine only."`
 	SMTPPort     int     `group:"Mail" name:"smtp-port" env:"MANAGER_SMTP_PORT" default:"587" placeholder:"PORT" help:"Its port. Default: 587."`

@@ -30,7 +30,7 @@ var names = []string{
 	"password-min-length", "password-max-length", "argon2-memory", "argon2-iterations", "argon2-parallelism", "hash-concurrency", "hash-queue", "leaked-passwords-url",
 	"captcha-provider", "captcha-secret", "captcha-site-key", "captcha-verify-url", "captcha-hostnames",
 	"public-rate", "public-burst", "password-failures", "max-connections", "request-timeout", "drain-timeout",
-	"plans-file",
+	"plans-file", "test-clock",
 	"smtp-host", "smtp-port", "smtp-username", "smtp-password", "smtp-tls", "smtp-from", "smtp-from-name", "product-name",
 	"log-level", "log-format", "otel-endpoint",
 }
@@ -173,6 +173,7 @@ var values = map[string]struct{ value, printed string }{
 	"token-audiences":          {"https://api.example.com,billing", "[https://api.example.com billing]"},
 	"signing-key-lifetime":     {"48h0m0s", ""},
 	"plans-file":               {"plans.yaml", ""},
+	"test-clock":               {"true", ""},
 	"identity-providers":       {"google?client-id=g&client-secret=hunter2", "google?client-id=g&client-secret=[redacted]"},
 	"return-urls":              {"https://app.example.com/done,com.example.app:/done", "[https://app.example.com/done com.example.app:/done]"},
 	"password-min-length":      {"10", ""},

@@ -101,6 +101,7 @@ const (
 	PasswordHashUnsupported  Reason = "PASSWORD_HASH_UNSUPPORTED"
 	ServiceAccountNameTaken  Reason = "SERVICE_ACCOUNT_NAME_TAKEN"
 	CaptchaUnavailable       Reason = "CAPTCHA_UNAVAILABLE"
+	TestClockOff             Reason = "TEST_CLOCK_OFF"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

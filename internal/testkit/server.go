@@ -101,6 +101,7 @@ func New(t testing.TB, o Options) *Server {
 		MaxConnections:     s.Settings.DatabaseMaxConnections,
 		Key:                s.Key,
 		Clock:              s.Clock,
+		TestClock:          s.Settings.TestClock,
 		SessionIdleTimeout: s.Settings.SessionIdleTimeout,
 		SessionLifetime:    s.Settings.SessionLifetime,
 		DeletionGrace:      s.Settings.DeletionGrace,

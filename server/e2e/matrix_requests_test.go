@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
@@ -224,6 +225,10 @@ var requests = map[string]func(w *world) proto.Message{
 	},
 	"EntitlementService/ListEntitlements": func(w *world) proto.Message {
 		return &billingv1.ListEntitlementsRequest{WorkspaceId: w.workspace}
+	},
+	"TestClockService/GetTestClock": func(*world) proto.Message { return &billingv1.GetTestClockRequest{} },
+	"TestClockService/AdvanceTestClock": func(*world) proto.Message {
+		return &billingv1.AdvanceTestClockRequest{By: durationpb.New(time.Hour)}
 	},
 	"EntitlementService/OverrideEntitlement": func(w *world) proto.Message {
 		return &billingv1.OverrideEntitlementRequest{

@@ -174,6 +174,8 @@ SeatService/GetSeatUsage                     session  hidden   hidden   role    
 EntitlementService/CheckEntitlement          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/ListEntitlements          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/OverrideEntitlement       session  op       op       op       op       op       op       op       op       op       op       session  op
+TestClockService/GetTestClock                session  op       op       op       op       op       op       op       op       op       op       session  op
+TestClockService/AdvanceTestClock            session  op       op       op       op       op       op       op       op       op       op       session  op
 DomainService/ListDomains                    session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/UpdateDomainEnrollment         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/DeleteDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
@@ -440,6 +442,7 @@ func quick(t *testing.T) *testkit.Server {
 		Settings: func(s *config.Settings) {
 			s.EmailVerification = config.VerifyAfter
 			s.IdentityProviders = "github?client-id=i&client-secret=s" // which is not asked anything
+			s.TestClock = true
 		},
 	})
 }

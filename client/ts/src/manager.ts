@@ -23,6 +23,7 @@ import {
   ServiceAccountService,
   SessionService,
   SubscriptionService,
+  TestClockService,
   TokenService,
   UserService,
   WorkspaceService,
@@ -89,6 +90,8 @@ export interface Manager {
   readonly seats: Client<typeof SeatService>;
   /** Tells what a workspace may use. */
   readonly entitlements: Client<typeof EntitlementService>;
+  /** Moves the time of a server that is being tried out. */
+  readonly testClock: Client<typeof TestClockService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -144,6 +147,7 @@ export function createManager(options: ManagerOptions): Manager {
     subscriptions: createClient(SubscriptionService, transport),
     seats: createClient(SeatService, transport),
     entitlements: createClient(EntitlementService, transport),
+    testClock: createClient(TestClockService, transport),
     events: createClient(EventService, transport),
   };
 }

@@ -172,6 +172,8 @@ const (
 	Reason_REASON_SERVICE_ACCOUNT_NAME_TAKEN Reason = 68
 	// The provider of the CAPTCHA does not answer as it should for now; try again.
 	Reason_REASON_CAPTCHA_UNAVAILABLE Reason = 69
+	// The server has no test clock: it tells the real time.
+	Reason_REASON_TEST_CLOCK_OFF Reason = 96
 )
 
 // Enum value maps for Reason.
@@ -247,6 +249,7 @@ var (
 		67: "REASON_PASSWORD_HASH_UNSUPPORTED",
 		68: "REASON_SERVICE_ACCOUNT_NAME_TAKEN",
 		69: "REASON_CAPTCHA_UNAVAILABLE",
+		96: "REASON_TEST_CLOCK_OFF",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                0,
@@ -319,6 +322,7 @@ var (
 		"REASON_PASSWORD_HASH_UNSUPPORTED":  67,
 		"REASON_SERVICE_ACCOUNT_NAME_TAKEN": 68,
 		"REASON_CAPTCHA_UNAVAILABLE":        69,
+		"REASON_TEST_CLOCK_OFF":             96,
 	}
 )
 
@@ -353,7 +357,7 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\x83\x10\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\x9e\x10\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -425,7 +429,8 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\x16REASON_PASSWORD_LEAKED\x10B\x12$\n" +
 	" REASON_PASSWORD_HASH_UNSUPPORTED\x10C\x12%\n" +
 	"!REASON_SERVICE_ACCOUNT_NAME_TAKEN\x10D\x12\x1e\n" +
-	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10EBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10E\x12\x19\n" +
+	"\x15REASON_TEST_CLOCK_OFF\x10`BBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once
