@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/internal/testkit"
 	"github.com/logicspike/manager/store"
 )
 
@@ -233,6 +234,31 @@ func TestAnotherKeyIsRefused(t *testing.T) {
 	}
 	_, err = start(t, s)
 	wantError(t, err, "the secret key is not the one", "--secret-key (MANAGER_SECRET_KEY)", keyFile)
+}
+
+// TestADatabaseWhoseTimeWasMovedIsForTryingOutAlone: without the setting the server does
+// not start on it, and with it there the time is where it was.
+func TestADatabaseWhoseTimeWasMovedIsForTryingOutAlone(t *testing.T) {
+	s := settings(t)
+	url := testkit.NewDatabase(t)
+	s.DatabaseURL = config.Secret(url)
+	if _, err := connectTo(t, url).Exec(t.Context(), "INSERT INTO manager.facts VALUES ('test clock ahead', '240h0m0s')"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := start(t, s)
+	wantError(t, err, "was moved forward by 240h0m0s", "--test-clock (MANAGER_TEST_CLOCK)")
+	s.TestClock = true
+	r, err := start(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(r.out.String(), "ahead=240h0m0s") {
+		t.Errorf("the start says nothing of the time:\n%s", r.out)
+	}
+	r.stop()
+	if err := r.wait(t); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestMigrateUp(t *testing.T) {
