@@ -101,6 +101,9 @@ const (
 	PasswordHashUnsupported  Reason = "PASSWORD_HASH_UNSUPPORTED"
 	ServiceAccountNameTaken  Reason = "SERVICE_ACCOUNT_NAME_TAKEN"
 	CaptchaUnavailable       Reason = "CAPTCHA_UNAVAILABLE"
+	InvoicePaid              Reason = "INVOICE_PAID"
+	InvoiceVoid              Reason = "INVOICE_VOID"
+	InvoiceOfProvider        Reason = "INVOICE_OF_PROVIDER"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.
