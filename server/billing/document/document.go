@@ -3,9 +3,11 @@
 package document
 
 import (
-	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 
 	"github.com/logicspike/manager/store/billing"
 	"github.com/logicspike/manager/store/billing/pricing"
@@ -54,7 +56,7 @@ func contentOf(i *billing.Invoice) content {
 			continue
 		}
 		c.Lines = append(c.Lines, line{
-			l.Description, period(l.StartTime, l.EndTime), strconv.FormatInt(l.Quantity, 10), pricing.FormatNumber(l.Amount, l.Currency),
+			l.Description, period(l.StartTime, l.EndTime), numbers.Sprint(l.Quantity), pricing.FormatNumber(l.Amount, l.Currency),
 		})
 	}
 	if len(taxes) > 0 {
@@ -62,6 +64,8 @@ func contentOf(i *billing.Invoice) content {
 	}
 	return c
 }
+
+var numbers = message.NewPrinter(language.English)
 
 func date(t time.Time) string { return t.UTC().Format("2 January 2006") }
 

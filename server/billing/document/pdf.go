@@ -48,6 +48,7 @@ func pdf(i *billing.Invoice, compress bool) ([]byte, error) {
 	s.AddUTF8FontFromBytes("go", "B", gobold.TTF)
 	s.SetTitle("Invoice "+printable(s.Number), true)
 	s.SetMargins(margin, margin, margin)
+	s.SetCellMargin(0)
 	s.SetAutoPageBreak(false, bottom)
 	s.AliasNbPages("{pages}")
 	s.SetFooterFunc(s.foot)
