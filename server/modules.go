@@ -150,6 +150,7 @@ func Modules(o ModuleOptions) []Service {
 		of(billingv1connect.SeatServiceName, billingv1connect.NewSeatServiceHandler)(b),
 		of(billingv1connect.EntitlementServiceName, billingv1connect.NewEntitlementServiceHandler)(b),
 		of(billingv1connect.TestClockServiceName, billingv1connect.NewTestClockServiceHandler)(b),
+		of(billingv1connect.InvoiceServiceName, billingv1connect.NewInvoiceServiceHandler)(b),
 		of(auditv1connect.EventServiceName, auditv1connect.NewEventServiceHandler)(e),
 	}
 }

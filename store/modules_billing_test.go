@@ -7,6 +7,7 @@ import (
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/billing"
+	"github.com/logicspike/manager/store/billing/pricing"
 )
 
 func TestBillingNeedsItsOwnSchemaOnly(t *testing.T) {
@@ -92,7 +93,92 @@ func TestBillingNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(false, "DeleteOverride", w, "sso")
 	e.call("PutOverride", o)
 	e.want(true, "DeleteOverride", w, "sso")
+	exerciseInvoices(t, m, e, s)
 	e.call("DeleteOfWorkspace", w)
 	e.want([]billing.Entitlement(nil), "Entitlements", w, "", now)
 	e.finish()
+}
+
+// exerciseInvoices calls what there is of invoices, in a transaction, and removes them.
+func exerciseInvoices(t *testing.T, m module, all *exercise, s *billing.Subscription) {
+	t.Helper()
+	tx, err := m.Bun.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repository := billing.New(tx)
+	e := newExercise(t, repository)
+	e.want("A-000001", "TakeInvoiceNumber", "A-")
+	e.want("B-000001", "TakeInvoiceNumber", "B-")
+	e.want("A-000002", "TakeInvoiceNumber", "A-")
+	charged := billing.InvoiceLine{Kind: pricing.ForSeats, Plan: "team", Description: "Team, seats", Quantity: 2, Amount: 900, Currency: "EUR", StartTime: now, EndTime: now.Add(time.Hour)}
+	credited := billing.InvoiceLine{Kind: pricing.ForUsage, Plan: "team", Description: "Calls", Meter: "calls", Quantity: 7, Amount: -100, Currency: "EUR", Proration: true}
+
+	line := billing.PendingLine{WorkspaceID: s.WorkspaceID, SubscriptionID: s.ID, InvoiceLine: credited, CreateTime: now}
+	e.call("InsertPendingLines", []billing.PendingLine{line, line})
+	e.want([]billing.PendingLine(nil), "PendingLines", s.WorkspaceID, "USD")
+	waiting := e.call("PendingLines", s.WorkspaceID, "EUR")[0].([]billing.PendingLine)
+	if len(waiting) != 2 || waiting[1].InvoiceLine != credited {
+		t.Fatalf("there wait: %v", waiting)
+	}
+	e.call("DeletePendingLines", waiting[:1])
+	e.want(waiting[1:], "PendingLines", s.WorkspaceID, "EUR")
+	e.call("DeletePendingLines", []billing.PendingLine(nil))
+
+	i := &billing.Invoice{
+		ID: ids.New[ids.Invoice](), WorkspaceID: s.WorkspaceID, SubscriptionID: s.ID, Provider: billing.Manual, Issuer: "A-", Number: "A-000001",
+		IssuerText: "Issuer", CustomerName: "Acme", Currency: "EUR", PeriodStart: now, PeriodEnd: now.Add(time.Hour), IssueTime: now, DueTime: now, State: billing.Open,
+	}
+	i.SetLines([]billing.InvoiceLine{charged, credited}, nil)
+	e.call("InsertInvoice", i)
+	e.want(i, "Invoice", s.WorkspaceID, i.ID)
+	if _, err := repository.Invoice(t.Context(), ids.New[ids.Workspace](), i.ID); !fault.Has(err, fault.Missing) {
+		t.Errorf("an invoice of another workspace: %v", err)
+	}
+	e.want(s.WorkspaceID, "WorkspaceOfInvoice", i.ID)
+	bare := *i
+	bare.Lines = nil
+	e.want(&bare, "LockInvoice", i.ID)
+	e.want(&bare, "InvoiceNumbered", "A-000001")
+	bare.State, bare.PaidTime, bare.Note = billing.Paid, now, "Paid."
+	e.call("SettleInvoice", &bare)
+	e.want(&bare, "LockInvoice", i.ID)
+
+	copied := &billing.Invoice{
+		ID: ids.New[ids.Invoice](), WorkspaceID: s.WorkspaceID, Provider: billing.Stripe, ProviderInvoiceID: "in_1", DocumentURL: "https://example.com", Number: "1",
+		Currency: "EUR", PeriodStart: now, PeriodEnd: now, IssueTime: now.Add(time.Minute), DueTime: now, State: billing.Open,
+	}
+	e.want(true, "PutMirroredInvoice", copied)
+	e.want(false, "PutMirroredInvoice", copied)
+	for _, list := range []struct {
+		filter billing.InvoiceFilter
+		limit  int
+		want   []billing.Invoice
+	}{
+		{billing.InvoiceFilter{}, 10, []billing.Invoice{*copied, bare}},
+		{billing.InvoiceFilter{}, 1, []billing.Invoice{*copied}},
+		{billing.InvoiceFilter{Workspace: s.WorkspaceID, BeforeTime: copied.IssueTime, BeforeID: copied.ID}, 10, []billing.Invoice{bare}},
+		{billing.InvoiceFilter{State: billing.Open}, 10, []billing.Invoice{*copied}},
+		{billing.InvoiceFilter{Number: "A-000001"}, 10, []billing.Invoice{bare}},
+		{billing.InvoiceFilter{Workspace: ids.New[ids.Workspace]()}, 10, nil},
+	} {
+		e.want(list.want, "Invoices", list.filter, list.limit)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if tx, err = m.Bun.BeginTx(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := billing.New(tx).DeleteOfWorkspace(t.Context(), s.WorkspaceID); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for name := range all.open {
+		if !e.open[name] {
+			delete(all.open, name)
+		}
+	}
 }

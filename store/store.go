@@ -61,6 +61,8 @@ type Options struct {
 	// DeletionGrace is how long a deleted workspace can be undeleted; 0 purges
 	// it at once. There is no default.
 	DeletionGrace time.Duration
+	// Invoices says how invoices are issued.
+	Invoices InvoiceOptions
 	// Permissions are those that roles can hold, and Invite is the one among them to
 	// invite people. Required where teams are changed.
 	Permissions authz.Catalog
@@ -113,6 +115,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.SigningKeyLifetime == 0 {
 		o.SigningKeyLifetime = 30 * 24 * time.Hour
+	}
+	if o.Invoices.Prefix == "" {
+		o.Invoices.Prefix = "INV-"
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

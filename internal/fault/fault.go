@@ -102,6 +102,9 @@ const (
 	ServiceAccountNameTaken  Reason = "SERVICE_ACCOUNT_NAME_TAKEN"
 	CaptchaUnavailable       Reason = "CAPTCHA_UNAVAILABLE"
 	TestClockOff             Reason = "TEST_CLOCK_OFF"
+	InvoicePaid              Reason = "INVOICE_PAID"
+	InvoiceVoid              Reason = "INVOICE_VOID"
+	InvoiceOfProvider        Reason = "INVOICE_OF_PROVIDER"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

@@ -76,6 +76,14 @@ const (
 	// JoinApproved tells who asked to join a workspace that they are a member now.
 	// Values: workspace, name.
 	JoinApproved Template = "join_approved"
+
+	// InvoiceIssued tells an owner that the workspace is to pay an invoice. Values:
+	// workspace, number, total (with its currency), due_time.
+	InvoiceIssued Template = "invoice_issued"
+
+	// InvoicePaid tells an owner that an invoice was paid. Values: workspace, number,
+	// total (with its currency), paid_time.
+	InvoicePaid Template = "invoice_paid"
 )
 
 // Message is a mail that is to be sent.

@@ -42,6 +42,8 @@ var specs = map[Template]spec{
 	InvitationRenewal: {names: []string{"workspace"}, plain: []string{"email"}},
 	JoinRequested:     {names: []string{"workspace", "name", "message"}, plain: []string{"email"}},
 	JoinApproved:      {names: []string{"workspace", "name"}},
+	InvoiceIssued:     {names: []string{"workspace"}, plain: []string{"number", "total"}, times: []string{"due_time"}},
+	InvoicePaid:       {names: []string{"workspace"}, plain: []string{"number", "total"}, times: []string{"paid_time"}},
 }
 
 // Renderer makes mails from messages. It may be used by several goroutines at

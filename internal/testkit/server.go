@@ -96,6 +96,10 @@ func New(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	invoices, err := server.Invoices(s.Settings)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s.Store, err = store.Open(t.Context(), store.Options{
 		URL:                s.Database,
 		MaxConnections:     s.Settings.DatabaseMaxConnections,
@@ -105,6 +109,7 @@ func New(t testing.TB, o Options) *Server {
 		SessionIdleTimeout: s.Settings.SessionIdleTimeout,
 		SessionLifetime:    s.Settings.SessionLifetime,
 		DeletionGrace:      s.Settings.DeletionGrace,
+		Invoices:           invoices,
 		SigningKeyLifetime: s.Settings.SigningKeyLifetime,
 		Permissions:        permissions,
 		Invite:             invite,

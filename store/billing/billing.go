@@ -117,8 +117,12 @@ func (r Repository) EndTrials(ctx context.Context, now time.Time) ([]Subscriptio
 	return ended, err
 }
 
-// DeleteOfWorkspace removes what a workspace is subscribed to.
+// DeleteOfWorkspace removes what a workspace is subscribed to, and its invoices, in a
+// transaction. The register of invoices stays.
 func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspace) error {
+	if err := r.deleteInvoices(ctx, workspace); err != nil {
+		return err
+	}
 	for _, table := range []string{"overrides", "subscriptions"} {
 		if _, err := r.db.NewRaw("DELETE FROM billing."+table+" WHERE workspace_id = ?", workspace).Exec(ctx); err != nil {
 			return err

@@ -9,6 +9,7 @@ import {
   EventService,
   ExternalIdentityService,
   InvitationService,
+  InvoiceService,
   JoinRequestService,
   MembershipService,
   MfaService,
@@ -92,6 +93,8 @@ export interface Manager {
   readonly entitlements: Client<typeof EntitlementService>;
   /** Moves the time of a server that is being tried out. */
   readonly testClock: Client<typeof TestClockService>;
+  /** Shows what a workspace owes and has paid. */
+  readonly invoices: Client<typeof InvoiceService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -148,6 +151,7 @@ export function createManager(options: ManagerOptions): Manager {
     seats: createClient(SeatService, transport),
     entitlements: createClient(EntitlementService, transport),
     testClock: createClient(TestClockService, transport),
+    invoices: createClient(InvoiceService, transport),
     events: createClient(EventService, transport),
   };
 }
