@@ -101,6 +101,9 @@ const (
 	PasswordHashUnsupported  Reason = "PASSWORD_HASH_UNSUPPORTED"
 	ServiceAccountNameTaken  Reason = "SERVICE_ACCOUNT_NAME_TAKEN"
 	CaptchaUnavailable       Reason = "CAPTCHA_UNAVAILABLE"
+	UsageEventConflict       Reason = "USAGE_EVENT_CONFLICT"
+	UsageLimitReached        Reason = "USAGE_LIMIT_REACHED"
+	SubscriptionPaused       Reason = "SUBSCRIPTION_PAUSED"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

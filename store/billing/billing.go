@@ -119,7 +119,7 @@ func (r Repository) EndTrials(ctx context.Context, now time.Time) ([]Subscriptio
 
 // DeleteOfWorkspace removes what a workspace is subscribed to.
 func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspace) error {
-	for _, table := range []string{"overrides", "subscriptions"} {
+	for _, table := range []string{"usage_events", "usage_hours", "usage_totals", "overrides", "subscriptions"} {
 		if _, err := r.db.NewRaw("DELETE FROM billing."+table+" WHERE workspace_id = ?", workspace).Exec(ctx); err != nil {
 			return err
 		}

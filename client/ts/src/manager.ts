@@ -24,6 +24,7 @@ import {
   SessionService,
   SubscriptionService,
   TokenService,
+  UsageService,
   UserService,
   WorkspaceService,
 } from "./api.js";
@@ -89,6 +90,8 @@ export interface Manager {
   readonly seats: Client<typeof SeatService>;
   /** Tells what a workspace may use. */
   readonly entitlements: Client<typeof EntitlementService>;
+  /** Records what a workspace uses, and tells it. */
+  readonly usage: Client<typeof UsageService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -144,6 +147,7 @@ export function createManager(options: ManagerOptions): Manager {
     subscriptions: createClient(SubscriptionService, transport),
     seats: createClient(SeatService, transport),
     entitlements: createClient(EntitlementService, transport),
+    usage: createClient(UsageService, transport),
     events: createClient(EventService, transport),
   };
 }

@@ -172,6 +172,12 @@ const (
 	Reason_REASON_SERVICE_ACCOUNT_NAME_TAKEN Reason = 68
 	// The provider of the CAPTCHA does not answer as it should for now; try again.
 	Reason_REASON_CAPTCHA_UNAVAILABLE Reason = 69
+	// A usage event of that id has another content.
+	Reason_REASON_USAGE_EVENT_CONFLICT Reason = 85
+	// The period has no more of the meter to use; the metadata tells how much there is.
+	Reason_REASON_USAGE_LIMIT_REACHED Reason = 86
+	// The workspace's subscription is paused: nothing can be used.
+	Reason_REASON_SUBSCRIPTION_PAUSED Reason = 87
 )
 
 // Enum value maps for Reason.
@@ -247,6 +253,9 @@ var (
 		67: "REASON_PASSWORD_HASH_UNSUPPORTED",
 		68: "REASON_SERVICE_ACCOUNT_NAME_TAKEN",
 		69: "REASON_CAPTCHA_UNAVAILABLE",
+		85: "REASON_USAGE_EVENT_CONFLICT",
+		86: "REASON_USAGE_LIMIT_REACHED",
+		87: "REASON_SUBSCRIPTION_PAUSED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                0,
@@ -319,6 +328,9 @@ var (
 		"REASON_PASSWORD_HASH_UNSUPPORTED":  67,
 		"REASON_SERVICE_ACCOUNT_NAME_TAKEN": 68,
 		"REASON_CAPTCHA_UNAVAILABLE":        69,
+		"REASON_USAGE_EVENT_CONFLICT":       85,
+		"REASON_USAGE_LIMIT_REACHED":        86,
+		"REASON_SUBSCRIPTION_PAUSED":        87,
 	}
 )
 
@@ -353,7 +365,7 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\x83\x10\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xe4\x10\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -425,7 +437,10 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\x16REASON_PASSWORD_LEAKED\x10B\x12$\n" +
 	" REASON_PASSWORD_HASH_UNSUPPORTED\x10C\x12%\n" +
 	"!REASON_SERVICE_ACCOUNT_NAME_TAKEN\x10D\x12\x1e\n" +
-	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10EBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10E\x12\x1f\n" +
+	"\x1bREASON_USAGE_EVENT_CONFLICT\x10U\x12\x1e\n" +
+	"\x1aREASON_USAGE_LIMIT_REACHED\x10V\x12\x1e\n" +
+	"\x1aREASON_SUBSCRIPTION_PAUSED\x10WBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once
