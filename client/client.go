@@ -58,6 +58,7 @@ type Client struct {
 	Entitlements       billingv1connect.EntitlementServiceClient
 	TestClock          billingv1connect.TestClockServiceClient
 	Invoices           billingv1connect.InvoiceServiceClient
+	Usage              billingv1connect.UsageServiceClient
 	Events             auditv1connect.EventServiceClient
 
 	url     string
@@ -154,6 +155,7 @@ func build(url string, o options) *Client {
 		Entitlements:       billingv1connect.NewEntitlementServiceClient(o.http, url, all...),
 		TestClock:          billingv1connect.NewTestClockServiceClient(o.http, url, all...),
 		Invoices:           billingv1connect.NewInvoiceServiceClient(o.http, url, all...),
+		Usage:              billingv1connect.NewUsageServiceClient(o.http, url, all...),
 		Events:             auditv1connect.NewEventServiceClient(o.http, url, all...),
 		url:                url,
 		options:            o,

@@ -151,6 +151,7 @@ func Modules(o ModuleOptions) []Service {
 		of(billingv1connect.EntitlementServiceName, billingv1connect.NewEntitlementServiceHandler)(b),
 		of(billingv1connect.TestClockServiceName, billingv1connect.NewTestClockServiceHandler)(b),
 		of(billingv1connect.InvoiceServiceName, billingv1connect.NewInvoiceServiceHandler)(b),
+		of(billingv1connect.UsageServiceName, billingv1connect.NewUsageServiceHandler)(b),
 		of(auditv1connect.EventServiceName, auditv1connect.NewEventServiceHandler)(e),
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/billing"
@@ -29,4 +30,9 @@ func priceOf(s *billing.Subscription, plan *billing.Plan) *pricing.Price {
 		}
 	}
 	return nil
+}
+
+// periodOf returns the period of a subscription that a time is in.
+func (t *tx) periodOf(_ context.Context, s *billing.Subscription, at time.Time) (pricing.Period, error) {
+	return s.PeriodAt(at), nil
 }

@@ -7,7 +7,7 @@ import (
 
 // DeleteExpired removes what can no longer be used: ended sessions; registrations,
 // resets, changes, challenges, factors that were not confirmed, and counters whose time is over; invitations and requests to join
-// that ended a while ago. Each kind is a
+// that ended a while ago; old usage events. Each kind is a
 // transaction of its own, so that one which fails does not keep the others.
 func (s *Store) DeleteExpired(ctx context.Context) error {
 	var failures []error
@@ -37,5 +37,6 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 	} {
 		failures = append(failures, s.write(ctx, remove))
 	}
+	failures = append(failures, s.deleteOldUsage(ctx))
 	return errors.Join(failures...)
 }

@@ -22,6 +22,7 @@ func constraints() postgres.Constraints {
 		"disablements", "operators", "totp_factors", "recovery_codes", "passkeys", "external_identities", "devices", "api_keys",
 		"service_accounts", "refresh_tokens", "subscriptions", "overrides",
 		"invoices", "invoice_lines", "pending_lines",
+		"usage_events", "usage_hours", "usage_totals",
 	} {
 		all[table+"_user_id_fkey"] = errGone()
 		all[table+"_workspace_id_fkey"] = fault.NotFoundFault()

@@ -51,3 +51,47 @@ func (s *Store) withSubscription(ctx context.Context, workspace ids.Workspace, d
 		return do(ctx, t, b, plan)
 	})
 }
+
+// UsageLines charges for usage of a workspace's period that has ended, in a transaction
+// in which that is asked for so often, and returns the lines of each time; ended makes
+// the transaction fail.
+func (s *Store) UsageLines(ctx context.Context, workspace ids.Workspace, period pricing.Period, times int, ended error) (all [][]billing.InvoiceLine, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		all = nil
+		subscription, plan, err := t.usageTerms(ctx, workspace)
+		for range times {
+			if err != nil {
+				return err
+			}
+			var lines []billing.InvoiceLine
+			lines, err = t.usageLines(ctx, subscription, plan, period)
+			all = append(all, lines)
+		}
+		if err == nil {
+			err = ended
+		}
+		return err
+	})
+	return all, err
+}
+
+// UpcomingUsageLines returns what usage of a period costs until now.
+func (s *Store) UpcomingUsageLines(ctx context.Context, workspace ids.Workspace, period pricing.Period) (lines []billing.InvoiceLine, err error) {
+	err = s.read(ctx, func(ctx context.Context, t *tx) error {
+		subscription, plan, err := t.usageTerms(ctx, workspace)
+		if err == nil {
+			lines, err = t.upcomingUsageLines(ctx, subscription, plan, period)
+		}
+		return err
+	})
+	return lines, err
+}
+
+func (t *tx) usageTerms(ctx context.Context, workspace ids.Workspace) (*billing.Subscription, *billing.Plan, error) {
+	subscription, err := t.billing.Subscription(ctx, workspace)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := t.billing.Plan(ctx, subscription.Plan, subscription.PlanVersion)
+	return subscription, plan, err
+}

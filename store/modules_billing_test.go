@@ -94,6 +94,7 @@ func TestBillingNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.call("PutOverride", o)
 	e.want(true, "DeleteOverride", w, "sso")
 	exerciseInvoices(t, m, e, s)
+	exerciseUsage(e, w)
 	e.call("DeleteOfWorkspace", w)
 	e.want([]billing.Entitlement(nil), "Entitlements", w, "", now)
 	e.finish()
@@ -181,4 +182,36 @@ func exerciseInvoices(t *testing.T, m module, all *exercise, s *billing.Subscrip
 			delete(all.open, name)
 		}
 	}
+}
+
+// exerciseUsage uses something in an hour, and charges for it.
+func exerciseUsage(e *exercise, w ids.Workspace) {
+	hour := now.Truncate(time.Hour)
+	at := hour.Add(time.Minute)
+	a, b := billing.UsageEvent{ID: "a", Meter: "calls", Quantity: 3, EventTime: at}, billing.UsageEvent{ID: "b", Meter: "calls", Quantity: 4, EventTime: at}
+	e.want([]string{"a"}, "InsertUsage", w, []billing.UsageEvent{a}, now)
+	e.want([]string{"b"}, "InsertUsage", w, []billing.UsageEvent{b, a}, now)
+	e.want([]billing.UsageEvent{b}, "UsageEvents", w, []string{"b", "c"})
+	e.call("AddHours", w, []billing.HourUsage{{Meter: "calls", Hour: hour, Quantity: 7}})
+	e.want([]billing.BucketUsage{{Start: hour, Quantity: 7}}, "Usage", w, "calls", hour, hour.Add(time.Hour), billing.ByHour)
+	e.want([]billing.BucketUsage{{Start: hour, Quantity: 7}}, "Usage", w, "calls", at, at.Add(time.Microsecond), billing.ByHour)
+	e.want([]billing.BucketUsage(nil), "Usage", w, "calls", hour, at, billing.ByHour)
+
+	period := pricing.Period{Start: hour, End: hour.AddDate(0, 1, 0)}
+	e.want([]billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 7}}, "AddTotals", w, []billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 7}})
+	e.want(map[string]int64{"calls": 7}, "UsageIn", w, period)
+	price := pricing.UsagePrice{Meter: "calls", Mode: pricing.Graduated, Tiers: []pricing.Tier{{Unit: "2"}}}
+	e.call("OpenCharges", w, "EUR", []pricing.UsagePrice{price, {Meter: "storage", Mode: pricing.Graduated, Tiers: price.Tiers}}, period)
+	e.want(map[string]int64{}, "UsageIn", w, period)
+	due := []billing.ChargedUsage{{Meter: "calls", Period: period, Price: price, Quantity: 7}}
+	e.want(due, "UnchargedUsage", w, "EUR")
+	e.want(due, "LateUsage", w, "EUR")
+	e.want([]billing.ChargedUsage{}, "LateUsage", w, "USD")
+	e.call("MarkCharged", w, due)
+	e.want([]billing.ChargedUsage{}, "UnchargedUsage", w, "EUR")
+	e.want([]billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 8}}, "AddTotals", w, []billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 1}})
+	due[0].Quantity, due[0].ChargedQuantity, due[0].ChargedAmount = 8, 7, 14
+	e.want(due, "UnchargedUsage", w, "EUR")
+	e.want(0, "DeleteUsageBefore", at)
+	e.want(2, "DeleteUsageBefore", at.Add(time.Microsecond))
 }

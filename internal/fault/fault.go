@@ -105,6 +105,9 @@ const (
 	InvoicePaid              Reason = "INVOICE_PAID"
 	InvoiceVoid              Reason = "INVOICE_VOID"
 	InvoiceOfProvider        Reason = "INVOICE_OF_PROVIDER"
+	UsageEventConflict       Reason = "USAGE_EVENT_CONFLICT"
+	UsageLimitReached        Reason = "USAGE_LIMIT_REACHED"
+	SubscriptionPaused       Reason = "SUBSCRIPTION_PAUSED"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

@@ -1,6 +1,6 @@
 package testkit
 
-// billingInvariants are those of plans and subscriptions.
+// billingInvariants are those of plans, subscriptions and usage.
 var billingInvariants = []invariant{
 	{"a workspace has one subscription that lives, and none when it is deleted", `
 		SELECT w.id::text FROM tenant.workspaces w
@@ -58,4 +58,17 @@ var billingInvariants = []invariant{
 		HAVING count(*) FILTER (WHERE e.action = 'invoice.issued') <> 1
 		    OR count(*) FILTER (WHERE e.action = 'invoice.paid') <> (i.state = 'paid')::int
 		    OR count(*) FILTER (WHERE e.action = 'invoice.voided') <> (i.state = 'void')::int`},
+	// Events are not kept for longer than that.
+	{"what was used in an hour is what its events add up to", `
+		SELECT workspace_id || ' ' || meter || ' ' || hour
+		FROM (SELECT workspace_id, meter, date_trunc('hour', event_time, 'UTC') AS hour, sum(quantity) AS quantity
+		      FROM billing.usage_events GROUP BY 1, 2, 3) e
+		FULL JOIN billing.usage_hours h USING (workspace_id, meter, hour)
+		WHERE e.quantity IS DISTINCT FROM h.quantity AND (e.quantity IS NOT NULL OR hour > now() - interval '399 days')`},
+
+	{"what was used in periods is what was used in hours", `
+		SELECT workspace_id || ' ' || meter
+		FROM (SELECT workspace_id, meter, sum(quantity) AS quantity FROM billing.usage_hours GROUP BY 1, 2) h
+		FULL JOIN (SELECT workspace_id, meter, sum(quantity) AS quantity FROM billing.usage_totals GROUP BY 1, 2) t USING (workspace_id, meter)
+		WHERE coalesce(h.quantity, 0) <> coalesce(t.quantity, 0)`},
 }

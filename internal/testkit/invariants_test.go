@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 
@@ -279,6 +280,20 @@ var breaks = map[string][]string{
 		"UPDATE billing.invoices SET state = 'void', void_time = now()",
 		"UPDATE audit.events SET action = 'invoice.paid' WHERE action = 'invoice.issued'",
 	},
+	"what was used in an hour is what its events add up to": {
+		"DELETE FROM billing.usage_events",
+		"UPDATE billing.usage_events SET quantity = quantity + 1",
+		"UPDATE billing.usage_events SET meter = 'another'",
+		"UPDATE billing.usage_events SET event_time = event_time - interval '1 hour'",
+		"UPDATE billing.usage_hours SET quantity = quantity + 1",
+		"DELETE FROM billing.usage_hours",
+	},
+	"what was used in periods is what was used in hours": {
+		"UPDATE billing.usage_totals SET quantity = quantity + 1",
+		"UPDATE billing.usage_hours SET quantity = quantity + 1",
+		"DELETE FROM billing.usage_totals",
+		"DELETE FROM billing.usage_hours",
+	},
 	programsAreInLog: {
 		"DELETE FROM audit.events WHERE action = 'api_key.created'",
 		"UPDATE audit.events SET action = 'service_account.deleted' WHERE action = 'service_account.created'",
@@ -434,6 +449,8 @@ func (s *Server) world(t *testing.T) *strings.Replacer {
 	}
 	owner, other, mate, gone := s.Register(t), s.Register(t), s.Register(t), s.Register(t)
 	w := owner.Workspace.Id
+	_, err := owner.Usage.RecordUsage(ctx, &billingv1.RecordUsageRequest{WorkspaceId: w, Event: &billingv1.UsageEvent{EventId: "a", Meter: "api_calls", Quantity: 2}})
+	must(err)
 	role, err := owner.Roles.CreateRole(ctx, &teamv1.CreateRoleRequest{WorkspaceId: w, Name: "Host", Permissions: []string{"invitation.create", "membership.get"}})
 	must(err)
 	_, err = owner.Tokens.CreateRefreshToken(ctx, &authv1.CreateRefreshTokenRequest{WorkspaceId: w})

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
@@ -255,6 +256,20 @@ var requests = map[string]func(w *world) proto.Message{
 	"EntitlementService/OverrideEntitlement": func(w *world) proto.Message {
 		return &billingv1.OverrideEntitlementRequest{
 			WorkspaceId: w.workspace, Feature: "sso", Value: &billingv1.OverrideEntitlementRequest_Enabled{Enabled: true}, Reason: "A test",
+		}
+	},
+	"UsageService/RecordUsage": func(w *world) proto.Message {
+		return &billingv1.RecordUsageRequest{WorkspaceId: w.workspace, Event: used("one", "api_calls", 1, time.Time{})}
+	},
+	"UsageService/BatchRecordUsage": func(w *world) proto.Message {
+		return &billingv1.BatchRecordUsageRequest{WorkspaceId: w.workspace, Events: []*billingv1.UsageEvent{
+			used("one", "api_calls", 1, time.Time{}), used("two", "storage", 1, time.Time{}),
+		}}
+	},
+	"UsageService/QueryUsage": func(w *world) proto.Message {
+		return &billingv1.QueryUsageRequest{
+			WorkspaceId: w.workspace, Meter: "api_calls", Bucket: billingv1.UsageBucket_USAGE_BUCKET_DAY,
+			StartTime: timestamppb.New(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), EndTime: timestamppb.New(time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)),
 		}
 	},
 	"EventService/ListEvents":      func(w *world) proto.Message { return &auditv1.ListEventsRequest{WorkspaceId: w.workspace} },

@@ -173,6 +173,9 @@ SubscriptionService/GetSubscription          session  hidden   hidden   role    
 SeatService/GetSeatUsage                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/CheckEntitlement          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/ListEntitlements          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
+UsageService/RecordUsage                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+UsageService/BatchRecordUsage                session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+UsageService/QueryUsage                      session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/OverrideEntitlement       session  op       op       op       op       op       op       op       op       op       op       session  op
 TestClockService/GetTestClock                session  op       op       op       op       op       op       op       op       op       op       session  op
 TestClockService/AdvanceTestClock            session  op       op       op       op       op       op       op       op       op       op       session  op

@@ -123,7 +123,7 @@ func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspa
 	if err := r.deleteInvoices(ctx, workspace); err != nil {
 		return err
 	}
-	for _, table := range []string{"overrides", "subscriptions"} {
+	for _, table := range []string{"usage_events", "usage_hours", "usage_totals", "overrides", "subscriptions"} {
 		if _, err := r.db.NewRaw("DELETE FROM billing."+table+" WHERE workspace_id = ?", workspace).Exec(ctx); err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ export * from "../../../gen/ts/logicspike/billing/v1/plan_pb.js";
 export * from "../../../gen/ts/logicspike/billing/v1/seat_pb.js";
 export * from "../../../gen/ts/logicspike/billing/v1/subscription_pb.js";
 export * from "../../../gen/ts/logicspike/billing/v1/test_clock_pb.js";
+export * from "../../../gen/ts/logicspike/billing/v1/usage_pb.js";
 export * from "../../../gen/ts/logicspike/fault/v1/reason_pb.js";
 export * from "../../../gen/ts/logicspike/identity/v1/user_pb.js";
 export * from "../../../gen/ts/logicspike/team/v1/authorization_pb.js";

@@ -26,6 +26,7 @@ import {
   SubscriptionService,
   TestClockService,
   TokenService,
+  UsageService,
   UserService,
   WorkspaceService,
 } from "./api.js";
@@ -95,6 +96,8 @@ export interface Manager {
   readonly testClock: Client<typeof TestClockService>;
   /** Shows what a workspace owes and has paid. */
   readonly invoices: Client<typeof InvoiceService>;
+  /** Records what a workspace uses, and tells it. */
+  readonly usage: Client<typeof UsageService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -152,6 +155,7 @@ export function createManager(options: ManagerOptions): Manager {
     entitlements: createClient(EntitlementService, transport),
     testClock: createClient(TestClockService, transport),
     invoices: createClient(InvoiceService, transport),
+    usage: createClient(UsageService, transport),
     events: createClient(EventService, transport),
   };
 }

@@ -174,6 +174,18 @@ const (
 	Reason_REASON_CAPTCHA_UNAVAILABLE Reason = 69
 	// The server has no test clock: it tells the real time.
 	Reason_REASON_TEST_CLOCK_OFF Reason = 96
+	// The invoice is paid.
+	Reason_REASON_INVOICE_PAID Reason = 80
+	// The invoice is void.
+	Reason_REASON_INVOICE_VOID Reason = 81
+	// The invoice is the payment provider's: what is to be done with it is done there.
+	Reason_REASON_INVOICE_OF_PROVIDER Reason = 82
+	// A usage event of that id has another content.
+	Reason_REASON_USAGE_EVENT_CONFLICT Reason = 85
+	// The period has no more of the meter to use; the metadata tells how much there is.
+	Reason_REASON_USAGE_LIMIT_REACHED Reason = 86
+	// The workspace's subscription is paused: nothing can be used.
+	Reason_REASON_SUBSCRIPTION_PAUSED Reason = 87
 )
 
 // Enum value maps for Reason.
@@ -250,6 +262,12 @@ var (
 		68: "REASON_SERVICE_ACCOUNT_NAME_TAKEN",
 		69: "REASON_CAPTCHA_UNAVAILABLE",
 		96: "REASON_TEST_CLOCK_OFF",
+		80: "REASON_INVOICE_PAID",
+		81: "REASON_INVOICE_VOID",
+		82: "REASON_INVOICE_OF_PROVIDER",
+		85: "REASON_USAGE_EVENT_CONFLICT",
+		86: "REASON_USAGE_LIMIT_REACHED",
+		87: "REASON_SUBSCRIPTION_PAUSED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                0,
@@ -323,6 +341,12 @@ var (
 		"REASON_SERVICE_ACCOUNT_NAME_TAKEN": 68,
 		"REASON_CAPTCHA_UNAVAILABLE":        69,
 		"REASON_TEST_CLOCK_OFF":             96,
+		"REASON_INVOICE_PAID":               80,
+		"REASON_INVOICE_VOID":               81,
+		"REASON_INVOICE_OF_PROVIDER":        82,
+		"REASON_USAGE_EVENT_CONFLICT":       85,
+		"REASON_USAGE_LIMIT_REACHED":        86,
+		"REASON_SUBSCRIPTION_PAUSED":        87,
 	}
 )
 
@@ -357,7 +381,7 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\x9e\x10\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xd1\x11\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -430,7 +454,13 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	" REASON_PASSWORD_HASH_UNSUPPORTED\x10C\x12%\n" +
 	"!REASON_SERVICE_ACCOUNT_NAME_TAKEN\x10D\x12\x1e\n" +
 	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10E\x12\x19\n" +
-	"\x15REASON_TEST_CLOCK_OFF\x10`BBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"\x15REASON_TEST_CLOCK_OFF\x10`\x12\x17\n" +
+	"\x13REASON_INVOICE_PAID\x10P\x12\x17\n" +
+	"\x13REASON_INVOICE_VOID\x10Q\x12\x1e\n" +
+	"\x1aREASON_INVOICE_OF_PROVIDER\x10R\x12\x1f\n" +
+	"\x1bREASON_USAGE_EVENT_CONFLICT\x10U\x12\x1e\n" +
+	"\x1aREASON_USAGE_LIMIT_REACHED\x10V\x12\x1e\n" +
+	"\x1aREASON_SUBSCRIPTION_PAUSED\x10WBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once

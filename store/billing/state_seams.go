@@ -1,0 +1,4 @@
+package billing
+
+// Paused is a seam.
+const Paused State = "paused"
