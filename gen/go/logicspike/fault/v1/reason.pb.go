@@ -36,7 +36,7 @@ const (
 	Reason_REASON_FIELD_INVALID Reason = 1
 	// The page token was not made by this method with this filter.
 	Reason_REASON_PAGE_TOKEN_INVALID Reason = 2
-	// The request id was used before with another content.
+	// The request id was used before with another content, or what it made has ended.
 	Reason_REASON_REQUEST_ID_REUSED Reason = 3
 	// The resource does not exist, or the caller may not know that it does.
 	Reason_REASON_NOT_FOUND Reason = 4

@@ -44,7 +44,7 @@ export enum Reason {
   PAGE_TOKEN_INVALID = 2,
 
   /**
-   * The request id was used before with another content.
+   * The request id was used before with another content, or what it made has ended.
    *
    * @generated from enum value: REASON_REQUEST_ID_REUSED = 3;
    */
