@@ -154,10 +154,11 @@ func (i *modelIdentities) identities(u *modelUser) (list []*modelIdentity) {
 	return list
 }
 
-// sleep is a time short enough that impersonations and codes last.
-func (m *model) sleep(*rapid.T) {
-	m.srv.Clock.Advance(4 * time.Minute)
-	m.now += 4 * time.Minute
+// sleep is a time in which codes and impersonations last, or just do not.
+func (m *model) sleep(rt *rapid.T) {
+	d := pick(rt, "by", []time.Duration{4 * time.Minute, 4 * time.Minute, 12 * time.Minute, store.ImpersonationLifetime + 2*time.Minute})
+	m.srv.Clock.Advance(d)
+	m.now += d
 }
 
 // there opens the provider as somebody, who comes back.
@@ -391,10 +392,18 @@ func (i *modelIdentities) resetPassword(rt *rapid.T) {
 		return
 	}
 	r := likely(rt, "reset", i.resets, func(r *modelReset) bool { return !r.over && i.now < r.expire })
-	code := r.code
-	if rapid.IntRange(0, 3).Draw(rt, "wrong") == 3 {
-		code = otherCode(code)
+	switch rapid.IntRange(0, 7).Draw(rt, "wrong") {
+	case 6:
+		i.reset(rt, r, otherCode(r.code))
+	case 7: // as often as one may
+		for range 5 {
+			i.reset(rt, r, otherCode(r.code))
+		}
 	}
+	i.reset(rt, r, r.code)
+}
+
+func (i *modelIdentities) reset(rt *rapid.T, r *modelReset, code string) {
 	password, want := newPassword(rt)
 	if want == "" && (r.over || i.now >= r.expire || r.attempts >= 5 || code != r.code) {
 		want = wrongCode
@@ -414,7 +423,10 @@ func (i *modelIdentities) resetPassword(rt *rapid.T) {
 
 func (i *modelIdentities) revokeSession(rt *rapid.T) {
 	s := i.session(rt)
-	target := likely(rt, "session to be revoked", i.sessions, func(o *modelSession) bool { return o.user == s.user && i.alive(o) })
+	whose := pick(rt, "whose", []string{"own", "own", "another's", "over"})
+	target := likely(rt, "session to be revoked", i.sessions, func(o *modelSession) bool {
+		return (o.user == s.user) == (whose != "another's") && i.alive(o) == (whose != "over")
+	})
 	for _, o := range i.sessions { // that which it is by now
 		if o.id == target.id {
 			target = o
@@ -464,7 +476,8 @@ func (i *modelIdentities) impersonate(rt *rapid.T) {
 			s = likely(rt, "operator's session", own, i.lives)
 		}
 	}
-	u := likely(rt, "user", i.users, func(u *modelUser) bool { return u != i.operator && !u.disabled })
+	refused := rapid.IntRange(0, 3).Draw(rt, "who cannot be impersonated") == 3
+	u := likely(rt, "user", i.users, func(u *modelUser) bool { return (u == i.operator || u.disabled) == refused })
 	want := i.authenticate(s)
 	switch {
 	case want != "":
