@@ -34,6 +34,9 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		func(ctx context.Context, t *tx) error {
 			return t.auth.DeleteExpiredAPIKeys(ctx, t.now.Add(-keyRetention), t.now)
 		},
+		func(ctx context.Context, t *tx) error {
+			return t.auth.ForgetAPIKeyRequests(ctx, t.now.Add(-keyRequestLifetime))
+		},
 	} {
 		failures = append(failures, s.write(ctx, remove))
 	}

@@ -82,6 +82,11 @@ var brokenCalls = map[string]func(w *world) broken{
 	"TokenService/RevokeToken(key)": func(w *world) broken {
 		return broken{message: &authv1.RevokeTokenRequest{Token: keyOf(w.t, w.owner, "workspace.get").Token}}
 	},
+	"ApiKeyService/CreateApiKey(with-a-request-id)": func(w *world) broken {
+		return broken{token: w.owner.Token, message: &authv1.CreateApiKeyRequest{
+			WorkspaceId: w.workspace, DisplayName: "Key", Permissions: []string{"workspace.get"}, RequestId: uuid.NewString(),
+		}}
+	},
 	"ApiKeyService/RevokeApiKey(itself)": func(w *world) broken {
 		key := keyOf(w.t, w.owner, "api_key.list")
 		return broken{token: key.Token, message: &authv1.RevokeApiKeyRequest{WorkspaceId: w.workspace, ApiKeyId: key.ApiKey.Id}}

@@ -151,12 +151,9 @@ func New(rules *Rules, o Options) (*Stack, error) {
 	if o.RequestTimeout <= 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
-	validator, err := newValidator()
-	if err != nil {
-		return nil, err
-	}
-	s := &Stack{options: o, rules: rules, validator: validator, clients: clients{trusted: o.TrustedProxies}, streamTimeout: StreamTimeout, messageTimeout: MessageTimeout}
+	s := &Stack{options: o, rules: rules, validator: newValidator(), clients: clients{trusted: o.TrustedProxies}, streamTimeout: StreamTimeout, messageTimeout: MessageTimeout}
 	if o.Registerer != nil {
+		var err error
 		if s.metrics, err = newMetrics(o.Registerer, rules); err != nil {
 			return nil, err
 		}

@@ -207,8 +207,9 @@ type CreateWorkspaceRequest struct {
 	// The slug: 2 to 63 of a–z, 0–9 and -, neither first nor last a -. Default:
 	// made from the name, with a suffix when taken.
 	Slug string `protobuf:"bytes,2,opt,name=slug,proto3" json:"slug,omitempty"`
-	// A UUID that makes the call safe to repeat, at any time: the same id of the same
-	// caller with the same content gives the same workspace once. Recommended.
+	// A UUID that makes the call safe to repeat, until the workspace is purged: the same
+	// id of the same caller with the same content gives the same workspace once.
+	// Recommended.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -119,8 +119,9 @@ export type CreateWorkspaceRequest = Message<"logicspike.tenant.v1.CreateWorkspa
   slug: string;
 
   /**
-   * A UUID that makes the call safe to repeat, at any time: the same id of the same
-   * caller with the same content gives the same workspace once. Recommended.
+   * A UUID that makes the call safe to repeat, until the workspace is purged: the same
+   * id of the same caller with the same content gives the same workspace once.
+   * Recommended.
    *
    * @generated from field: string request_id = 3;
    */
