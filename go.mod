@@ -44,7 +44,10 @@ require (
 	pgregory.net/rapid v1.2.0
 )
 
-require github.com/cockroachdb/apd/v3 v3.2.1 // indirect
+require (
+	github.com/cockroachdb/apd/v3 v3.2.1 // indirect
+	github.com/stripe/stripe-go/v82 v82.5.1 // indirect
+)
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect

@@ -20,7 +20,7 @@ func constraints() postgres.Constraints {
 		"memberships", "credentials", "sessions", "registrations", "email_changes", "events",
 		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains",
 		"disablements", "operators", "totp_factors", "recovery_codes", "passkeys", "external_identities", "devices", "api_keys",
-		"service_accounts", "refresh_tokens", "subscriptions", "overrides",
+		"service_accounts", "refresh_tokens", "subscriptions", "overrides", "customers", "provider_subscriptions",
 	} {
 		all[table+"_user_id_fkey"] = errGone()
 		all[table+"_workspace_id_fkey"] = fault.NotFoundFault()

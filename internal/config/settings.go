@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/logicspike/manager/internal/secret"
@@ -60,6 +61,10 @@ type Settings struct {
 
 	PlansFile string `group:"Billing" name:"plans-file" env:"MANAGER_PLANS_FILE" placeholder:"FILE" help:"File of the plans that are offered (YAML), which is applied at each start. Default: those that were applied last by manager plans apply; at first one that costs nothing."`
 
+	StripeSecretKey     Secret `group:"Billing" name:"stripe-secret-key" env:"MANAGER_STRIPE_SECRET_KEY" placeholder:"KEY" help:"Secret or restricted key of the Stripe account that takes payments: with one for tests (sk_test_, rk_test_) nobody is charged. Prefer the variable: other users of the machine can see flags. Default: none; nothing is sold by Stripe."`
+	StripeWebhookSecret Secret `group:"Billing" name:"stripe-webhook-secret" env:"MANAGER_STRIPE_WEBHOOK_SECRET" placeholder:"SECRET" help:"Signing secret of Stripe's webhook for public-url + /webhooks/stripe. Prefer the variable: other users of the machine can see flags. Required with stripe-secret-key."`
+	StripeURL           string `group:"Billing" name:"stripe-url" env:"MANAGER_STRIPE_URL" placeholder:"URL" help:"Where Stripe's API is, such as that of a stand-in for tests. Default: Stripe's own."`
+
 	SMTPHost     string  `group:"Mail" name:"smtp-host" env:"MANAGER_SMTP_HOST" placeholder:"HOST" help:"Server that mail is sent by. Default: none; mail goes to a mailbox for development, which opens in browsers of this machine only."`
 	SMTPPort     int     `group:"Mail" name:"smtp-port" env:"MANAGER_SMTP_PORT" default:"587" placeholder:"PORT" help:"Its port. Default: 587."`
 	SMTPUsername string  `group:"Mail" name:"smtp-username" env:"MANAGER_SMTP_USERNAME" placeholder:"NAME" help:"User name there. Default: no sign-in."`
@@ -97,6 +102,12 @@ func (s Settings) Audiences() []string {
 		return s.TokenAudiences
 	}
 	return []string{string(s.PublicURL)}
+}
+
+// StripeLive reports whether the key of Stripe is one by which people are charged.
+func (s Settings) StripeLive() bool {
+	key := s.StripeSecretKey.Reveal()
+	return strings.HasPrefix(key, "sk_live_") || strings.HasPrefix(key, "rk_live_")
 }
 
 // FromName returns the name that mail comes from.

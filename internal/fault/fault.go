@@ -101,6 +101,11 @@ const (
 	PasswordHashUnsupported  Reason = "PASSWORD_HASH_UNSUPPORTED"
 	ServiceAccountNameTaken  Reason = "SERVICE_ACCOUNT_NAME_TAKEN"
 	CaptchaUnavailable       Reason = "CAPTCHA_UNAVAILABLE"
+
+	PaymentProviderMissing     Reason = "PAYMENT_PROVIDER_MISSING"
+	PaymentProviderUnavailable Reason = "PAYMENT_PROVIDER_UNAVAILABLE"
+	PlanNotForSale             Reason = "PLAN_NOT_FOR_SALE"
+	PaymentProviderInUse       Reason = "PAYMENT_PROVIDER_IN_USE"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

@@ -54,6 +54,8 @@ type Subscription struct {
 	UpdateTime   time.Time
 	CancelTime   time.Time `bun:",nullzero"`
 	CancelReason string    `bun:",nullzero"`
+	// Provider is who makes its invoices and takes its payments.
+	Provider Provider `bun:",nullzero,default:'manual'"`
 }
 
 // PeriodAt returns the period of the subscription that a time is in: while it is
@@ -117,9 +119,10 @@ func (r Repository) EndTrials(ctx context.Context, now time.Time) ([]Subscriptio
 	return ended, err
 }
 
-// DeleteOfWorkspace removes what a workspace is subscribed to.
+// DeleteOfWorkspace removes what a workspace is subscribed to. What it has at the
+// provider must be ended by OrphanOfWorkspace before.
 func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspace) error {
-	for _, table := range []string{"overrides", "subscriptions"} {
+	for _, table := range []string{"overrides", "customers", "subscriptions"} {
 		if _, err := r.db.NewRaw("DELETE FROM billing."+table+" WHERE workspace_id = ?", workspace).Exec(ctx); err != nil {
 			return err
 		}
