@@ -169,7 +169,7 @@ func paymentsOf(s config.Settings, d Dependencies) (*payments.Service, map[strin
 	}
 	var err error
 	if o.Provider, err = stripe.New(stripe.Options{
-		SecretKey: s.StripeSecretKey.Reveal(), WebhookSecret: s.StripeWebhookSecret.Reveal(), URL: s.StripeURL, Retries: 2, Logger: d.Logger,
+		SecretKey: s.StripeSecretKey.Reveal(), WebhookSecret: s.StripeWebhookSecret.Reveal(), URL: s.StripeURL, Logger: d.Logger,
 	}); err != nil {
 		return nil, nil, err
 	}

@@ -16,6 +16,7 @@ import {
   PasskeyService,
   PasswordService,
   PlanService,
+  ReconciliationService,
   RegistrationService,
   RoleService,
   SeatService,
@@ -89,6 +90,8 @@ export interface Manager {
   readonly seats: Client<typeof SeatService>;
   /** Tells what a workspace may use. */
   readonly entitlements: Client<typeof EntitlementService>;
+  /** For operators: compares a subscription with the payment provider's. */
+  readonly reconciliations: Client<typeof ReconciliationService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -144,6 +147,7 @@ export function createManager(options: ManagerOptions): Manager {
     subscriptions: createClient(SubscriptionService, transport),
     seats: createClient(SeatService, transport),
     entitlements: createClient(EntitlementService, transport),
+    reconciliations: createClient(ReconciliationService, transport),
     events: createClient(EventService, transport),
   };
 }

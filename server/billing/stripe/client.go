@@ -26,7 +26,8 @@ type Options struct {
 	WebhookSecret string
 	// URL is where Stripe is. Default: Stripe's own.
 	URL string
-	// Retries is how often a call is repeated whose answer is lost, 0 to 2.
+	// Retries is how often a call is repeated at once whose answer is lost, 0 to 2: jobs
+	// repeat it in any case, later.
 	Retries int
 	Logger  *slog.Logger
 }
@@ -64,14 +65,14 @@ func New(o Options) (*Client, error) {
 	}, nil
 }
 
-// logger passes on what the library logs, which has no secret in it, as details: what
-// fails is logged by who called.
+// logger passes on what the library says of failures, as details: they are logged by who
+// called. The rest has whole answers in it, with pages that open for whoever knows them.
 type logger struct{ log *slog.Logger }
 
-func (l logger) Debugf(format string, v ...any) { l.log.Debug("stripe: " + fmt.Sprintf(format, v...)) }
-func (l logger) Infof(format string, v ...any)  { l.Debugf(format, v...) }
-func (l logger) Warnf(format string, v ...any)  { l.Debugf(format, v...) }
-func (l logger) Errorf(format string, v ...any) { l.Debugf(format, v...) }
+func (logger) Debugf(string, ...any)            {}
+func (logger) Infof(string, ...any)             {}
+func (l logger) Warnf(format string, v ...any)  { l.log.Debug("stripe: " + fmt.Sprintf(format, v...)) }
+func (l logger) Errorf(format string, v ...any) { l.Warnf(format, v...) }
 
 // What is bought carries this with it, so that it is recognised.
 const (
