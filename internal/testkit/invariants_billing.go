@@ -42,6 +42,10 @@ var billingInvariants = []invariant{
 		SELECT event_id FROM billing.webhook_events
 		WHERE process_time < receive_time OR process_time IS NULL AND subscription IS NULL AND invoice IS NULL`},
 
+	{"what a workspace has at the provider is of the customer that it is there", `
+		SELECT p.provider_subscription_id FROM billing.customers c JOIN billing.provider_subscriptions p ON p.workspace_id = c.workspace_id
+		WHERE p.provider_customer_id <> c.provider_customer_id`},
+
 	{"this server has one name at the provider", "SELECT count(*)::text FROM billing.installation HAVING count(*) <> 1"},
 
 	{"an override gives one kind of value", `

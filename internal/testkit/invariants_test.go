@@ -251,9 +251,9 @@ var breaks = map[string][]string{
 		"INSERT INTO billing.plan_versions SELECT plan, 2, definition, now() FROM billing.plan_versions",
 	},
 	"what is at the provider is of a workspace that is there, or it ends": {
-		provided + "UPDATE billing.provider_subscriptions SET workspace_id = NULL, subscription_id = NULL",
+		provided + "UPDATE billing.provider_subscriptions SET workspace_id = gen_random_uuid()",
 		provided + "UPDATE billing.provider_subscriptions SET desired = 'ending'",
-		provided + "UPDATE billing.provider_subscriptions SET desired = 'canceled', workspace_id = NULL",
+		provided + "UPDATE billing.provider_subscriptions SET desired = 'canceled', workspace_id = gen_random_uuid()",
 	},
 	"what is at the provider is the subscription of its workspace": {
 		provided + "UPDATE billing.subscriptions SET provider = 'manual'",
@@ -262,6 +262,9 @@ var breaks = map[string][]string{
 	"what was told by the provider came before it was followed": {
 		"INSERT INTO billing.webhook_events VALUES ('evt_1', 'x', 'sub_1', NULL, 0, now(), now(), now() - interval '1 second')",
 		"INSERT INTO billing.webhook_events VALUES ('evt_1', 'x', NULL, NULL, 0, now(), now(), NULL)",
+	},
+	"what a workspace has at the provider is of the customer that it is there": {
+		provided + "INSERT INTO billing.customers VALUES ($w, 'cus_2', now())",
 	},
 	"this server has one name at the provider": {
 		"DELETE FROM billing.installation",
