@@ -82,11 +82,13 @@ func (s *Store) Customer(ctx context.Context, workspace ids.Workspace) (installa
 }
 
 // PutCustomer keeps what the provider calls a workspace, and returns what it was called
-// first.
+// first. With a portal that is kept as what customers may do on the provider's pages; it
+// is of no workspace, and so in no log.
 //
 // Errors: fault NOT_FOUND.
-func (s *Store) PutCustomer(ctx context.Context, workspace ids.Workspace, customer string) (first string, err error) {
+func (s *Store) PutCustomer(ctx context.Context, workspace ids.Workspace, customer, portal string) (first string, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		first = customer
 		w, err := t.tenant.LockWorkspace(ctx, workspace)
 		if err == nil && w.Deleted() {
 			err = fault.NotFoundFault()
@@ -94,12 +96,16 @@ func (s *Store) PutCustomer(ctx context.Context, workspace ids.Workspace, custom
 		if err != nil {
 			return err
 		}
+		if portal != "" {
+			if err := t.billing.SetPortalConfiguration(ctx, portal); err != nil {
+				return err
+			}
+		}
 		fresh, err := t.billing.InsertCustomer(ctx, workspace, customer, t.now)
 		if err != nil {
 			return err
 		}
 		if fresh {
-			first = customer
 			return t.record(ctx, audit.Event{WorkspaceID: workspace, Action: "billing.customer_created", TargetID: workspace.String()})
 		}
 		first, err = t.billing.Customer(ctx, workspace)
@@ -109,14 +115,8 @@ func (s *Store) PutCustomer(ctx context.Context, workspace ids.Workspace, custom
 }
 
 // PortalConfiguration returns what customers may do on the provider's pages; "" until
-// SetPortalConfiguration.
+// that is kept.
 func (s *Store) PortalConfiguration(ctx context.Context) (string, error) {
 	_, id, err := s.Billing.Installation(ctx)
 	return id, s.constraints.Fault(err)
-}
-
-// SetPortalConfiguration keeps what customers may do on the provider's pages. It is of
-// no workspace and no account, and so in no log.
-func (s *Store) SetPortalConfiguration(ctx context.Context, id string) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error { return t.billing.SetPortalConfiguration(ctx, id) })
 }

@@ -35,8 +35,13 @@ func (s *Service) Checkout(ctx context.Context, p Purchase) (*provider.Page, err
 	if err != nil {
 		return nil, err
 	}
-	if c.Customer, err = s.customer(ctx, c.Installation, p.Workspace, c.Customer); err != nil {
-		return nil, err
+	if c.Customer == "" {
+		if c.Customer, err = s.customer(ctx, c.Installation, p.Workspace); err != nil {
+			return nil, err
+		}
+		if c.Customer, err = s.Store.PutCustomer(ctx, p.Workspace, c.Customer, ""); err != nil {
+			return nil, err
+		}
 	}
 	o := provider.Checkout{Purchase: c.Purchase, Customer: c.Customer, Items: c.Items, SuccessURL: p.SuccessURL, CancelURL: p.CancelURL}
 	if c.PaidUntil.Sub(s.Clock.Now()) > soonestCharge {
@@ -60,18 +65,24 @@ func (s *Service) Portal(ctx context.Context, workspace ids.Workspace, returnURL
 	if err != nil {
 		return nil, err
 	}
-	if customer, err = s.customer(ctx, installation, workspace, customer); err != nil {
-		return nil, err
-	}
 	configuration, err := s.Store.PortalConfiguration(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if configuration == "" {
-		if configuration, err = s.Provider.CreatePortalConfiguration(ctx, "portal:"+installation.String()); err != nil {
-			return nil, unavailable(err)
+	if customer == "" || configuration == "" {
+		fresh := ""
+		if customer == "" {
+			if customer, err = s.customer(ctx, installation, workspace); err != nil {
+				return nil, err
+			}
 		}
-		if err := s.Store.SetPortalConfiguration(ctx, configuration); err != nil {
+		if configuration == "" {
+			if fresh, err = s.Provider.CreatePortalConfiguration(ctx, "portal:"+installation.String()); err != nil {
+				return nil, unavailable(err)
+			}
+			configuration = fresh
+		}
+		if customer, err = s.Store.PutCustomer(ctx, workspace, customer, fresh); err != nil {
 			return nil, err
 		}
 	}
@@ -82,15 +93,12 @@ func (s *Service) Portal(ctx context.Context, workspace ids.Workspace, returnURL
 	return page, nil
 }
 
-// customer returns what the provider calls a workspace, which it makes known to the
-// provider if need be: once, however many ask at the same time.
-func (s *Service) customer(ctx context.Context, installation uuid.UUID, workspace ids.Workspace, known string) (string, error) {
-	if known != "" {
-		return known, nil
-	}
+// customer makes a workspace known to the provider, and returns what that calls it: the
+// same, however many ask at the same time.
+func (s *Service) customer(ctx context.Context, installation uuid.UUID, workspace ids.Workspace) (string, error) {
 	id, err := s.Provider.CreateCustomer(ctx, installation, workspace, "customer:"+installation.String()+":"+workspace.String())
 	if err != nil {
 		return "", unavailable(err)
 	}
-	return s.Store.PutCustomer(ctx, workspace, id)
+	return id, nil
 }
