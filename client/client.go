@@ -59,6 +59,7 @@ type Client struct {
 	TestClock          billingv1connect.TestClockServiceClient
 	Invoices           billingv1connect.InvoiceServiceClient
 	Usage              billingv1connect.UsageServiceClient
+	Reconciliations    billingv1connect.ReconciliationServiceClient
 	Events             auditv1connect.EventServiceClient
 
 	url     string
@@ -156,6 +157,7 @@ func build(url string, o options) *Client {
 		TestClock:          billingv1connect.NewTestClockServiceClient(o.http, url, all...),
 		Invoices:           billingv1connect.NewInvoiceServiceClient(o.http, url, all...),
 		Usage:              billingv1connect.NewUsageServiceClient(o.http, url, all...),
+		Reconciliations:    billingv1connect.NewReconciliationServiceClient(o.http, url, all...),
 		Events:             auditv1connect.NewEventServiceClient(o.http, url, all...),
 		url:                url,
 		options:            o,

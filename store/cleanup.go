@@ -26,6 +26,9 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		func(ctx context.Context, t *tx) error { return t.identity.DeleteExpired(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.billing.DeleteExpiredOverrides(ctx, t.now) },
 		func(ctx context.Context, t *tx) error {
+			return t.billing.DeleteWebhookEvents(ctx, t.now.Add(-webhookRetention))
+		},
+		func(ctx context.Context, t *tx) error {
 			return t.team.DeleteEndedInvitations(ctx, t.now.Add(-endedRetention))
 		},
 		func(ctx context.Context, t *tx) error {

@@ -20,7 +20,7 @@ func constraints() postgres.Constraints {
 		"memberships", "credentials", "sessions", "registrations", "email_changes", "events",
 		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains",
 		"disablements", "operators", "totp_factors", "recovery_codes", "passkeys", "external_identities", "devices", "api_keys",
-		"api_key_requests", "service_accounts", "refresh_tokens", "subscriptions", "overrides",
+		"api_key_requests", "service_accounts", "refresh_tokens", "subscriptions", "overrides", "customers", "provider_subscriptions",
 		"invoices", "invoice_lines", "pending_lines", "usage_events", "usage_hours", "usage_totals",
 	} {
 		all[table+"_user_id_fkey"] = errGone()

@@ -292,6 +292,9 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 	if err != nil {
 		return Purged{}, err
 	}
+	if err := t.providerWorkspacePurged(ctx, id); err != nil {
+		return Purged{}, err
+	}
 	if err := t.billing.DeleteOfWorkspace(ctx, id); err != nil {
 		return Purged{}, err
 	}

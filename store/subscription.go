@@ -46,7 +46,7 @@ func (t *tx) openSubscription(ctx context.Context, workspace ids.Workspace) erro
 	}
 	s := &billing.Subscription{
 		ID: ids.New[ids.Subscription](), WorkspaceID: workspace, Plan: plan.Name, PlanVersion: plan.Version,
-		State: billing.Active, Seats: 1, AnchorTime: t.now, CreateTime: t.now, UpdateTime: t.now,
+		State: billing.Active, Provider: billing.Manual, Seats: 1, AnchorTime: t.now, CreateTime: t.now, UpdateTime: t.now,
 	}
 	if prices := plan.Definition.Prices; len(prices) > 0 {
 		s.Currency, s.Interval = prices[0].Currency, prices[0].Interval
@@ -61,11 +61,22 @@ func (t *tx) openSubscription(ctx context.Context, workspace ids.Workspace) erro
 // seatTaken tells the subscription of a locked workspace that there is one more active
 // member, and seatFreed that there is one less.
 func (t *tx) seatTaken(ctx context.Context, workspace ids.Workspace) error {
-	return t.billing.ChangeSeats(ctx, workspace, 1, t.now)
+	return t.changeSeats(ctx, workspace, 1)
 }
 
 func (t *tx) seatFreed(ctx context.Context, workspace ids.Workspace) error {
-	return t.billing.ChangeSeats(ctx, workspace, -1, t.now)
+	return t.changeSeats(ctx, workspace, -1)
+}
+
+func (t *tx) changeSeats(ctx context.Context, workspace ids.Workspace, by int) error {
+	if err := t.billing.ChangeSeats(ctx, workspace, by, t.now); err != nil {
+		return err
+	}
+	s, err := t.billing.Subscription(ctx, workspace)
+	if err != nil || s.State == billing.Canceled {
+		return err
+	}
+	return t.providerChanged(ctx, s)
 }
 
 // endSubscription cancels the subscription of a workspace that is deleted: from now on
@@ -76,7 +87,10 @@ func (t *tx) endSubscription(ctx context.Context, workspace ids.Workspace) error
 		return err
 	}
 	s.State, s.CancelTime, s.CancelReason = billing.Canceled, t.now, billing.WorkspaceDeleted
-	return t.billing.Update(ctx, s, t.now)
+	if err := t.billing.Update(ctx, s, t.now); err != nil {
+		return err
+	}
+	return t.providerWorkspaceDeleted(ctx, workspace)
 }
 
 // resumeSubscription lets the subscription of a workspace that is undeleted go on. When
@@ -97,7 +111,13 @@ func (t *tx) resumeSubscription(ctx context.Context, workspace ids.Workspace) er
 	if s.Seats, _, err = t.team.Seats(ctx, workspace, t.now); err != nil {
 		return err
 	}
-	return t.billing.Update(ctx, s, t.now)
+	if err := t.billing.Update(ctx, s, t.now); err != nil {
+		return err
+	}
+	if err := t.providerWorkspaceUndeleted(ctx, workspace); err != nil {
+		return err
+	}
+	return t.providerChanged(ctx, s)
 }
 
 // EndTrials goes on with the subscriptions whose trial is over.

@@ -68,6 +68,10 @@ type Settings struct {
 	TaxName       string        `group:"Billing" name:"tax-name" env:"MANAGER_TAX_NAME" placeholder:"NAME" help:"The tax that is added to invoices, as it is printed, such as VAT. Default: none."`
 	TaxPercent    string        `group:"Billing" name:"tax-percent" env:"MANAGER_TAX_PERCENT" placeholder:"NUMBER" help:"Its rate in percent, such as 19 or 7.7. Required with tax-name."`
 
+	StripeSecretKey     Secret `group:"Billing" name:"stripe-secret-key" env:"MANAGER_STRIPE_SECRET_KEY" placeholder:"KEY" help:"Secret or restricted key of the Stripe account that takes payments: with one for tests (sk_test_, rk_test_) nobody is charged. Prefer the variable: other users of the machine can see flags. Default: none; nothing is sold by Stripe."`
+	StripeWebhookSecret Secret `group:"Billing" name:"stripe-webhook-secret" env:"MANAGER_STRIPE_WEBHOOK_SECRET" placeholder:"SECRET" help:"Signing secret of Stripe's webhook for public-url + /webhooks/stripe. Prefer the variable: other users of the machine can see flags. Required with stripe-secret-key."`
+	StripeURL           string `group:"Billing" name:"stripe-url" env:"MANAGER_STRIPE_URL" placeholder:"URL" help:"Where Stripe's API is, such as that of a stand-in for tests. Default: Stripe's own."`
+
 	SMTPHost     string  `group:"Mail" name:"smtp-host" env:"MANAGER_SMTP_HOST" placeholder:"HOST" help:"Server that mail is sent by. Default: none; mail goes to a mailbox for development, which opens in browsers of this machine only."`
 	SMTPPort     int     `group:"Mail" name:"smtp-port" env:"MANAGER_SMTP_PORT" default:"587" placeholder:"PORT" help:"Its port. Default: 587."`
 	SMTPUsername string  `group:"Mail" name:"smtp-username" env:"MANAGER_SMTP_USERNAME" placeholder:"NAME" help:"User name there. Default: no sign-in."`
@@ -105,6 +109,12 @@ func (s Settings) Audiences() []string {
 		return s.TokenAudiences
 	}
 	return []string{string(s.PublicURL)}
+}
+
+// StripeLive reports whether the key of Stripe is one by which people are charged.
+func (s Settings) StripeLive() bool {
+	key := s.StripeSecretKey.Reveal()
+	return strings.HasPrefix(key, "sk_live_") || strings.HasPrefix(key, "rk_live_")
 }
 
 // FromName returns the name that mail comes from.

@@ -38,6 +38,7 @@ func (s Settings) Validate() error {
 	s.limits(&c)
 	s.captcha(&c)
 	s.billing(&c)
+	s.stripe(&c)
 	s.mail(&c)
 	oneOf(&c, "log-level", s.LogLevel, LogDebug, LogInfo, LogWarn, LogError)
 	oneOf(&c, "log-format", s.LogFormat, LogText, LogJSON)
@@ -209,6 +210,29 @@ func (s Settings) billing(c *check) {
 		}
 	} else if s.TaxPercent != "" {
 		c.fail("tax-percent", "it is set, but tax-name is not")
+	}
+}
+
+var stripeKeys = regexp.MustCompile(`^(sk|rk)_(test|live)_[0-9A-Za-z_]{1,250}$`)
+
+func (s Settings) stripe(c *check) {
+	if s.StripeURL != "" {
+		c.service("stripe-url", s.StripeURL)
+	}
+	if s.StripeSecretKey == "" {
+		if s.StripeWebhookSecret != "" {
+			c.fail("stripe-webhook-secret", "it is set, but stripe-secret-key is not")
+		}
+		if s.StripeURL != "" {
+			c.fail("stripe-url", "it is set, but stripe-secret-key is not")
+		}
+		return
+	}
+	if !stripeKeys.MatchString(s.StripeSecretKey.Reveal()) {
+		c.fail("stripe-secret-key", "a key that begins with sk_test_, sk_live_, rk_test_ or rk_live_ is expected")
+	}
+	if s.StripeWebhookSecret == "" {
+		c.fail("stripe-webhook-secret", "it is required with stripe-secret-key: without it anybody could tell the server what was paid")
 	}
 }
 

@@ -108,6 +108,11 @@ const (
 	UsageEventConflict       Reason = "USAGE_EVENT_CONFLICT"
 	UsageLimitReached        Reason = "USAGE_LIMIT_REACHED"
 	SubscriptionPaused       Reason = "SUBSCRIPTION_PAUSED"
+
+	PaymentProviderMissing     Reason = "PAYMENT_PROVIDER_MISSING"
+	PaymentProviderUnavailable Reason = "PAYMENT_PROVIDER_UNAVAILABLE"
+	PlanNotForSale             Reason = "PLAN_NOT_FOR_SALE"
+	PaymentProviderInUse       Reason = "PAYMENT_PROVIDER_IN_USE"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

@@ -29,6 +29,25 @@ var billingInvariants = []invariant{
 		WHERE p.version <> (SELECT count(*) FROM billing.plan_versions v WHERE v.plan = p.plan AND v.version BETWEEN 1 AND p.version)
 		   OR EXISTS (SELECT 1 FROM billing.plan_versions v WHERE v.plan = p.plan AND v.version > p.version)`},
 
+	{"what is at the provider is of a workspace that is there, or it ends", `
+		SELECT p.provider_subscription_id FROM billing.provider_subscriptions p LEFT JOIN tenant.workspaces w ON w.id = p.workspace_id
+		WHERE p.desired <> 'canceled' AND (w.id IS NULL OR p.subscription_id IS NOT NULL AND (w.delete_time IS NULL) <> (p.desired = 'live'))
+		   OR w.id IS NULL AND p.subscription_id IS NOT NULL`},
+
+	{"what is at the provider is the subscription of its workspace", `
+		SELECT p.provider_subscription_id FROM billing.provider_subscriptions p JOIN billing.subscriptions s ON s.id = p.subscription_id
+		WHERE s.workspace_id <> p.workspace_id OR s.provider <> 'stripe' AND p.desired <> 'canceled'`},
+
+	{"what was told by the provider came before it was followed", `
+		SELECT event_id FROM billing.webhook_events
+		WHERE process_time < receive_time OR process_time IS NULL AND subscription IS NULL AND invoice IS NULL`},
+
+	{"what a workspace has at the provider is of the customer that it is there", `
+		SELECT p.provider_subscription_id FROM billing.customers c JOIN billing.provider_subscriptions p ON p.workspace_id = c.workspace_id
+		WHERE p.provider_customer_id <> c.provider_customer_id`},
+
+	{"this server has one name at the provider", "SELECT count(*)::text FROM billing.installation HAVING count(*) <> 1"},
+
 	{"an override gives one kind of value", `
 		SELECT workspace_id || ' ' || feature FROM billing.overrides
 		WHERE jsonb_typeof(value) <> 'object' OR (SELECT count(*) FROM jsonb_object_keys(value)) <> 1`},

@@ -251,6 +251,25 @@ var breaks = map[string][]string{
 		"UPDATE billing.plans SET version = 2",
 		"INSERT INTO billing.plan_versions SELECT plan, 2, definition, now() FROM billing.plan_versions",
 	},
+	"what is at the provider is of a workspace that is there, or it ends": {
+		provided + "UPDATE billing.provider_subscriptions SET workspace_id = gen_random_uuid()",
+		provided + "UPDATE billing.provider_subscriptions SET desired = 'ending'",
+		provided + "UPDATE billing.provider_subscriptions SET desired = 'canceled', workspace_id = gen_random_uuid()",
+	},
+	"what is at the provider is the subscription of its workspace": {
+		provided + "UPDATE billing.subscriptions SET provider = 'manual'",
+		provided + "UPDATE billing.provider_subscriptions SET workspace_id = $o",
+	},
+	"what was told by the provider came before it was followed": {
+		"INSERT INTO billing.webhook_events VALUES ('evt_1', 'x', 'sub_1', NULL, 0, now(), now(), now() - interval '1 second')",
+		"INSERT INTO billing.webhook_events VALUES ('evt_1', 'x', NULL, NULL, 0, now(), now(), NULL)",
+	},
+	"what a workspace has at the provider is of the customer that it is there": {
+		provided + "INSERT INTO billing.customers VALUES ($w, 'cus_2', now())",
+	},
+	"this server has one name at the provider": {
+		"DELETE FROM billing.installation",
+	},
 	"an override gives one kind of value": {
 		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{}', 'test', now())",
 		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true, \"limit\": {}}', 'test', now())",
@@ -313,6 +332,7 @@ const (
 	challenge      = "INSERT INTO auth.challenges (id, purpose, data, create_time, expire_time) VALUES (gen_random_uuid(), 'sign_in', '', now(), now() + interval '5 minutes'); "
 	externalSignIn = "INSERT INTO auth.external_sign_ins (id, provider, purpose, transport, state_hash, binding_hash, sealed, return_url, create_time, expire_time) VALUES (gen_random_uuid(), 'test', 'sign_in', 'bearer', '', '', '', '', now(), now() + interval '10 minutes'); "
 	signingKey     = "INSERT INTO auth.signing_keys VALUES (gen_random_uuid(), '', '', now(), '2000-01-01'); "
+	provided       = "UPDATE billing.subscriptions SET provider = 'stripe'; INSERT INTO billing.provider_subscriptions SELECT 'sub_1', 'cus_1', workspace_id, id, 'live', '[]', false, NULL, 1, 1, 0, 0, 0, 0, now(), NULL, NULL, now(), now() FROM billing.subscriptions WHERE workspace_id = $w; "
 	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now(), now()); "
 	serviceAccount = "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, creator_id, create_time, update_time) VALUES (gen_random_uuid(), $w, 'Robot', 'another robot', $u, now(), now()); " +
 		"INSERT INTO auth.api_keys (id, workspace_id, service_account_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) SELECT gen_random_uuid(), $w, id, $u, 'Key', '{}', '\\x02', '', now(), now() FROM auth.service_accounts WHERE name_key = 'another robot'; "
@@ -375,7 +395,7 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	more := "INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " + totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
+	more := provided + "INSERT INTO billing.customers VALUES ($w, 'cus_1', now()); INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " + totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
 		"INSERT INTO auth.disablements VALUES ($u, NULL, 'test', now()); INSERT INTO auth.operators VALUES ($u, now()); " +
 		"INSERT INTO auth.devices VALUES (gen_random_uuid(), $u, '', '', now(), now()); UPDATE auth.sessions SET impersonator_id = $v; "
 	without := find(more+"DELETE FROM identity.users") + find(more+"DELETE FROM tenant.workspaces")

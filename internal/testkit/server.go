@@ -136,7 +136,7 @@ func New(t testing.TB, o Options) *Server {
 			t.Fatal(err)
 		}
 		if runner, err = jobs.Start(t.Context(), jobs.Options{
-			URL: s.Database, Store: s.Store, Renderer: mail.NewRenderer(public, s.Settings.ProductName), Sender: s.Mailbox, Logger: logger,
+			URL: s.Database, Store: s.Store, Renderer: mail.NewRenderer(public, s.Settings.ProductName), Sender: s.Mailbox, Logger: logger, Payments: s.Server.Payments(),
 			Workers: 1, // so that mails come in the order in which they were asked for
 		}); err != nil {
 			t.Fatal(err)

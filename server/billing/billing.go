@@ -7,15 +7,29 @@ import (
 	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/server/billing/payments"
 	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
 )
 
 // Module implements the services of logicspike.billing.v1.
-type Module struct{ store *store.Store }
+type Module struct {
+	store    *store.Store
+	payments *payments.Service
+	resolve  func(string) (string, error)
+}
+
+// Options are what the module needs.
+type Options struct {
+	Store    *store.Store
+	Payments *payments.Service
+	// ReturnURL returns the URL that a request asks browsers to go to in the end, or
+	// fails with the fault RETURN_URL_NOT_ALLOWED.
+	ReturnURL func(string) (string, error)
+}
 
 // New returns the module.
-func New(s *store.Store) *Module { return &Module{s} }
+func New(o Options) *Module { return &Module{o.Store, o.Payments, o.ReturnURL} }
 
 // ListPlans implements PlanService.
 func (m *Module) ListPlans(ctx context.Context, _ *billingv1.ListPlansRequest) (*billingv1.ListPlansResponse, error) {

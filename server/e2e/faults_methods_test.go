@@ -19,6 +19,7 @@ import (
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/testkit"
 )
@@ -162,10 +163,14 @@ func (w *world) programmer() (membership string) {
 
 // unbroken are the methods with an effect whose writes are not broken here, and why.
 var unbroken = map[string]string{
-	"TokenService/IntrospectToken":             "it reads; it has an effect so that no token is in a URL",
-	"InvitationService/GetInvitationByToken":   "it reads; it has an effect so that no token is in a URL",
-	"InvitationService/BatchCreateInvitations": "TestABatchSurvivesAFailureOfAnyWrite: it goes on where a write fails",
-	"TestClockService/AdvanceTestClock":        "it is many transactions, and says so",
+	"TokenService/IntrospectToken":                "it reads; it has an effect so that no token is in a URL",
+	"InvitationService/GetInvitationByToken":      "it reads; it has an effect so that no token is in a URL",
+	"InvitationService/BatchCreateInvitations":    "TestABatchSurvivesAFailureOfAnyWrite: it goes on where a write fails",
+	"TestClockService/AdvanceTestClock":           "it is many transactions, and says so",
+	"TokenService/IntrospectToken":                "it reads; it has an effect so that no token is in a URL",
+	"InvitationService/GetInvitationByToken":      "it reads; it has an effect so that no token is in a URL",
+	"ReconciliationService/ReconcileSubscription": "TestReconciliationFindsWhatDiffersAndRepairsIt: it is many transactions, each of which may fail and be repeated",
+	"InvitationService/BatchCreateInvitations":    "TestABatchSurvivesAFailureOfAnyWrite: it goes on where a write fails",
 }
 
 // TestFailureOfAnyWriteOfAnyMethodLeavesNothing calls every method that has an effect,
@@ -193,6 +198,13 @@ func TestFailureOfAnyWriteOfAnyMethodLeavesNothing(t *testing.T) {
 		resolver.SetTXT(d.RecordName, d.RecordValue)
 		return broken{token: w.owner.Token, message: &tenantv1.VerifyDomainRequest{WorkspaceId: w.workspace, DomainId: d.Id}}
 	}
+	stripe := testkit.NewStripe(t, new(clock.Manual))
+	for name, request := range map[string]string{"CreateCheckoutSession(sold)": "CreateCheckoutSession", "CreatePortalSession(sold)": "CreatePortalSession"} {
+		calls["SubscriptionService/"+name] = func(w *world) broken {
+			applyPlans(w.t, w.srv, soldPlans)
+			return broken{token: w.owner.Token, message: requests["SubscriptionService/"+request](w)}
+		}
+	}
 	services := map[string][]string{}
 	for _, call := range slices.Sorted(maps.Keys(calls)) {
 		service, _, _ := strings.Cut(call, "/")
@@ -208,6 +220,7 @@ func TestFailureOfAnyWriteOfAnyMethodLeavesNothing(t *testing.T) {
 					s.EmailVerification = config.VerifyAfter
 					s.IdentityProviders = "github?client-id=i&client-secret=s" // which is not asked anything
 					s.DNSResolver = resolver.Address
+					stripe.Settings(s)
 				})
 				sabotage := s.sabotage(t)
 				// What a passkey has answered is used up, whatever comes of it: it is put

@@ -220,6 +220,17 @@ var requests = map[string]func(w *world) proto.Message{
 	"SubscriptionService/GetSubscription": func(w *world) proto.Message {
 		return &billingv1.GetSubscriptionRequest{WorkspaceId: w.workspace}
 	},
+	"SubscriptionService/CreateCheckoutSession": func(w *world) proto.Message {
+		return &billingv1.CreateCheckoutSessionRequest{
+			WorkspaceId: w.workspace, Plan: "team", Currency: "EUR", Interval: billingv1.Interval_INTERVAL_MONTH, SuccessUrl: "/paid", CancelUrl: "/",
+		}
+	},
+	"SubscriptionService/CreatePortalSession": func(w *world) proto.Message {
+		return &billingv1.CreatePortalSessionRequest{WorkspaceId: w.workspace, ReturnUrl: "/"}
+	},
+	"ReconciliationService/ReconcileSubscription": func(w *world) proto.Message {
+		return &billingv1.ReconcileSubscriptionRequest{WorkspaceId: w.workspace}
+	},
 	"SeatService/GetSeatUsage": func(w *world) proto.Message { return &billingv1.GetSeatUsageRequest{WorkspaceId: w.workspace} },
 	"EntitlementService/CheckEntitlement": func(w *world) proto.Message {
 		return &billingv1.CheckEntitlementRequest{WorkspaceId: w.workspace, Feature: "seats"}
@@ -230,6 +241,7 @@ var requests = map[string]func(w *world) proto.Message{
 	"TestClockService/GetTestClock": func(*world) proto.Message { return &billingv1.GetTestClockRequest{} },
 	"TestClockService/AdvanceTestClock": func(*world) proto.Message {
 		return &billingv1.AdvanceTestClockRequest{By: durationpb.New(time.Hour)}
+	},
 	"InvoiceService/ListInvoices": func(w *world) proto.Message {
 		w.invoice()
 		return &billingv1.ListInvoicesRequest{WorkspaceId: w.workspace}

@@ -170,6 +170,9 @@ JoinRequestService/RejectJoinRequest         session  hidden   hidden   role    
 DomainService/CreateDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/VerifyDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 SubscriptionService/GetSubscription          session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+SubscriptionService/CreateCheckoutSession    session  hidden   hidden   role     role     unsold   unsold   role     hidden   hidden   hidden   session  unsold
+SubscriptionService/CreatePortalSession      session  hidden   hidden   role     role     unsold   unsold   role     hidden   hidden   hidden   session  unsold
+ReconciliationService/ReconcileSubscription  session  op       op       op       op       op       op       op       op       op       op       session  op
 SeatService/GetSeatUsage                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/CheckEntitlement          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/ListEntitlements          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
@@ -213,6 +216,7 @@ var outcomes = map[string]string{
 	"more":    "permission_denied ROLE_NOT_GRANTABLE",
 	"op":      "permission_denied OPERATOR_REQUIRED",
 	"no-key":  "permission_denied API_KEY_NOT_ALLOWED",
+	"unsold":  "failed_precondition PAYMENT_PROVIDER_MISSING",
 	"owes":    "failed_precondition FACTOR_MISSING", // of a session that owes no second factor
 }
 

@@ -54,6 +54,8 @@ type Subscription struct {
 	UpdateTime   time.Time
 	CancelTime   time.Time `bun:",nullzero"`
 	CancelReason string    `bun:",nullzero"`
+	// Provider is who makes its invoices and takes its payments.
+	Provider Provider `bun:",nullzero,default:'manual'"`
 }
 
 // PeriodAt returns the period of the subscription that a time is in: while it is
@@ -118,12 +120,13 @@ func (r Repository) EndTrials(ctx context.Context, now time.Time) ([]Subscriptio
 }
 
 // DeleteOfWorkspace removes what a workspace is subscribed to, and its invoices, in a
-// transaction. The register of invoices stays.
+// transaction. The register of invoices stays. What it has at the provider must be ended
+// by OrphanOfWorkspace before.
 func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspace) error {
 	if err := r.deleteInvoices(ctx, workspace); err != nil {
 		return err
 	}
-	for _, table := range []string{"usage_events", "usage_hours", "usage_totals", "overrides", "subscriptions"} {
+	for _, table := range []string{"usage_events", "usage_hours", "usage_totals", "overrides", "customers", "subscriptions"} {
 		if _, err := r.db.NewRaw("DELETE FROM billing."+table+" WHERE workspace_id = ?", workspace).Exec(ctx); err != nil {
 			return err
 		}

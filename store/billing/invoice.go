@@ -25,12 +25,6 @@ const (
 	Void InvoiceState = "void"
 )
 
-// Who issues invoices.
-const (
-	Manual = "manual" // this server, and an operator marks them as paid
-	Stripe = "stripe"
-)
-
 // Invoice is what a workspace owes for a period. From when it is issued nothing of it
 // changes but State, PaidTime, VoidTime and Note, and these once.
 type Invoice struct {
@@ -39,7 +33,7 @@ type Invoice struct {
 	ID             ids.Invoice `bun:"id,pk"`
 	WorkspaceID    ids.Workspace
 	SubscriptionID ids.Subscription // zero only of a provider's
-	Provider       string
+	Provider       Provider
 	// ProviderInvoiceID and DocumentURL are of a payment provider, whose invoice this is a
 	// copy of.
 	ProviderInvoiceID string `bun:",nullzero"`

@@ -17,6 +17,7 @@ import {
   PasskeyService,
   PasswordService,
   PlanService,
+  ReconciliationService,
   RegistrationService,
   RoleService,
   SeatService,
@@ -98,6 +99,8 @@ export interface Manager {
   readonly invoices: Client<typeof InvoiceService>;
   /** Records what a workspace uses, and tells it. */
   readonly usage: Client<typeof UsageService>;
+  /** For operators: compares a subscription with the payment provider's. */
+  readonly reconciliations: Client<typeof ReconciliationService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -156,6 +159,7 @@ export function createManager(options: ManagerOptions): Manager {
     testClock: createClient(TestClockService, transport),
     invoices: createClient(InvoiceService, transport),
     usage: createClient(UsageService, transport),
+    reconciliations: createClient(ReconciliationService, transport),
     events: createClient(EventService, transport),
   };
 }

@@ -315,7 +315,7 @@ var File_logicspike_billing_v1_subscription_proto protoreflect.FileDescriptor
 
 const file_logicspike_billing_v1_subscription_proto_rawDesc = "" +
 	"\n" +
-	"(logicspike/billing/v1/subscription.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a logicspike/billing/v1/plan.proto\"\xf1\x04\n" +
+	"(logicspike/billing/v1/subscription.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a$logicspike/billing/v1/checkout.proto\x1a logicspike/billing/v1/plan.proto\"\xf1\x04\n" +
 	"\fSubscription\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fworkspace_id\x18\x02 \x01(\tR\vworkspaceId\x12/\n" +
@@ -339,10 +339,14 @@ const file_logicspike_billing_v1_subscription_proto_rawDesc = "" +
 	"\x1eSUBSCRIPTION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bSUBSCRIPTION_STATE_TRIALING\x10\x01\x12\x1d\n" +
 	"\x19SUBSCRIPTION_STATE_ACTIVE\x10\x02\x12\x1f\n" +
-	"\x1bSUBSCRIPTION_STATE_CANCELED\x10\x032\xe8\x01\n" +
+	"\x1bSUBSCRIPTION_STATE_CANCELED\x10\x032\xa0\x05\n" +
 	"\x13SubscriptionService\x12\xd0\x01\n" +
 	"\x0fGetSubscription\x12-.logicspike.billing.v1.GetSubscriptionRequest\x1a..logicspike.billing.v1.GetSubscriptionResponse\"^\xd2\xe7\x18W\x1aU\n" +
-	"\vbilling.get\x124See the workspace's subscription, seats and invoices\x1a\fworkspace_id \x030\x01\x90\x02\x01BFZDgithub.com/logicspike/manager/gen/go/logicspike/billing/v1;billingv1b\x06proto3"
+	"\vbilling.get\x124See the workspace's subscription, seats and invoices\x1a\fworkspace_id \x030\x01\x90\x02\x01\x12\xdc\x01\n" +
+	"\x15CreateCheckoutSession\x123.logicspike.billing.v1.CreateCheckoutSessionRequest\x1a4.logicspike.billing.v1.CreateCheckoutSessionResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0ebilling.update\x12.Change the workspace's plan, seats and payment\x1a\fworkspace_id \x038\x01\x12\xd6\x01\n" +
+	"\x13CreatePortalSession\x121.logicspike.billing.v1.CreatePortalSessionRequest\x1a2.logicspike.billing.v1.CreatePortalSessionResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0ebilling.update\x12.Change the workspace's plan, seats and payment\x1a\fworkspace_id \x038\x01BFZDgithub.com/logicspike/manager/gen/go/logicspike/billing/v1;billingv1b\x06proto3"
 
 var (
 	file_logicspike_billing_v1_subscription_proto_rawDescOnce sync.Once
@@ -359,13 +363,17 @@ func file_logicspike_billing_v1_subscription_proto_rawDescGZIP() []byte {
 var file_logicspike_billing_v1_subscription_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_logicspike_billing_v1_subscription_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_logicspike_billing_v1_subscription_proto_goTypes = []any{
-	(SubscriptionState)(0),          // 0: logicspike.billing.v1.SubscriptionState
-	(*Subscription)(nil),            // 1: logicspike.billing.v1.Subscription
-	(*GetSubscriptionRequest)(nil),  // 2: logicspike.billing.v1.GetSubscriptionRequest
-	(*GetSubscriptionResponse)(nil), // 3: logicspike.billing.v1.GetSubscriptionResponse
-	(*Plan)(nil),                    // 4: logicspike.billing.v1.Plan
-	(Interval)(0),                   // 5: logicspike.billing.v1.Interval
-	(*timestamppb.Timestamp)(nil),   // 6: google.protobuf.Timestamp
+	(SubscriptionState)(0),                // 0: logicspike.billing.v1.SubscriptionState
+	(*Subscription)(nil),                  // 1: logicspike.billing.v1.Subscription
+	(*GetSubscriptionRequest)(nil),        // 2: logicspike.billing.v1.GetSubscriptionRequest
+	(*GetSubscriptionResponse)(nil),       // 3: logicspike.billing.v1.GetSubscriptionResponse
+	(*Plan)(nil),                          // 4: logicspike.billing.v1.Plan
+	(Interval)(0),                         // 5: logicspike.billing.v1.Interval
+	(*timestamppb.Timestamp)(nil),         // 6: google.protobuf.Timestamp
+	(*CreateCheckoutSessionRequest)(nil),  // 7: logicspike.billing.v1.CreateCheckoutSessionRequest
+	(*CreatePortalSessionRequest)(nil),    // 8: logicspike.billing.v1.CreatePortalSessionRequest
+	(*CreateCheckoutSessionResponse)(nil), // 9: logicspike.billing.v1.CreateCheckoutSessionResponse
+	(*CreatePortalSessionResponse)(nil),   // 10: logicspike.billing.v1.CreatePortalSessionResponse
 }
 var file_logicspike_billing_v1_subscription_proto_depIdxs = []int32{
 	4,  // 0: logicspike.billing.v1.Subscription.plan:type_name -> logicspike.billing.v1.Plan
@@ -378,9 +386,13 @@ var file_logicspike_billing_v1_subscription_proto_depIdxs = []int32{
 	6,  // 7: logicspike.billing.v1.Subscription.cancel_time:type_name -> google.protobuf.Timestamp
 	1,  // 8: logicspike.billing.v1.GetSubscriptionResponse.subscription:type_name -> logicspike.billing.v1.Subscription
 	2,  // 9: logicspike.billing.v1.SubscriptionService.GetSubscription:input_type -> logicspike.billing.v1.GetSubscriptionRequest
-	3,  // 10: logicspike.billing.v1.SubscriptionService.GetSubscription:output_type -> logicspike.billing.v1.GetSubscriptionResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
+	7,  // 10: logicspike.billing.v1.SubscriptionService.CreateCheckoutSession:input_type -> logicspike.billing.v1.CreateCheckoutSessionRequest
+	8,  // 11: logicspike.billing.v1.SubscriptionService.CreatePortalSession:input_type -> logicspike.billing.v1.CreatePortalSessionRequest
+	3,  // 12: logicspike.billing.v1.SubscriptionService.GetSubscription:output_type -> logicspike.billing.v1.GetSubscriptionResponse
+	9,  // 13: logicspike.billing.v1.SubscriptionService.CreateCheckoutSession:output_type -> logicspike.billing.v1.CreateCheckoutSessionResponse
+	10, // 14: logicspike.billing.v1.SubscriptionService.CreatePortalSession:output_type -> logicspike.billing.v1.CreatePortalSessionResponse
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -391,6 +403,7 @@ func file_logicspike_billing_v1_subscription_proto_init() {
 	if File_logicspike_billing_v1_subscription_proto != nil {
 		return
 	}
+	file_logicspike_billing_v1_checkout_proto_init()
 	file_logicspike_billing_v1_plan_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -8,6 +8,8 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_logicspike_authz_v1_rule } from "../../authz/v1/rule_pb.js";
+import type { CreateCheckoutSessionRequestSchema, CreateCheckoutSessionResponseSchema, CreatePortalSessionRequestSchema, CreatePortalSessionResponseSchema } from "./checkout_pb.js";
+import { file_logicspike_billing_v1_checkout } from "./checkout_pb.js";
 import type { Interval, Plan } from "./plan_pb.js";
 import { file_logicspike_billing_v1_plan } from "./plan_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/billing/v1/subscription.proto.
  */
 export const file_logicspike_billing_v1_subscription: GenFile = /*@__PURE__*/
-  fileDesc("Cihsb2dpY3NwaWtlL2JpbGxpbmcvdjEvc3Vic2NyaXB0aW9uLnByb3RvEhVsb2dpY3NwaWtlLmJpbGxpbmcudjEi6wMKDFN1YnNjcmlwdGlvbhIKCgJpZBgBIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAiABKAkSKQoEcGxhbhgDIAEoCzIbLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5QbGFuEjcKBXN0YXRlGAQgASgOMigubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvblN0YXRlEhAKCGN1cnJlbmN5GAUgASgJEjEKCGludGVydmFsGAYgASgOMh8ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkludGVydmFsEjIKDnRyaWFsX2VuZF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI9ChljdXJyZW50X3BlcmlvZF9zdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI7ChdjdXJyZW50X3BlcmlvZF9lbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NhbmNlbF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI5ChZHZXRTdWJzY3JpcHRpb25SZXF1ZXN0Eh8KDHdvcmtzcGFjZV9pZBgBIAEoCUIJukgGcgQQARhAIlQKF0dldFN1YnNjcmlwdGlvblJlc3BvbnNlEjkKDHN1YnNjcmlwdGlvbhgBIAEoCzIjLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5TdWJzY3JpcHRpb24qmAEKEVN1YnNjcmlwdGlvblN0YXRlEiIKHlNVQlNDUklQVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEh8KG1NVQlNDUklQVElPTl9TVEFURV9UUklBTElORxABEh0KGVNVQlNDUklQVElPTl9TVEFURV9BQ1RJVkUQAhIfChtTVUJTQ1JJUFRJT05fU1RBVEVfQ0FOQ0VMRUQQAzLoAQoTU3Vic2NyaXB0aW9uU2VydmljZRLQAQoPR2V0U3Vic2NyaXB0aW9uEi0ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkdldFN1YnNjcmlwdGlvblJlcXVlc3QaLi5sb2dpY3NwaWtlLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2UiXpACAdLnGFcaVQoLYmlsbGluZy5nZXQSNFNlZSB0aGUgd29ya3NwYWNlJ3Mgc3Vic2NyaXB0aW9uLCBzZWF0cyBhbmQgaW52b2ljZXMaDHdvcmtzcGFjZV9pZCADMAFCRlpEZ2l0aHViLmNvbS9sb2dpY3NwaWtlL21hbmFnZXIvZ2VuL2dvL2xvZ2ljc3Bpa2UvYmlsbGluZy92MTtiaWxsaW5ndjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule, file_logicspike_billing_v1_plan]);
+  fileDesc("Cihsb2dpY3NwaWtlL2JpbGxpbmcvdjEvc3Vic2NyaXB0aW9uLnByb3RvEhVsb2dpY3NwaWtlLmJpbGxpbmcudjEi6wMKDFN1YnNjcmlwdGlvbhIKCgJpZBgBIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAiABKAkSKQoEcGxhbhgDIAEoCzIbLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5QbGFuEjcKBXN0YXRlGAQgASgOMigubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvblN0YXRlEhAKCGN1cnJlbmN5GAUgASgJEjEKCGludGVydmFsGAYgASgOMh8ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkludGVydmFsEjIKDnRyaWFsX2VuZF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI9ChljdXJyZW50X3BlcmlvZF9zdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI7ChdjdXJyZW50X3BlcmlvZF9lbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NhbmNlbF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI5ChZHZXRTdWJzY3JpcHRpb25SZXF1ZXN0Eh8KDHdvcmtzcGFjZV9pZBgBIAEoCUIJukgGcgQQARhAIlQKF0dldFN1YnNjcmlwdGlvblJlc3BvbnNlEjkKDHN1YnNjcmlwdGlvbhgBIAEoCzIjLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5TdWJzY3JpcHRpb24qmAEKEVN1YnNjcmlwdGlvblN0YXRlEiIKHlNVQlNDUklQVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEh8KG1NVQlNDUklQVElPTl9TVEFURV9UUklBTElORxABEh0KGVNVQlNDUklQVElPTl9TVEFURV9BQ1RJVkUQAhIfChtTVUJTQ1JJUFRJT05fU1RBVEVfQ0FOQ0VMRUQQAzKgBQoTU3Vic2NyaXB0aW9uU2VydmljZRLQAQoPR2V0U3Vic2NyaXB0aW9uEi0ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkdldFN1YnNjcmlwdGlvblJlcXVlc3QaLi5sb2dpY3NwaWtlLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2UiXpACAdLnGFcaVQoLYmlsbGluZy5nZXQSNFNlZSB0aGUgd29ya3NwYWNlJ3Mgc3Vic2NyaXB0aW9uLCBzZWF0cyBhbmQgaW52b2ljZXMaDHdvcmtzcGFjZV9pZCADMAES3AEKFUNyZWF0ZUNoZWNrb3V0U2Vzc2lvbhIzLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5DcmVhdGVDaGVja291dFNlc3Npb25SZXF1ZXN0GjQubG9naWNzcGlrZS5iaWxsaW5nLnYxLkNyZWF0ZUNoZWNrb3V0U2Vzc2lvblJlc3BvbnNlIljS5xhUGlIKDmJpbGxpbmcudXBkYXRlEi5DaGFuZ2UgdGhlIHdvcmtzcGFjZSdzIHBsYW4sIHNlYXRzIGFuZCBwYXltZW50Ggx3b3Jrc3BhY2VfaWQgAzgBEtYBChNDcmVhdGVQb3J0YWxTZXNzaW9uEjEubG9naWNzcGlrZS5iaWxsaW5nLnYxLkNyZWF0ZVBvcnRhbFNlc3Npb25SZXF1ZXN0GjIubG9naWNzcGlrZS5iaWxsaW5nLnYxLkNyZWF0ZVBvcnRhbFNlc3Npb25SZXNwb25zZSJY0ucYVBpSCg5iaWxsaW5nLnVwZGF0ZRIuQ2hhbmdlIHRoZSB3b3Jrc3BhY2UncyBwbGFuLCBzZWF0cyBhbmQgcGF5bWVudBoMd29ya3NwYWNlX2lkIAM4AUJGWkRnaXRodWIuY29tL2xvZ2ljc3Bpa2UvbWFuYWdlci9nZW4vZ28vbG9naWNzcGlrZS9iaWxsaW5nL3YxO2JpbGxpbmd2MWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule, file_logicspike_billing_v1_checkout, file_logicspike_billing_v1_plan]);
 
 /**
  * What a workspace is subscribed to.
@@ -214,6 +216,39 @@ export const SubscriptionService: GenService<{
     methodKind: "unary";
     input: typeof GetSubscriptionRequestSchema;
     output: typeof GetSubscriptionResponseSchema;
+  },
+  /**
+   * CreateCheckoutSession makes a page of the payment provider by which the workspace
+   * buys a plan, for as many seats as it has. Once that is paid, the subscription has
+   * that plan, and from then on the provider makes its invoices and takes the payments.
+   * What has been paid until a later time, or is tried, is charged from then on only, if
+   * that is at least two days away.
+   *
+   * Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+   * PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
+   * already, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+   *
+   * @generated from rpc logicspike.billing.v1.SubscriptionService.CreateCheckoutSession
+   */
+  createCheckoutSession: {
+    methodKind: "unary";
+    input: typeof CreateCheckoutSessionRequestSchema;
+    output: typeof CreateCheckoutSessionResponseSchema;
+  },
+  /**
+   * CreatePortalSession makes a page of the payment provider where the workspace's means
+   * of payment are changed, and its invoices there are seen. The plan, the seats and
+   * the cancellation are changed by this API alone.
+   *
+   * Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+   * RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+   *
+   * @generated from rpc logicspike.billing.v1.SubscriptionService.CreatePortalSession
+   */
+  createPortalSession: {
+    methodKind: "unary";
+    input: typeof CreatePortalSessionRequestSchema;
+    output: typeof CreatePortalSessionResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_logicspike_billing_v1_subscription, 0);

@@ -36,6 +36,12 @@ const (
 	// SubscriptionServiceGetSubscriptionProcedure is the fully-qualified name of the
 	// SubscriptionService's GetSubscription RPC.
 	SubscriptionServiceGetSubscriptionProcedure = "/logicspike.billing.v1.SubscriptionService/GetSubscription"
+	// SubscriptionServiceCreateCheckoutSessionProcedure is the fully-qualified name of the
+	// SubscriptionService's CreateCheckoutSession RPC.
+	SubscriptionServiceCreateCheckoutSessionProcedure = "/logicspike.billing.v1.SubscriptionService/CreateCheckoutSession"
+	// SubscriptionServiceCreatePortalSessionProcedure is the fully-qualified name of the
+	// SubscriptionService's CreatePortalSession RPC.
+	SubscriptionServiceCreatePortalSessionProcedure = "/logicspike.billing.v1.SubscriptionService/CreatePortalSession"
 )
 
 // SubscriptionServiceClient is a client for the logicspike.billing.v1.SubscriptionService service.
@@ -43,6 +49,23 @@ type SubscriptionServiceClient interface {
 	// GetSubscription returns the subscription that the workspace has now. Owners see
 	// that of a deleted workspace until it is purged.
 	GetSubscription(context.Context, *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error)
+	// CreateCheckoutSession makes a page of the payment provider by which the workspace
+	// buys a plan, for as many seats as it has. Once that is paid, the subscription has
+	// that plan, and from then on the provider makes its invoices and takes the payments.
+	// What has been paid until a later time, or is tried, is charged from then on only, if
+	// that is at least two days away.
+	//
+	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
+	// already, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
+	// CreatePortalSession makes a page of the payment provider where the workspace's means
+	// of payment are changed, and its invoices there are seen. The plan, the seats and
+	// the cancellation are changed by this API alone.
+	//
+	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+	// RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	CreatePortalSession(context.Context, *v1.CreatePortalSessionRequest) (*v1.CreatePortalSessionResponse, error)
 }
 
 // NewSubscriptionServiceClient constructs a client for the
@@ -63,17 +86,49 @@ func NewSubscriptionServiceClient(httpClient connect.HTTPClient, baseURL string,
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		createCheckoutSession: connect.NewClient[v1.CreateCheckoutSessionRequest, v1.CreateCheckoutSessionResponse](
+			httpClient,
+			baseURL+SubscriptionServiceCreateCheckoutSessionProcedure,
+			connect.WithSchema(subscriptionServiceMethods.ByName("CreateCheckoutSession")),
+			connect.WithClientOptions(opts...),
+		),
+		createPortalSession: connect.NewClient[v1.CreatePortalSessionRequest, v1.CreatePortalSessionResponse](
+			httpClient,
+			baseURL+SubscriptionServiceCreatePortalSessionProcedure,
+			connect.WithSchema(subscriptionServiceMethods.ByName("CreatePortalSession")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // subscriptionServiceClient implements SubscriptionServiceClient.
 type subscriptionServiceClient struct {
-	getSubscription *connect.Client[v1.GetSubscriptionRequest, v1.GetSubscriptionResponse]
+	getSubscription       *connect.Client[v1.GetSubscriptionRequest, v1.GetSubscriptionResponse]
+	createCheckoutSession *connect.Client[v1.CreateCheckoutSessionRequest, v1.CreateCheckoutSessionResponse]
+	createPortalSession   *connect.Client[v1.CreatePortalSessionRequest, v1.CreatePortalSessionResponse]
 }
 
 // GetSubscription calls logicspike.billing.v1.SubscriptionService.GetSubscription.
 func (c *subscriptionServiceClient) GetSubscription(ctx context.Context, req *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error) {
 	response, err := c.getSubscription.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CreateCheckoutSession calls logicspike.billing.v1.SubscriptionService.CreateCheckoutSession.
+func (c *subscriptionServiceClient) CreateCheckoutSession(ctx context.Context, req *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error) {
+	response, err := c.createCheckoutSession.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CreatePortalSession calls logicspike.billing.v1.SubscriptionService.CreatePortalSession.
+func (c *subscriptionServiceClient) CreatePortalSession(ctx context.Context, req *v1.CreatePortalSessionRequest) (*v1.CreatePortalSessionResponse, error) {
+	response, err := c.createPortalSession.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -86,6 +141,23 @@ type SubscriptionServiceHandler interface {
 	// GetSubscription returns the subscription that the workspace has now. Owners see
 	// that of a deleted workspace until it is purged.
 	GetSubscription(context.Context, *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error)
+	// CreateCheckoutSession makes a page of the payment provider by which the workspace
+	// buys a plan, for as many seats as it has. Once that is paid, the subscription has
+	// that plan, and from then on the provider makes its invoices and takes the payments.
+	// What has been paid until a later time, or is tried, is charged from then on only, if
+	// that is at least two days away.
+	//
+	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
+	// already, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
+	// CreatePortalSession makes a page of the payment provider where the workspace's means
+	// of payment are changed, and its invoices there are seen. The plan, the seats and
+	// the cancellation are changed by this API alone.
+	//
+	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+	// RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	CreatePortalSession(context.Context, *v1.CreatePortalSessionRequest) (*v1.CreatePortalSessionResponse, error)
 }
 
 // NewSubscriptionServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -102,10 +174,26 @@ func NewSubscriptionServiceHandler(svc SubscriptionServiceHandler, opts ...conne
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	subscriptionServiceCreateCheckoutSessionHandler := connect.NewUnaryHandlerSimple(
+		SubscriptionServiceCreateCheckoutSessionProcedure,
+		svc.CreateCheckoutSession,
+		connect.WithSchema(subscriptionServiceMethods.ByName("CreateCheckoutSession")),
+		connect.WithHandlerOptions(opts...),
+	)
+	subscriptionServiceCreatePortalSessionHandler := connect.NewUnaryHandlerSimple(
+		SubscriptionServiceCreatePortalSessionProcedure,
+		svc.CreatePortalSession,
+		connect.WithSchema(subscriptionServiceMethods.ByName("CreatePortalSession")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/logicspike.billing.v1.SubscriptionService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SubscriptionServiceGetSubscriptionProcedure:
 			subscriptionServiceGetSubscriptionHandler.ServeHTTP(w, r)
+		case SubscriptionServiceCreateCheckoutSessionProcedure:
+			subscriptionServiceCreateCheckoutSessionHandler.ServeHTTP(w, r)
+		case SubscriptionServiceCreatePortalSessionProcedure:
+			subscriptionServiceCreatePortalSessionHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -117,4 +205,12 @@ type UnimplementedSubscriptionServiceHandler struct{}
 
 func (UnimplementedSubscriptionServiceHandler) GetSubscription(context.Context, *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.GetSubscription is not implemented"))
+}
+
+func (UnimplementedSubscriptionServiceHandler) CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.CreateCheckoutSession is not implemented"))
+}
+
+func (UnimplementedSubscriptionServiceHandler) CreatePortalSession(context.Context, *v1.CreatePortalSessionRequest) (*v1.CreatePortalSessionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.CreatePortalSession is not implemented"))
 }
