@@ -101,6 +101,14 @@ const (
 	PasswordHashUnsupported  Reason = "PASSWORD_HASH_UNSUPPORTED"
 	ServiceAccountNameTaken  Reason = "SERVICE_ACCOUNT_NAME_TAKEN"
 	CaptchaUnavailable       Reason = "CAPTCHA_UNAVAILABLE"
+	SubscriptionState        Reason = "SUBSCRIPTION_STATE"
+	PlanNotOffered           Reason = "PLAN_NOT_OFFERED"
+	SeatsInUse               Reason = "SEATS_IN_USE"
+	CurrencyMismatch         Reason = "CURRENCY_MISMATCH"
+	SubscriptionUnpaid       Reason = "SUBSCRIPTION_UNPAID"
+	SeatLimitExceeded        Reason = "SEAT_LIMIT_EXCEEDED"
+	TrialUsed                Reason = "TRIAL_USED"
+	TrialNotOffered          Reason = "TRIAL_NOT_OFFERED"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

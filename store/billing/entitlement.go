@@ -33,20 +33,26 @@ type Entitlement struct {
 }
 
 // Entitlements returns what a workspace may use, by name, at a time; with a feature
-// that one alone. It is one statement, on the indexes of the workspace.
+// that one alone. What is paused entitles to nothing. It is one statement, on the indexes of the workspace.
 func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, feature string, now time.Time) ([]Entitlement, error) {
 	var row struct {
+		State      State
 		Definition json.RawMessage
 		Overrides  json.RawMessage
 	}
 	err := r.db.NewRaw(`
-		SELECT (SELECT v.definition FROM billing.subscriptions s JOIN billing.plan_versions v ON v.plan = s.plan AND v.version = s.plan_version
-		        WHERE s.workspace_id = ?0 AND s.cancel_time IS NULL) AS definition,
+		SELECT s.state, s.definition,
 		       (SELECT coalesce(json_agg(json_build_object('feature', o.feature, 'value', o.value, 'expire_time', o.expire_time)), '[]')
-		        FROM billing.overrides o WHERE o.workspace_id = ?0 AND (o.expire_time IS NULL OR o.expire_time > ?1)) AS overrides`,
+		        FROM billing.overrides o WHERE o.workspace_id = ?0 AND (o.expire_time IS NULL OR o.expire_time > ?1)) AS overrides
+		FROM (VALUES (1)) one LEFT JOIN (
+			SELECT s.state, v.definition FROM billing.subscriptions s JOIN billing.plan_versions v ON v.plan = s.plan AND v.version = s.plan_version
+			WHERE s.workspace_id = ?0 AND s.cancel_time IS NULL) s ON true`,
 		workspace, now).Scan(ctx, &row)
 	if err != nil {
 		return nil, err
+	}
+	if row.State == Paused {
+		return nil, nil
 	}
 	var plan Definition
 	if len(row.Definition) > 0 {

@@ -172,6 +172,24 @@ const (
 	Reason_REASON_SERVICE_ACCOUNT_NAME_TAKEN Reason = 68
 	// The provider of the CAPTCHA does not answer as it should for now; try again.
 	Reason_REASON_CAPTCHA_UNAVAILABLE Reason = 69
+	// What the subscription has become does not allow it; the metadata `state` names it.
+	Reason_REASON_SUBSCRIPTION_STATE Reason = 70
+	// The plan is not offered.
+	Reason_REASON_PLAN_NOT_OFFERED Reason = 71
+	// More seats are in use: the metadata `active` and `reserved` say how many members
+	// and invitations have one, and `limit` how many there would be.
+	Reason_REASON_SEATS_IN_USE Reason = 72
+	// The subscription is paid in another currency; go to a plan that costs nothing
+	// first.
+	Reason_REASON_CURRENCY_MISMATCH Reason = 73
+	// Invoices are overdue; pay them first.
+	Reason_REASON_SUBSCRIPTION_UNPAID Reason = 74
+	// The plan has fewer seats; the metadata `limit` says how many.
+	Reason_REASON_SEAT_LIMIT_EXCEEDED Reason = 75
+	// The workspace has tried the plan before.
+	Reason_REASON_TRIAL_USED Reason = 76
+	// The plan cannot be tried.
+	Reason_REASON_TRIAL_NOT_OFFERED Reason = 77
 )
 
 // Enum value maps for Reason.
@@ -247,6 +265,14 @@ var (
 		67: "REASON_PASSWORD_HASH_UNSUPPORTED",
 		68: "REASON_SERVICE_ACCOUNT_NAME_TAKEN",
 		69: "REASON_CAPTCHA_UNAVAILABLE",
+		70: "REASON_SUBSCRIPTION_STATE",
+		71: "REASON_PLAN_NOT_OFFERED",
+		72: "REASON_SEATS_IN_USE",
+		73: "REASON_CURRENCY_MISMATCH",
+		74: "REASON_SUBSCRIPTION_UNPAID",
+		75: "REASON_SEAT_LIMIT_EXCEEDED",
+		76: "REASON_TRIAL_USED",
+		77: "REASON_TRIAL_NOT_OFFERED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                0,
@@ -319,6 +345,14 @@ var (
 		"REASON_PASSWORD_HASH_UNSUPPORTED":  67,
 		"REASON_SERVICE_ACCOUNT_NAME_TAKEN": 68,
 		"REASON_CAPTCHA_UNAVAILABLE":        69,
+		"REASON_SUBSCRIPTION_STATE":         70,
+		"REASON_PLAN_NOT_OFFERED":           71,
+		"REASON_SEATS_IN_USE":               72,
+		"REASON_CURRENCY_MISMATCH":          73,
+		"REASON_SUBSCRIPTION_UNPAID":        74,
+		"REASON_SEAT_LIMIT_EXCEEDED":        75,
+		"REASON_TRIAL_USED":                 76,
+		"REASON_TRIAL_NOT_OFFERED":          77,
 	}
 )
 
@@ -353,7 +387,7 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\x83\x10\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xeb\x11\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -425,7 +459,15 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\x16REASON_PASSWORD_LEAKED\x10B\x12$\n" +
 	" REASON_PASSWORD_HASH_UNSUPPORTED\x10C\x12%\n" +
 	"!REASON_SERVICE_ACCOUNT_NAME_TAKEN\x10D\x12\x1e\n" +
-	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10EBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10E\x12\x1d\n" +
+	"\x19REASON_SUBSCRIPTION_STATE\x10F\x12\x1b\n" +
+	"\x17REASON_PLAN_NOT_OFFERED\x10G\x12\x17\n" +
+	"\x13REASON_SEATS_IN_USE\x10H\x12\x1c\n" +
+	"\x18REASON_CURRENCY_MISMATCH\x10I\x12\x1e\n" +
+	"\x1aREASON_SUBSCRIPTION_UNPAID\x10J\x12\x1e\n" +
+	"\x1aREASON_SEAT_LIMIT_EXCEEDED\x10K\x12\x15\n" +
+	"\x11REASON_TRIAL_USED\x10L\x12\x1c\n" +
+	"\x18REASON_TRIAL_NOT_OFFERED\x10MBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once
