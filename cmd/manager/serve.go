@@ -91,6 +91,8 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 		SessionIdleTimeout: s.SessionIdleTimeout,
 		SessionLifetime:    s.SessionLifetime,
 		DeletionGrace:      s.DeletionGrace,
+		DunningReminders:   s.DunningReminders,
+		DunningGrace:       s.DunningGrace,
 		SigningKeyLifetime: s.SigningKeyLifetime,
 		Logger:             log,
 	})

@@ -60,6 +60,9 @@ type Settings struct {
 
 	PlansFile string `group:"Billing" name:"plans-file" env:"MANAGER_PLANS_FILE" placeholder:"FILE" help:"File of the plans that are offered (YAML), which is applied at each start. Default: those that were applied last by manager plans apply; at first one that costs nothing."`
 
+	DunningReminders []time.Duration `group:"Billing" name:"dunning-reminders" env:"MANAGER_DUNNING_REMINDERS" default:"72h,168h" placeholder:"DURATION,..." help:"When the owners of a workspace are reminded of an overdue invoice, after the mail that tells them at once. Default: 72h,168h (3 and 7 days)."`
+	DunningGrace     time.Duration   `group:"Billing" name:"dunning-grace" env:"MANAGER_DUNNING_GRACE" default:"336h" placeholder:"DURATION" help:"How long an invoice may be overdue before the subscription is paused. Default: 336h (14 days)."`
+
 	SMTPHost     string  `group:"Mail" name:"smtp-host" env:"MANAGER_SMTP_HOST" placeholder:"HOST" help:"Server that mail is sent by. Default: none; mail goes to a mailbox for development, which opens in browsers of this machine only."`
 	SMTPPort     int     `group:"Mail" name:"smtp-port" env:"MANAGER_SMTP_PORT" default:"587" placeholder:"PORT" help:"Its port. Default: 587."`
 	SMTPUsername string  `group:"Mail" name:"smtp-username" env:"MANAGER_SMTP_USERNAME" placeholder:"NAME" help:"User name there. Default: no sign-in."`

@@ -64,12 +64,6 @@ type Subscription struct {
 	Provider    string
 }
 
-// Who collects the payment for a subscription.
-const (
-	Manual = "manual"
-	Stripe = "stripe"
-)
-
 // Priced reports whether the plan costs something, be it only after a trial.
 func (s *Subscription) Priced() bool { return s.Currency != "" }
 
@@ -156,7 +150,8 @@ func (r Repository) Update(ctx context.Context, s *Subscription, now time.Time) 
 
 // Due returns workspaces with a subscription of which something is due, in the order of
 // their ids after one, 200 at most: a period or trial that has ended, a trial that ends
-// until soon and whose owners were not told, and a reminder or the end of the grace.
+// until soon and whose owners were not told, an invoice that is overdue, and a reminder of
+// it or the end of the grace.
 func (r Repository) Due(ctx context.Context, after ids.Workspace, now, soon time.Time) ([]ids.Workspace, error) {
 	var due []ids.Workspace
 	err := r.db.NewRaw(`
@@ -164,12 +159,29 @@ func (r Repository) Due(ctx context.Context, after ids.Workspace, now, soon time
 		WHERE state IN ('trialing', 'active', 'past_due') AND period_end_time <= ?1 AND workspace_id > ?0
 		UNION
 		SELECT workspace_id FROM billing.subscriptions
-		WHERE state = 'trialing' AND trial_reminder_time IS NULL AND trial_end_time <= ?2 AND workspace_id > ?0
+		WHERE state = 'trialing' AND trial_reminder_time IS NULL AND trial_end_time <= ?2 AND NOT cancel_at_period_end AND workspace_id > ?0
+		UNION
+		SELECT s.workspace_id FROM billing.invoices i JOIN billing.subscriptions s ON s.workspace_id = i.workspace_id
+		WHERE i.state = 'open' AND i.provider = 'manual' AND i.due_time <= ?1 AND s.state = 'active' AND s.provider = 'manual' AND i.workspace_id > ?0
 		UNION
 		SELECT workspace_id FROM billing.subscriptions
 		WHERE state = 'past_due' AND dunning_time <= ?1 AND workspace_id > ?0
 		ORDER BY 1 LIMIT 200`, after, now, soon).Scan(ctx, &due)
 	return due, err
+}
+
+// Overdue reports whether a workspace has invoices of our own that are overdue.
+func (r Repository) Overdue(ctx context.Context, workspace ids.Workspace, now time.Time) (overdue bool, err error) {
+	err = r.db.NewRaw(`
+		SELECT EXISTS (SELECT 1 FROM billing.invoices WHERE workspace_id = ? AND state = 'open' AND provider = 'manual' AND due_time <= ?)`,
+		workspace, now).Scan(ctx, &overdue)
+	return overdue, err
+}
+
+// CountOpenInvoices returns how many invoices of a workspace are open.
+func (r Repository) CountOpenInvoices(ctx context.Context, workspace ids.Workspace) (open int, err error) {
+	err = r.db.NewRaw("SELECT count(*) FROM billing.invoices WHERE workspace_id = ? AND state = 'open'", workspace).Scan(ctx, &open)
+	return open, err
 }
 
 // DeleteOfWorkspace removes what a workspace is subscribed to.

@@ -10,6 +10,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/store/postgres"
 )
 
 // Override gives a workspace a feature otherwise than its plan does.
@@ -87,6 +88,16 @@ func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, f
 	}
 	slices.SortFunc(list, func(a, b Entitlement) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// Override returns the override of a feature at a time, nil for none.
+func (r Repository) Override(ctx context.Context, workspace ids.Workspace, feature string, now time.Time) (*Override, error) {
+	o := new(Override)
+	err := r.db.NewSelect().Model(o).Where("o.workspace_id = ? AND o.feature = ? AND (o.expire_time IS NULL OR o.expire_time > ?)", workspace, feature, now).Scan(ctx)
+	if postgres.NotFound(err) {
+		return nil, nil
+	}
+	return o, err
 }
 
 // PutOverride stores an override in the place of an earlier one of the feature.

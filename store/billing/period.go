@@ -25,18 +25,20 @@ type Period struct {
 	Interval       pricing.Interval `bun:"due_interval,nullzero"`
 }
 
-// InsertPeriod keeps a period that has ended.
-func (r Repository) InsertPeriod(ctx context.Context, p *Period) error {
-	_, err := r.db.NewInsert().Model(p).Exec(ctx)
+// InsertPeriods keeps periods that have ended.
+func (r Repository) InsertPeriods(ctx context.Context, list []Period) error {
+	if len(list) == 0 {
+		return nil
+	}
+	_, err := r.db.NewInsert().Model(&list).Exec(ctx)
 	return err
 }
 
 // PeriodOf returns the period of a workspace that a time was in, of those that have
-// ended: nil for none.
+// ended; for a time between two, the later one; nil for none.
 func (r Repository) PeriodOf(ctx context.Context, workspace ids.Workspace, at time.Time) (*Period, error) {
 	p := new(Period)
-	err := r.db.NewSelect().Model(p).Where("p.workspace_id = ?0 AND p.end_time > ?1 AND p.start_time <= ?1", workspace, at).
-		OrderExpr("p.end_time").Limit(1).Scan(ctx)
+	err := r.db.NewSelect().Model(p).Where("p.workspace_id = ? AND p.end_time > ?", workspace, at).OrderExpr("p.end_time").Limit(1).Scan(ctx)
 	if postgres.NotFound(err) {
 		return nil, nil
 	}

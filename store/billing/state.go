@@ -25,7 +25,7 @@ const (
 	TrialStart        Transition = "trial_start"
 	TrialEnd          Transition = "trial_end"
 	Overdue           Transition = "overdue"   // an invoice is
-	Paid              Transition = "paid"      // nothing is overdue any more
+	Settle            Transition = "paid"      // nothing is overdue any more
 	GraceEnd          Transition = "grace_end" // and nobody has paid
 	Pause             Transition = "pause"     // it was canceled, and nothing takes its place
 	Resume            Transition = "resume"
@@ -36,15 +36,15 @@ const (
 
 // Transitions are all transitions.
 func Transitions() []Transition {
-	return []Transition{TrialStart, TrialEnd, Overdue, Paid, GraceEnd, Pause, Resume, Cancel, WorkspaceDelete, WorkspaceUndelete}
+	return []Transition{TrialStart, TrialEnd, Overdue, Settle, GraceEnd, Pause, Resume, Cancel, WorkspaceDelete, WorkspaceUndelete}
 }
 
 // transitions are those that each state allows.
 var transitions = map[State]map[Transition]State{
 	Trialing: {TrialEnd: Active, Pause: Paused, Cancel: Canceled, WorkspaceDelete: Canceled},
 	Active:   {TrialStart: Trialing, Overdue: PastDue, Pause: Paused, Cancel: Canceled, WorkspaceDelete: Canceled},
-	PastDue:  {Paid: Active, GraceEnd: Paused, Pause: Paused, Cancel: Canceled, WorkspaceDelete: Canceled},
-	Paused:   {Paid: Active, Resume: Active, Cancel: Canceled, WorkspaceDelete: Canceled},
+	PastDue:  {Settle: Active, GraceEnd: Paused, Pause: Paused, Cancel: Canceled, WorkspaceDelete: Canceled},
+	Paused:   {Settle: Active, Resume: Active, Cancel: Canceled, WorkspaceDelete: Canceled},
 	Canceled: {WorkspaceUndelete: Active},
 }
 
@@ -86,7 +86,7 @@ func (s *Subscription) Apply(e Transition) error {
 		return err
 	}
 	switch {
-	case e == Paid && s.State == Paused && s.PauseReason != PausedUnpaid,
+	case e == Settle && s.State == Paused && s.PauseReason != PausedUnpaid,
 		e == WorkspaceUndelete && s.CancelReason != WorkspaceDeleted:
 		return ErrState(s.State)
 	case e == WorkspaceUndelete:
@@ -100,7 +100,7 @@ func (s *Subscription) Apply(e Transition) error {
 		s.PauseReason = PausedCanceled
 	case WorkspaceDelete:
 		s.FormerState = s.State
-	case Paid, Resume, Cancel:
+	case Settle, Resume, Cancel:
 		s.PauseReason = ""
 	}
 	s.State = next
