@@ -136,7 +136,7 @@ func (s *Store) ResumeSubscription(ctx context.Context, workspace ids.Workspace)
 		case b.State != billing.Paused:
 			return nil
 		case b.PauseReason == billing.PausedUnpaid:
-			if err := t.settle(ctx, b, plan); err != nil || b.State == billing.Active {
+			if err := t.recover(ctx, b, plan); err != nil || b.State == billing.Active {
 				return err
 			}
 			return errUnpaid()

@@ -81,11 +81,15 @@ func (s *Store) PreviewChangeSubscription(ctx context.Context, workspace ids.Wor
 		}
 		p.Total = sum(change.lines)
 		if p.Total > 0 {
-			waiting, err := t.waiting(ctx, b, p.Currency)
+			waiting, err := t.billing.PendingLines(ctx, workspace, p.Currency)
 			if err != nil {
 				return err
 			}
-			p.DueNow = max(0, p.Total+waiting)
+			p.DueNow = p.Total
+			for _, l := range waiting {
+				p.DueNow += l.Amount
+			}
+			p.DueNow = max(0, p.DueNow)
 		}
 		if change.price != nil {
 			p.NextTime = change.period.End

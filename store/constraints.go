@@ -21,6 +21,7 @@ func constraints() postgres.Constraints {
 		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains",
 		"disablements", "operators", "totp_factors", "recovery_codes", "passkeys", "external_identities", "devices", "api_keys",
 		"service_accounts", "refresh_tokens", "subscriptions", "overrides", "periods", "trials",
+		"invoices", "invoice_lines", "pending_lines",
 	} {
 		all[table+"_user_id_fkey"] = errGone()
 		all[table+"_workspace_id_fkey"] = fault.NotFoundFault()

@@ -37,7 +37,7 @@ func (t *tx) dun(ctx context.Context, s *billing.Subscription, plan *billing.Pla
 		}
 		return true, t.askForPayment(ctx, s, "subscription.past_due")
 	case s.State == billing.PastDue && !overdue:
-		return true, t.settle(ctx, s, plan)
+		return true, t.recover(ctx, s, plan)
 	case s.State == billing.Active || t.now.Before(s.DunningTime):
 		return false, nil
 	case t.now.Before(s.PastDueTime.Add(t.store.options.DunningGrace)):
@@ -80,12 +80,12 @@ func (t *tx) invoicePaid(ctx context.Context, workspace ids.Workspace, _ *billin
 	if err != nil {
 		return err
 	}
-	return t.settle(ctx, s, plan)
+	return t.recover(ctx, s, plan)
 }
 
-// settle is invoicePaid for a locked subscription. When its period has ended while it was
+// recover is invoicePaid for a locked subscription. When its period has ended while it was
 // paused, the next one begins now: the time in between costs nothing.
-func (t *tx) settle(ctx context.Context, s *billing.Subscription, plan *billing.Plan) error {
+func (t *tx) recover(ctx context.Context, s *billing.Subscription, plan *billing.Plan) error {
 	paused := s.State == billing.Paused && s.PauseReason == billing.PausedUnpaid
 	if s.Provider != billing.Manual || s.State != billing.PastDue && !paused {
 		return nil
@@ -96,7 +96,7 @@ func (t *tx) settle(ctx context.Context, s *billing.Subscription, plan *billing.
 	if err := t.applyState(ctx, s, billing.Settle); err != nil {
 		return err
 	}
-	if err := t.recordSubscription(ctx, s, "subscription.recovered", "", nil); err != nil || !paused {
+	if err := t.recordSubscription(ctx, s, "subscription.recovered", audit.System, nil); err != nil || !paused {
 		return err
 	}
 	if over := s.Period(t.now).End; !t.now.Before(over) {

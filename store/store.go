@@ -63,6 +63,8 @@ type Options struct {
 	// was noticed. There are no defaults.
 	DunningReminders []time.Duration
 	DunningGrace     time.Duration
+	// Invoices says how invoices are issued.
+	Invoices InvoiceOptions
 	// Permissions are those that roles can hold, and Invite is the one among them to
 	// invite people. Required where teams are changed.
 	Permissions authz.Catalog
@@ -116,6 +118,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.SigningKeyLifetime == 0 {
 		o.SigningKeyLifetime = 30 * 24 * time.Hour
+	}
+	if o.Invoices.Prefix == "" {
+		o.Invoices.Prefix = "INV-"
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -261,7 +261,7 @@ func (t *tx) resumeSubscription(ctx context.Context, workspace ids.Workspace) er
 	if err != nil {
 		return err
 	}
-	return t.settle(ctx, s, plan)
+	return t.recover(ctx, s, plan)
 }
 
 // restart ends the periods of a locked subscription at a time, and has a new one begin

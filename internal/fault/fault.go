@@ -109,6 +109,9 @@ const (
 	SeatLimitExceeded        Reason = "SEAT_LIMIT_EXCEEDED"
 	TrialUsed                Reason = "TRIAL_USED"
 	TrialNotOffered          Reason = "TRIAL_NOT_OFFERED"
+	InvoicePaid              Reason = "INVOICE_PAID"
+	InvoiceVoid              Reason = "INVOICE_VOID"
+	InvoiceOfProvider        Reason = "INVOICE_OF_PROVIDER"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

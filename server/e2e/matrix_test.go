@@ -170,6 +170,12 @@ JoinRequestService/RejectJoinRequest         session  hidden   hidden   role    
 DomainService/CreateDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/VerifyDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 SubscriptionService/GetSubscription          session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+SubscriptionService/PreviewChangeSubscription session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/ChangeSubscription       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/StartTrial               session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/CancelSubscription       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/ResumeSubscription       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SeatService/UpdateSeatCount                  session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 SeatService/GetSeatUsage                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/CheckEntitlement          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/ListEntitlements          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok

@@ -91,7 +91,9 @@ func (s *Subscription) Period(at time.Time) pricing.Period {
 }
 
 // SetPeriod stores the present period.
-func (s *Subscription) SetPeriod(p pricing.Period) { s.PeriodStartTime, s.PeriodEndTime = p.Start, p.End }
+func (s *Subscription) SetPeriod(p pricing.Period) {
+	s.PeriodStartTime, s.PeriodEndTime = p.Start, p.End
+}
 
 // PeriodAt computes the period that a time is in, from the anchor on; before it, all
 // the time there was. Where it costs nothing, a period is a month.
@@ -166,7 +168,7 @@ func (r Repository) Due(ctx context.Context, after ids.Workspace, now, soon time
 		UNION
 		SELECT workspace_id FROM billing.subscriptions
 		WHERE state = 'past_due' AND dunning_time <= ?1 AND workspace_id > ?0
-		ORDER BY 1 LIMIT 200`, after, now, soon).Scan(ctx, &due)
+		ORDER BY 1 LIMIT 200`, after.UUID(), now, soon).Scan(ctx, &due) // the zero id itself would be NULL
 	return due, err
 }
 
@@ -184,8 +186,12 @@ func (r Repository) CountOpenInvoices(ctx context.Context, workspace ids.Workspa
 	return open, err
 }
 
-// DeleteOfWorkspace removes what a workspace is subscribed to.
+// DeleteOfWorkspace removes what a workspace is subscribed to, and its invoices, in a
+// transaction. The register of invoices stays.
 func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspace) error {
+	if err := r.deleteInvoices(ctx, workspace); err != nil {
+		return err
+	}
 	for _, table := range []string{"overrides", "trials", "periods", "subscriptions"} {
 		if _, err := r.db.NewRaw("DELETE FROM billing."+table+" WHERE workspace_id = ?", workspace).Exec(ctx); err != nil {
 			return err

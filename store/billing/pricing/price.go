@@ -56,6 +56,7 @@ const (
 	ForFlat  Kind = "flat"
 	ForSeats Kind = "seats"
 	ForUsage Kind = "usage"
+	ForTax   Kind = "tax"
 )
 
 // Line is an amount that is due for something in a time.

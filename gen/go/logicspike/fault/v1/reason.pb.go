@@ -190,6 +190,12 @@ const (
 	Reason_REASON_TRIAL_USED Reason = 76
 	// The plan cannot be tried.
 	Reason_REASON_TRIAL_NOT_OFFERED Reason = 77
+	// The invoice is paid.
+	Reason_REASON_INVOICE_PAID Reason = 80
+	// The invoice is void.
+	Reason_REASON_INVOICE_VOID Reason = 81
+	// The invoice is the payment provider's: what is to be done with it is done there.
+	Reason_REASON_INVOICE_OF_PROVIDER Reason = 82
 )
 
 // Enum value maps for Reason.
@@ -273,6 +279,9 @@ var (
 		75: "REASON_SEAT_LIMIT_EXCEEDED",
 		76: "REASON_TRIAL_USED",
 		77: "REASON_TRIAL_NOT_OFFERED",
+		80: "REASON_INVOICE_PAID",
+		81: "REASON_INVOICE_VOID",
+		82: "REASON_INVOICE_OF_PROVIDER",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                0,
@@ -353,6 +362,9 @@ var (
 		"REASON_SEAT_LIMIT_EXCEEDED":        75,
 		"REASON_TRIAL_USED":                 76,
 		"REASON_TRIAL_NOT_OFFERED":          77,
+		"REASON_INVOICE_PAID":               80,
+		"REASON_INVOICE_VOID":               81,
+		"REASON_INVOICE_OF_PROVIDER":        82,
 	}
 )
 
@@ -387,7 +399,7 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xeb\x11\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xbd\x12\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -467,7 +479,10 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\x1aREASON_SUBSCRIPTION_UNPAID\x10J\x12\x1e\n" +
 	"\x1aREASON_SEAT_LIMIT_EXCEEDED\x10K\x12\x15\n" +
 	"\x11REASON_TRIAL_USED\x10L\x12\x1c\n" +
-	"\x18REASON_TRIAL_NOT_OFFERED\x10MBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"\x18REASON_TRIAL_NOT_OFFERED\x10M\x12\x17\n" +
+	"\x13REASON_INVOICE_PAID\x10P\x12\x17\n" +
+	"\x13REASON_INVOICE_VOID\x10Q\x12\x1e\n" +
+	"\x1aREASON_INVOICE_OF_PROVIDER\x10RBBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once
