@@ -15,6 +15,7 @@ require (
 	github.com/bojanz/currency v1.4.2
 	github.com/boombuler/barcode v1.0.1
 	github.com/fergusstrange/embedded-postgres v1.34.0
+	github.com/go-pdf/fpdf v0.9.0
 	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
 	github.com/gosimple/slug v1.15.0
@@ -37,6 +38,7 @@ require (
 	go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/trace v1.47.0
+	golang.org/x/image v0.46.0
 	golang.org/x/net v0.62.0
 	golang.org/x/text v0.43.0
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20261104224025-d1e00e9f33ab
@@ -44,11 +46,7 @@ require (
 	pgregory.net/rapid v1.2.0
 )
 
-require (
-	github.com/cockroachdb/apd/v3 v3.2.1 // indirect
-	github.com/go-pdf/fpdf v0.9.0 // indirect
-	golang.org/x/image v0.30.0 // indirect
-)
+require github.com/cockroachdb/apd/v3 v3.2.1 // indirect
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect

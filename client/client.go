@@ -56,6 +56,7 @@ type Client struct {
 	Subscriptions      billingv1connect.SubscriptionServiceClient
 	Seats              billingv1connect.SeatServiceClient
 	Entitlements       billingv1connect.EntitlementServiceClient
+	Invoices           billingv1connect.InvoiceServiceClient
 	Events             auditv1connect.EventServiceClient
 
 	url     string
@@ -150,6 +151,7 @@ func build(url string, o options) *Client {
 		Subscriptions:      billingv1connect.NewSubscriptionServiceClient(o.http, url, all...),
 		Seats:              billingv1connect.NewSeatServiceClient(o.http, url, all...),
 		Entitlements:       billingv1connect.NewEntitlementServiceClient(o.http, url, all...),
+		Invoices:           billingv1connect.NewInvoiceServiceClient(o.http, url, all...),
 		Events:             auditv1connect.NewEventServiceClient(o.http, url, all...),
 		url:                url,
 		options:            o,

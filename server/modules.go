@@ -149,6 +149,7 @@ func Modules(o ModuleOptions) []Service {
 		of(billingv1connect.SubscriptionServiceName, billingv1connect.NewSubscriptionServiceHandler)(b),
 		of(billingv1connect.SeatServiceName, billingv1connect.NewSeatServiceHandler)(b),
 		of(billingv1connect.EntitlementServiceName, billingv1connect.NewEntitlementServiceHandler)(b),
+		of(billingv1connect.InvoiceServiceName, billingv1connect.NewInvoiceServiceHandler)(b),
 		of(auditv1connect.EventServiceName, auditv1connect.NewEventServiceHandler)(e),
 	}
 }

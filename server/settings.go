@@ -150,6 +150,17 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	})
 }
 
+// Invoices returns how invoices are issued.
+//
+// Errors: when the tax is none.
+func Invoices(s config.Settings) (store.InvoiceOptions, error) {
+	tax, err := store.FixedTax(s.TaxName, s.TaxPercent)
+	if err != nil {
+		return store.InvoiceOptions{}, fmt.Errorf("tax-percent: %w", err)
+	}
+	return store.InvoiceOptions{Issuer: s.IssuerText(), Prefix: s.InvoicePrefix, Terms: s.PaymentTerms, Tax: tax}, nil
+}
+
 // captchaOfPages returns the CAPTCHA that the server's own pages show; nil for none.
 func captchaOfPages(s config.Settings) *pages.Captcha {
 	if s.CaptchaProvider == config.CaptchaNone || s.CaptchaSiteKey == "" {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -277,8 +278,15 @@ type preview struct {
 // previewContext is what etags of previews are bound to.
 const previewContext = "preview of a subscription"
 
+// hashOf is the same wherever the server runs: all times are in UTC.
 func hashOf(s *billing.Subscription, c change, at time.Time) ([]byte, error) {
-	data, err := json.Marshal([]any{s.ID, s.Version, c.plan.Name, c.plan.Version, c.price, c.begins, c.period, c.lines, at})
+	lines := slices.Clone(c.lines)
+	for i, l := range lines {
+		lines[i].StartTime, lines[i].EndTime = l.StartTime.UTC(), l.EndTime.UTC()
+	}
+	data, err := json.Marshal([]any{
+		s.ID, s.Version, c.plan.Name, c.plan.Version, c.price, c.begins, c.period.Start.UTC(), c.period.End.UTC(), lines, at.UTC(),
+	})
 	hash := sha256.Sum256(data)
 	return hash[:16], err
 }

@@ -82,7 +82,12 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 	if err != nil {
 		return err
 	}
+	invoices, err := server.Invoices(s)
+	if err != nil {
+		return err
+	}
 	st, err := store.Open(ctx, store.Options{
+		Invoices:           invoices,
 		Permissions:        permissions,
 		Invite:             invite,
 		URL:                db.url,

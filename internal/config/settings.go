@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/logicspike/manager/internal/secret"
@@ -62,6 +63,11 @@ type Settings struct {
 
 	DunningReminders []time.Duration `group:"Billing" name:"dunning-reminders" env:"MANAGER_DUNNING_REMINDERS" default:"72h,168h" placeholder:"DURATION,..." help:"When the owners of a workspace are reminded of an overdue invoice, after the mail that tells them at once. Default: 72h,168h (3 and 7 days)."`
 	DunningGrace     time.Duration   `group:"Billing" name:"dunning-grace" env:"MANAGER_DUNNING_GRACE" default:"336h" placeholder:"DURATION" help:"How long an invoice may be overdue before the subscription is paused. Default: 336h (14 days)."`
+	InvoiceIssuer    string          `group:"Billing" name:"invoice-issuer" env:"MANAGER_INVOICE_ISSUER" placeholder:"TEXT" help:"Who issues invoices, as it is printed on them: name and address, in lines that a line break or a | separates. Default: the product's name."`
+	InvoicePrefix    string          `group:"Billing" name:"invoice-prefix" env:"MANAGER_INVOICE_PREFIX" default:"INV-" placeholder:"TEXT" help:"What the numbers of invoices begin with; six digits or more follow. Another one begins to count anew. Default: INV-."`
+	PaymentTerms     time.Duration   `group:"Billing" name:"payment-terms" env:"MANAGER_PAYMENT_TERMS" default:"336h" placeholder:"DURATION" help:"How long after its issue an invoice is due. Default: 336h (14 days)."`
+	TaxName          string          `group:"Billing" name:"tax-name" env:"MANAGER_TAX_NAME" placeholder:"NAME" help:"The tax that is added to invoices, as it is printed, such as VAT. Default: none."`
+	TaxPercent       string          `group:"Billing" name:"tax-percent" env:"MANAGER_TAX_PERCENT" placeholder:"NUMBER" help:"Its rate in percent, such as 19 or 7.7. Required with tax-name."`
 
 	SMTPHost     string  `group:"Mail" name:"smtp-host" env:"MANAGER_SMTP_HOST" placeholder:"HOST" help:"Server that mail is sent by. Default: none; mail goes to a mailbox for development, which opens in browsers of this machine only."`
 	SMTPPort     int     `group:"Mail" name:"smtp-port" env:"MANAGER_SMTP_PORT" default:"587" placeholder:"PORT" help:"Its port. Default: 587."`
@@ -108,6 +114,20 @@ func (s Settings) FromName() string {
 		return s.SMTPFromName
 	}
 	return s.ProductName
+}
+
+// IssuerText returns who issues invoices: lines of name and address.
+func (s Settings) IssuerText() string {
+	var lines []string
+	for line := range strings.FieldsFuncSeq(s.InvoiceIssuer, func(r rune) bool { return r == '\n' || r == '|' }) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return s.ProductName
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Key returns the setting secret-key, or the zero Key if it is not set. The error

@@ -38,6 +38,7 @@ func (s Settings) Validate() error {
 	s.passwords(&c)
 	s.limits(&c)
 	s.captcha(&c)
+	s.billing(&c)
 	s.mail(&c)
 	oneOf(&c, "log-level", s.LogLevel, LogDebug, LogInfo, LogWarn, LogError)
 	oneOf(&c, "log-format", s.LogFormat, LogText, LogJSON)
@@ -200,6 +201,30 @@ func (s Settings) captcha(c *check) {
 		if setting.set {
 			c.fail(setting.name, "it is set, but captcha-provider is not")
 		}
+	}
+}
+
+var (
+	invoicePrefixes = regexp.MustCompile(`^[A-Za-z0-9._/-]{0,19}[A-Za-z._/-]$`)
+	taxPercents     = regexp.MustCompile(`^(100|[0-9]{1,2}(\.[0-9]{1,6})?)$`)
+)
+
+func (s Settings) billing(c *check) {
+	if n := utf8.RuneCountInString(s.InvoiceIssuer); n > 1000 || !utf8.ValidString(s.InvoiceIssuer) ||
+		strings.ContainsFunc(s.InvoiceIssuer, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+		c.fail("invoice-issuer", "1000 characters at most are expected, none of them a control character but line breaks")
+	}
+	if !invoicePrefixes.MatchString(s.InvoicePrefix) {
+		c.fail("invoice-prefix", "1 to 20 letters, digits and any of - . / _ are expected, the last one not a digit")
+	}
+	between(c, "payment-terms", s.PaymentTerms, 0, year)
+	if s.TaxName != "" {
+		c.name("tax-name", s.TaxName)
+		if !taxPercents.MatchString(s.TaxPercent) {
+			c.fail("tax-percent", "a decimal number from 0 to 100 is expected, such as 19 or 7.7")
+		}
+	} else if s.TaxPercent != "" {
+		c.fail("tax-percent", "it is set, but tax-name is not")
 	}
 }
 

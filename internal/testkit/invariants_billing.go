@@ -59,4 +59,30 @@ var billingInvariants = []invariant{
 	{"an override gives one kind of value", `
 		SELECT workspace_id || ' ' || feature FROM billing.overrides
 		WHERE jsonb_typeof(value) <> 'object' OR (SELECT count(*) FROM jsonb_object_keys(value)) <> 1`},
+
+	{"an invoice of our own is what its lines come to", `
+		SELECT i.number FROM billing.invoices i LEFT JOIN billing.invoice_lines l ON l.invoice_id = i.id WHERE i.provider = 'manual'
+		GROUP BY i.id HAVING count(l.position) = 0 OR bool_or(l.currency <> i.currency)
+		    OR i.subtotal <> coalesce(sum(l.amount) FILTER (WHERE l.kind <> 'tax'), 0) OR i.tax <> coalesce(sum(l.amount) FILTER (WHERE l.kind = 'tax'), 0)`},
+
+	{"an invoice with its lines, and what waits for one, is of the workspace that is subscribed", `
+		SELECT i.number FROM billing.invoices i JOIN billing.subscriptions s ON s.id = i.subscription_id WHERE s.workspace_id <> i.workspace_id
+		UNION ALL SELECT i.number FROM billing.invoices i JOIN billing.invoice_lines l ON l.invoice_id = i.id WHERE l.workspace_id <> i.workspace_id
+		UNION ALL SELECT p.id::text FROM billing.pending_lines p JOIN billing.subscriptions s ON s.id = p.subscription_id WHERE s.workspace_id <> p.workspace_id`},
+
+	{"an invoice is in the register as it was issued", `
+		SELECT i.number FROM billing.invoices i LEFT JOIN billing.invoice_register r USING (issuer, number)
+		WHERE i.provider = 'manual' AND (i.issue_time, i.currency, i.total, i.tax) IS DISTINCT FROM (r.issue_time, r.currency, r.total, r.tax)`},
+
+	{"the numbers of an issuer are in the register, without a gap", `
+		SELECT n.issuer FROM billing.invoice_numbers n
+		WHERE ARRAY(SELECT n.issuer || lpad(c::text, greatest(6, length(c::text)), '0') FROM generate_series(1, n.last) c ORDER BY c)
+		   <> ARRAY(SELECT r.number FROM billing.invoice_register r WHERE r.issuer = n.issuer ORDER BY length(r.number), r.number)`},
+
+	{"an invoice of our own was issued once, and then paid or voided at most once", `
+		SELECT i.number FROM billing.invoices i LEFT JOIN audit.events e ON e.workspace_id = i.workspace_id AND e.details ->> 'number' = i.number
+		WHERE i.provider = 'manual' GROUP BY i.id
+		HAVING count(*) FILTER (WHERE e.action = 'invoice.issued') <> 1
+		    OR count(*) FILTER (WHERE e.action = 'invoice.paid') <> (i.state = 'paid')::int
+		    OR count(*) FILTER (WHERE e.action = 'invoice.voided') <> (i.state = 'void')::int`},
 }

@@ -279,6 +279,31 @@ var breaks = map[string][]string{
 		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{}', 'test', now())",
 		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true, \"limit\": {}}', 'test', now())",
 	},
+	"an invoice of our own is what its lines come to": {
+		"UPDATE billing.invoices SET subtotal = subtotal + 1, total = total + 1",
+		"UPDATE billing.invoices SET tax = tax + 1, total = total + 1",
+		"UPDATE billing.invoice_lines SET currency = 'USD'",
+		"DELETE FROM billing.invoice_lines",
+	},
+	"an invoice with its lines, and what waits for one, is of the workspace that is subscribed": {
+		"UPDATE billing.invoices SET workspace_id = $o",
+		"UPDATE billing.invoice_lines SET workspace_id = $o",
+		"UPDATE billing.pending_lines SET workspace_id = $o",
+	},
+	"an invoice is in the register as it was issued": {
+		"UPDATE billing.invoice_register SET total = total + 1",
+		"DELETE FROM billing.invoice_register",
+	},
+	"the numbers of an issuer are in the register, without a gap": {
+		"UPDATE billing.invoice_numbers SET last = last + 1",
+		"UPDATE billing.invoice_register SET number = number || '0'",
+	},
+	"an invoice of our own was issued once, and then paid or voided at most once": {
+		"DELETE FROM audit.events WHERE action = 'invoice.issued'",
+		"UPDATE billing.invoices SET state = 'paid', paid_time = now()",
+		"UPDATE billing.invoices SET state = 'void', void_time = now()",
+		"UPDATE audit.events SET action = 'invoice.paid' WHERE action = 'invoice.issued'",
+	},
 	programsAreInLog: {
 		"DELETE FROM audit.events WHERE action = 'api_key.created'",
 		"UPDATE audit.events SET action = 'service_account.deleted' WHERE action = 'service_account.created'",
@@ -490,7 +515,9 @@ func (s *Server) world(t *testing.T) *strings.Replacer {
 	if invited.UserId == "" {
 		t.Fatal("nobody registered")
 	}
+	s.Invoice(t, w)
 	for _, sql := range []string{
+		"INSERT INTO billing.pending_lines (workspace_id, subscription_id, kind, plan, description, meter, quantity, amount, currency, proration, create_time) SELECT workspace_id, id, 'seats', 'team', 'Team', '', 1, -100, 'EUR', true, now() FROM billing.subscriptions WHERE workspace_id = $w",
 		"INSERT INTO team.join_requests (id, workspace_id, user_id, message, state, create_time) VALUES (gen_random_uuid(), $o, $u, '', 'pending', now())",
 		"INSERT INTO tenant.domains (id, workspace_id, domain, record_value, create_time) VALUES (gen_random_uuid(), $w, 'example.org', '', now()), (gen_random_uuid(), $o, 'example.org', '', now())",
 	} {

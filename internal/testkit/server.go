@@ -96,6 +96,10 @@ func New(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	invoices, err := server.Invoices(s.Settings)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s.Store, err = store.Open(t.Context(), store.Options{
 		URL:                s.Database,
 		MaxConnections:     s.Settings.DatabaseMaxConnections,
@@ -106,6 +110,7 @@ func New(t testing.TB, o Options) *Server {
 		DeletionGrace:      s.Settings.DeletionGrace,
 		DunningReminders:   s.Settings.DunningReminders,
 		DunningGrace:       s.Settings.DunningGrace,
+		Invoices:           invoices,
 		SigningKeyLifetime: s.Settings.SigningKeyLifetime,
 		Permissions:        permissions,
 		Invite:             invite,

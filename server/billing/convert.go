@@ -28,6 +28,22 @@ var (
 		pricing.ForFlat:  billingv1.ChargeKind_CHARGE_KIND_FLAT,
 		pricing.ForSeats: billingv1.ChargeKind_CHARGE_KIND_SEATS,
 	}
+	invoiceStates = map[billing.InvoiceState]billingv1.InvoiceState{
+		billing.Open: billingv1.InvoiceState_INVOICE_STATE_OPEN,
+		billing.Paid: billingv1.InvoiceState_INVOICE_STATE_PAID,
+		billing.Void: billingv1.InvoiceState_INVOICE_STATE_VOID,
+	}
+	statesOfInvoices = map[billingv1.InvoiceState]billing.InvoiceState{
+		billingv1.InvoiceState_INVOICE_STATE_OPEN: billing.Open,
+		billingv1.InvoiceState_INVOICE_STATE_PAID: billing.Paid,
+		billingv1.InvoiceState_INVOICE_STATE_VOID: billing.Void,
+	}
+	lineKinds = map[pricing.Kind]billingv1.InvoiceLineKind{
+		pricing.ForFlat:  billingv1.InvoiceLineKind_INVOICE_LINE_KIND_FLAT,
+		pricing.ForSeats: billingv1.InvoiceLineKind_INVOICE_LINE_KIND_SEATS,
+		pricing.ForUsage: billingv1.InvoiceLineKind_INVOICE_LINE_KIND_USAGE,
+		pricing.ForTax:   billingv1.InvoiceLineKind_INVOICE_LINE_KIND_TAX,
+	}
 	intervals = map[pricing.Interval]billingv1.Interval{
 		pricing.Month: billingv1.Interval_INTERVAL_MONTH,
 		pricing.Year:  billingv1.Interval_INTERVAL_YEAR,
@@ -110,4 +126,37 @@ func feature(f billing.Feature) *billingv1.Feature {
 
 func limit(l billing.Limit) *billingv1.Limit {
 	return &billingv1.Limit{Value: l.Value, Unlimited: l.Unlimited}
+}
+
+// invoice writes an invoice; one that is not issued yet has no id.
+func invoice(i *billing.Invoice) *billingv1.Invoice {
+	money := func(amount int64) *billingv1.Money { return &billingv1.Money{Currency: i.Currency, MinorUnits: amount} }
+	out := &billingv1.Invoice{
+		WorkspaceId: i.WorkspaceID.String(), Number: i.Number, State: invoiceStates[i.State], Issuer: i.IssuerText, CustomerName: i.CustomerName,
+		Subtotal: money(i.Subtotal), Tax: money(i.Tax), Total: money(i.Total),
+		PeriodStartTime: convert.Time(i.PeriodStart), PeriodEndTime: convert.Time(i.PeriodEnd),
+		IssueTime: convert.Time(i.IssueTime), DueTime: convert.Time(i.DueTime), PaidTime: convert.Time(i.PaidTime), VoidTime: convert.Time(i.VoidTime),
+		Note: i.Note, DocumentUrl: i.DocumentURL,
+	}
+	if !i.ID.IsZero() {
+		out.Id = i.ID.String()
+	}
+	if !i.SubscriptionID.IsZero() {
+		out.SubscriptionId = i.SubscriptionID.String()
+	}
+	for _, l := range i.Lines {
+		out.Lines = append(out.Lines, &billingv1.InvoiceLine{
+			Kind: lineKinds[l.Kind], Plan: l.Plan, Description: l.Description, Meter: l.Meter, Quantity: l.Quantity, Amount: money(l.Amount),
+			StartTime: convert.Time(l.StartTime), EndTime: convert.Time(l.EndTime), Proration: l.Proration,
+		})
+	}
+	return out
+}
+
+func invoices(list []billing.Invoice) []*billingv1.Invoice {
+	out := make([]*billingv1.Invoice, len(list))
+	for i := range list {
+		out[i] = invoice(&list[i])
+	}
+	return out
 }

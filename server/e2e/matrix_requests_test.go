@@ -247,6 +247,29 @@ var requests = map[string]func(w *world) proto.Message{
 	"EntitlementService/ListEntitlements": func(w *world) proto.Message {
 		return &billingv1.ListEntitlementsRequest{WorkspaceId: w.workspace}
 	},
+	"InvoiceService/ListInvoices": func(w *world) proto.Message {
+		w.invoice()
+		return &billingv1.ListInvoicesRequest{WorkspaceId: w.workspace}
+	},
+	"InvoiceService/GetInvoice": func(w *world) proto.Message {
+		return &billingv1.GetInvoiceRequest{WorkspaceId: w.workspace, InvoiceId: w.invoice()}
+	},
+	"InvoiceService/GetUpcomingInvoice": func(w *world) proto.Message {
+		return &billingv1.GetUpcomingInvoiceRequest{WorkspaceId: w.workspace}
+	},
+	"InvoiceService/RenderInvoice": func(w *world) proto.Message {
+		return &billingv1.RenderInvoiceRequest{WorkspaceId: w.workspace, InvoiceId: w.invoice(), Format: billingv1.InvoiceFormat_INVOICE_FORMAT_PDF}
+	},
+	"InvoiceService/MarkInvoicePaid": func(w *world) proto.Message {
+		return &billingv1.MarkInvoicePaidRequest{InvoiceId: w.invoice(), Note: "A transfer"}
+	},
+	"InvoiceService/VoidInvoice": func(w *world) proto.Message {
+		return &billingv1.VoidInvoiceRequest{InvoiceId: w.invoice(), Reason: "A test"}
+	},
+	"InvoiceService/SearchInvoices": func(w *world) proto.Message {
+		w.invoice()
+		return &billingv1.SearchInvoicesRequest{WorkspaceId: w.workspace}
+	},
 	"EntitlementService/OverrideEntitlement": func(w *world) proto.Message {
 		return &billingv1.OverrideEntitlementRequest{
 			WorkspaceId: w.workspace, Feature: "sso", Value: &billingv1.OverrideEntitlementRequest_Enabled{Enabled: true}, Reason: "A test",
@@ -512,6 +535,13 @@ func (w *world) link(owner *testkit.Person) (id string) {
 		w.must(err)
 		id = res.Link.Id
 	})
+	return id
+}
+
+// invoice has the workspace owe something.
+func (w *world) invoice() (id string) {
+	w.t.Helper()
+	id, _ = w.srv.Invoice(w.t, w.workspace)
 	return id
 }
 

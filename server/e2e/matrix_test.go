@@ -180,6 +180,13 @@ SeatService/GetSeatUsage                     session  hidden   hidden   role    
 EntitlementService/CheckEntitlement          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/ListEntitlements          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/OverrideEntitlement       session  op       op       op       op       op       op       op       op       op       op       session  op
+InvoiceService/ListInvoices                  session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+InvoiceService/GetInvoice                    session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+InvoiceService/GetUpcomingInvoice            session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+InvoiceService/RenderInvoice                 session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+InvoiceService/MarkInvoicePaid               session  op       op       op       op       op       op       op       op       op       op       session  op
+InvoiceService/VoidInvoice                   session  op       op       op       op       op       op       op       op       op       op       session  op
+InvoiceService/SearchInvoices                session  op       op       op       op       op       op       op       op       op       op       session  op
 DomainService/ListDomains                    session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/UpdateDomainEnrollment         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/DeleteDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok

@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
 	"github.com/logicspike/manager/internal/fault"
@@ -155,7 +156,7 @@ func (r Repository) Update(ctx context.Context, s *Subscription, now time.Time) 
 // until soon and whose owners were not told, an invoice that is overdue, and a reminder of
 // it or the end of the grace.
 func (r Repository) Due(ctx context.Context, after ids.Workspace, now, soon time.Time) ([]ids.Workspace, error) {
-	var due []ids.Workspace
+	var due []uuid.UUID
 	err := r.db.NewRaw(`
 		SELECT workspace_id FROM billing.subscriptions
 		WHERE state IN ('trialing', 'active', 'past_due') AND period_end_time <= ?1 AND workspace_id > ?0
@@ -169,7 +170,7 @@ func (r Repository) Due(ctx context.Context, after ids.Workspace, now, soon time
 		SELECT workspace_id FROM billing.subscriptions
 		WHERE state = 'past_due' AND dunning_time <= ?1 AND workspace_id > ?0
 		ORDER BY 1 LIMIT 200`, after.UUID(), now, soon).Scan(ctx, &due) // the zero id itself would be NULL
-	return due, err
+	return ids.FromUUIDs[ids.Workspace](due), err
 }
 
 // Overdue reports whether a workspace has invoices of our own that are overdue.

@@ -14,6 +14,7 @@ export * from "../../../gen/ts/logicspike/auth/v1/security_pb.js";
 export * from "../../../gen/ts/logicspike/auth/v1/session_pb.js";
 export * from "../../../gen/ts/logicspike/auth/v1/token_pb.js";
 export * from "../../../gen/ts/logicspike/billing/v1/entitlement_pb.js";
+export * from "../../../gen/ts/logicspike/billing/v1/invoice_pb.js";
 export * from "../../../gen/ts/logicspike/billing/v1/money_pb.js";
 export * from "../../../gen/ts/logicspike/billing/v1/plan_pb.js";
 export * from "../../../gen/ts/logicspike/billing/v1/seat_pb.js";

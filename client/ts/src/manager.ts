@@ -9,6 +9,7 @@ import {
   EventService,
   ExternalIdentityService,
   InvitationService,
+  InvoiceService,
   JoinRequestService,
   MembershipService,
   MfaService,
@@ -89,6 +90,8 @@ export interface Manager {
   readonly seats: Client<typeof SeatService>;
   /** Tells what a workspace may use. */
   readonly entitlements: Client<typeof EntitlementService>;
+  /** Shows what a workspace owes and has paid. */
+  readonly invoices: Client<typeof InvoiceService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -144,6 +147,7 @@ export function createManager(options: ManagerOptions): Manager {
     subscriptions: createClient(SubscriptionService, transport),
     seats: createClient(SeatService, transport),
     entitlements: createClient(EntitlementService, transport),
+    invoices: createClient(InvoiceService, transport),
     events: createClient(EventService, transport),
   };
 }
