@@ -466,6 +466,13 @@ func (w *world) previewOfChange() *billingv1.PreviewChangeSubscriptionRequest {
 	return &billingv1.PreviewChangeSubscriptionRequest{WorkspaceId: w.workspace, Plan: "plus", Currency: "EUR", Interval: billingv1.Interval_INTERVAL_MONTH}
 }
 
+// subscribe gives the workspace a plan that has a price.
+func (w *world) subscribe() {
+	w.t.Helper()
+	req := w.previewOfChange()
+	subscribe(w.t, w.owner, req.Plan, req.Currency, req.Interval)
+}
+
 // member makes a new person a member of the workspace.
 func (w *world) member(role authz.Role) (p *testkit.Person, id string) {
 	w.t.Helper()
