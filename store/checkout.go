@@ -41,14 +41,14 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		}
 		var price *pricing.Price
 		if err == nil && p.Offered {
-			price = priceOf(p, currency, interval)
+			price = p.Price(currency, interval)
 		}
 		if price == nil || price.Stripe == nil {
 			return fault.New(fault.FailedPrecondition, fault.PlanNotForSale, "the plan is not sold in that currency and interval").WithField("plan")
 		}
 		c = &Checkout{
 			Purchase: billing.Purchase{Workspace: workspace, Plan: p.Name, PlanVersion: p.Version, Currency: currency, Interval: string(interval)},
-			Items:    Items(price, billedSeats(b)),
+			Items:    Items(price, b.BilledSeats()),
 		}
 		switch {
 		case b.State == billing.Trialing:

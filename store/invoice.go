@@ -288,13 +288,13 @@ func (s *Store) GetUpcomingInvoice(ctx context.Context, workspace ids.Workspace)
 		if err != nil {
 			return err
 		}
-		present := b.PeriodAt(t.now)
+		present := b.Period(t.now)
 		next := b.PeriodAt(present.End)
 		var lines []billing.InvoiceLine
 		if price := priceOf(b, plan); price != nil {
-			lines = billing.LinesOf(plan, b.Currency, price.Charges(billedSeats(b), next))
+			lines = billing.LinesOf(plan, b.Currency, price.Charges(b.BilledSeats(), next))
 		}
-		usage, err := t.usagePreview(ctx, b, plan, present)
+		usage, err := t.upcomingUsageLines(ctx, b, plan, present)
 		if err != nil {
 			return err
 		}

@@ -61,24 +61,52 @@ func TestBillingNeedsItsOwnSchemaOnly(t *testing.T) {
 		t.Errorf("without a subscription: %v", err)
 	}
 	s := &billing.Subscription{
-		ID: ids.New[ids.Subscription](), WorkspaceID: w, Plan: "team", PlanVersion: 1, State: billing.Trialing, Seats: 1,
+		ID: ids.New[ids.Subscription](), WorkspaceID: w, Plan: "team", PlanVersion: 1, State: billing.Trialing, Seats: 1, Provider: billing.Manual,
 		TrialEndTime: now.Add(time.Hour), AnchorTime: now.Add(time.Hour), CreateTime: now, UpdateTime: now,
+		PeriodStartTime: now, PeriodEndTime: now.Add(time.Hour), Version: 1,
 	}
 	e.call("Insert", s)
 	e.want(s, "Subscription", w)
-	e.call("ChangeSeats", w, 2, now)
-	e.call("ChangeSeats", w, -1, now)
-	s.Seats = 2
+	e.want(s, "LockSubscription", w)
+	if _, err := repository.LockSubscription(t.Context(), ids.New[ids.Workspace]()); !fault.Has(err, fault.Missing) {
+		t.Errorf("without a subscription: %v", err)
+	}
+	nobody := ids.Workspace{}
+	e.want([]ids.Workspace{}, "Due", nobody, now, now)
+	e.want([]ids.Workspace{w}, "Due", nobody, now, now.Add(time.Hour))
+	s.TrialReminderTime = now
+	e.call("Update", s, now)
+	if s.Version != 2 {
+		t.Errorf("version %d", s.Version)
+	}
 	e.want(s, "Subscription", w)
-	e.want([]billing.Subscription(nil), "EndTrials", now)
-	s.State, s.UpdateTime = billing.Active, now.Add(time.Hour)
-	e.want([]billing.Subscription{*s}, "EndTrials", now.Add(time.Hour))
-	s.State, s.CancelTime, s.CancelReason = billing.Canceled, now.Add(2*time.Hour), billing.WorkspaceDeleted
+	e.want([]ids.Workspace{}, "Due", nobody, now, now.Add(time.Hour))
+	e.want([]ids.Workspace{w}, "Due", nobody, now.Add(time.Hour), now.Add(time.Hour))
+	e.want([]ids.Workspace{}, "Due", w, now.Add(time.Hour), now.Add(time.Hour))
+	s.State, s.PastDueTime, s.DunningTime = billing.PastDue, now, now.Add(time.Minute)
+	s.SetPeriod(pricing.Period{})
+	e.call("Update", s, now)
+	e.want([]ids.Workspace{}, "Due", nobody, now, now)
+	e.want([]ids.Workspace{w}, "Due", nobody, now.Add(time.Minute), now)
+	s.State, s.CancelTime, s.CancelReason, s.FormerState = billing.Canceled, now.Add(2*time.Hour), billing.WorkspaceDeleted, billing.PastDue
 	e.call("Update", s, now.Add(2*time.Hour))
-	e.call("ChangeSeats", w, 1, now) // of none
-	e.want(s, "Subscription", w)
-	s.State, s.CancelTime, s.CancelReason = billing.Active, time.Time{}, ""
+	e.want([]ids.Workspace{}, "Due", nobody, now.Add(time.Hour), now)
+	s.State, s.CancelTime, s.CancelReason, s.FormerState = billing.Active, time.Time{}, "", ""
+	s.PastDueTime, s.DunningTime = time.Time{}, time.Time{}
 	e.call("Update", s, now.Add(2*time.Hour))
+	e.want(false, "Overdue", w, now)
+	e.want(0, "CountOpenInvoices", w)
+
+	e.want(false, "Tried", w, "team")
+	e.call("InsertTrial", w, "team", now)
+	e.want(true, "Tried", w, "team")
+	e.want((*billing.Period)(nil), "PeriodOf", w, now)
+	p := billing.Period{WorkspaceID: w, SubscriptionID: s.ID, StartTime: now, EndTime: now.Add(time.Hour), Plan: "team", PlanVersion: 1}
+	e.call("InsertPeriods", []billing.Period{})
+	e.call("InsertPeriods", []billing.Period{p})
+	e.want(&p, "PeriodOf", w, now)
+	e.want(&p, "PeriodOf", w, now.Add(-time.Hour))
+	e.want((*billing.Period)(nil), "PeriodOf", w, now.Add(time.Hour))
 
 	e.call("Installation")
 	e.call("SetPortalConfiguration", "bpc_1")
@@ -138,11 +166,19 @@ func TestBillingNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want([]billing.Entitlement{seats}, "Entitlements", w, "", now)
 	o := &billing.Override{WorkspaceID: w, Feature: "sso", Value: billing.Value{Enabled: &yes}, Reason: "test", CreateTime: now, ExpireTime: now.Add(time.Hour)}
 	e.call("PutOverride", o)
+	e.want(o, "Override", w, "sso", now)
+	e.want((*billing.Override)(nil), "Override", w, "sso", now.Add(time.Hour))
+	e.want((*billing.Override)(nil), "Override", w, "seats", now)
 	e.call("PutOverride", o)
 	sso := billing.Entitlement{Feature: billing.Feature{Name: "sso", Value: o.Value}, Overridden: true, ExpireTime: o.ExpireTime}
 	e.want([]billing.Entitlement{seats, sso}, "Entitlements", w, "", now)
 	e.want([]billing.Entitlement{sso}, "Entitlements", w, "sso", now)
 	e.want([]billing.Entitlement(nil), "Entitlements", w, "sso", now.Add(time.Hour))
+	s.State, s.PauseReason = billing.Paused, billing.PausedCanceled
+	e.call("Update", s, now)
+	e.want([]billing.Entitlement(nil), "Entitlements", w, "", now)
+	s.State, s.PauseReason = billing.Active, ""
+	e.call("Update", s, now)
 	e.call("DeleteExpiredOverrides", now.Add(time.Minute))
 	e.want([]billing.Entitlement{sso}, "Entitlements", w, "sso", now)
 	e.call("DeleteExpiredOverrides", now.Add(time.Hour))

@@ -61,17 +61,27 @@ func (t *tx) providerChanged(ctx context.Context, s *billing.Subscription) error
 		return err
 	}
 	want := *p
-	want.CancelAtPeriodEnd = cancelsAtPeriodEnd(s)
-	if want.Items, err = t.itemsOf(ctx, s); err != nil {
+	want.CancelAtPeriodEnd = s.CancelAtPeriodEnd
+	plan, err := t.billing.Plan(ctx, s.Plan, s.PlanVersion)
+	if err != nil {
 		return err
 	}
+	price := priceOf(s, plan)
 	switch {
 	case s.State == billing.Canceled && s.CancelReason == billing.WorkspaceDeleted:
 		want.Desired, want.Reason = billing.Ending, billing.WorkspaceDeleted
-	case s.State == billing.Canceled:
-		want.Desired, want.Reason = billing.Ended, "canceled"
+	case s.State == billing.Canceled, s.State == billing.Paused && s.PauseReason == billing.PausedCanceled, price == nil:
+		want.Desired, want.Reason, want.SubscriptionID = billing.Ended, "canceled", ids.Subscription{}
+		if s.State.Lives() { // what is charged from now on, if anything, is charged by us
+			s.Provider = billing.Manual
+			if err := t.billing.Update(ctx, s, t.now); err != nil {
+				return err
+			}
+		}
+	case price.Stripe == nil:
+		return fault.New(fault.FailedPrecondition, fault.PlanNotForSale, "the payment provider does not sell the plan at this price")
 	default:
-		want.Desired, want.Reason = billing.Live, ""
+		want.Desired, want.Reason, want.Items = billing.Live, "", Items(price, s.BilledSeats())
 	}
 	if want.Desired == p.Desired && want.CancelAtPeriodEnd == p.CancelAtPeriodEnd && slices.Equal(want.Items, p.Items) {
 		return nil
@@ -105,29 +115,6 @@ func (t *tx) queueProvider(ctx context.Context, list ...string) error {
 	for _, id := range list {
 		if _, err := t.store.jobs.InsertTx(ctx, t.sql.Tx, ProviderJob{Subscription: id}, nil); err != nil {
 			return fmt.Errorf("queue what the provider is to do: %w", err)
-		}
-	}
-	return nil
-}
-
-// itemsOf returns what a subscription consists of at the provider.
-func (t *tx) itemsOf(ctx context.Context, s *billing.Subscription) ([]billing.Item, error) {
-	plan, err := t.billing.Plan(ctx, s.Plan, s.PlanVersion)
-	if err != nil {
-		return nil, err
-	}
-	price := priceOf(plan, s.Currency, s.Interval)
-	if price == nil || price.Stripe == nil {
-		return nil, fmt.Errorf("the plan %s, version %d, is not sold at the provider in %s each %s", s.Plan, s.PlanVersion, s.Currency, s.Interval)
-	}
-	return Items(price, billedSeats(s)), nil
-}
-
-// priceOf returns the price of a plan in a currency and interval; nil for none.
-func priceOf(plan *billing.Plan, currency string, interval pricing.Interval) *pricing.Price {
-	for i, p := range plan.Definition.Prices {
-		if p.Currency == currency && p.Interval == interval {
-			return &plan.Definition.Prices[i]
 		}
 	}
 	return nil

@@ -89,11 +89,11 @@ func (s *Store) FollowProvider(ctx context.Context, ticket int64, m *billing.Mir
 		case !linked && m.Status != billing.StatusIncomplete:
 			return t.bought(ctx, p, m)
 		case linked:
-			b, _, err := t.lockSubscription(ctx, p.WorkspaceID)
+			b, plan, err := t.holdSubscription(ctx, p.WorkspaceID)
 			if err != nil {
 				return err
 			}
-			return t.follow(ctx, p, b, m)
+			return t.follow(ctx, p, b, plan, m)
 		}
 		return t.billing.UpdateProviderSubscription(ctx, p)
 	})
@@ -102,12 +102,21 @@ func (s *Store) FollowProvider(ctx context.Context, ticket int64, m *billing.Mir
 // bought makes the subscription of a workspace what was bought for it at the provider.
 // Of two that were bought at once the second one ends.
 func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *billing.Mirror) error {
-	s, _, err := t.lockSubscription(ctx, p.WorkspaceID)
+	s, present, err := t.lockSubscription(ctx, p.WorkspaceID)
 	if err != nil {
 		return err
 	}
 	if s.Provider == billing.Stripe {
 		return t.end(ctx, p, "bought_twice")
+	}
+	// What was used until now is charged by us, in the last invoice of our own.
+	ended := s.Period(t.now)
+	lines, err := t.closePeriods(ctx, s, present, t.now)
+	if err != nil {
+		return err
+	}
+	if err := t.invoice(ctx, s, present, lines, ended); err != nil {
+		return err
 	}
 	plan, err := t.billing.Plan(ctx, m.Bought.Plan, m.Bought.PlanVersion)
 	if err != nil {
@@ -115,8 +124,10 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	}
 	s.Plan, s.PlanVersion, s.Provider = plan.Name, plan.Version, billing.Stripe
 	s.Currency, s.Interval = m.Bought.Currency, pricing.Interval(m.Bought.Interval)
-	if err := t.billing.Update(ctx, s, t.now); err != nil {
-		return err
+	s.CancelAtPeriodEnd = false
+	if s.State != billing.Trialing {
+		s.AnchorTime = t.now
+		s.SetPeriod(s.PeriodAt(t.now))
 	}
 	p.SubscriptionID = s.ID
 	if err := t.record(ctx, audit.Event{
@@ -127,18 +138,15 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	}); err != nil {
 		return err
 	}
-	return t.follow(ctx, p, s, m)
+	return t.follow(ctx, p, s, plan, m)
 }
 
 // follow takes over state and period of a subscription that lives, and has the provider
 // given again what is otherwise there although it is not the provider's to say.
-func (t *tx) follow(ctx context.Context, p *billing.ProviderSubscription, s *billing.Subscription, m *billing.Mirror) error {
+func (t *tx) follow(ctx context.Context, p *billing.ProviderSubscription, s *billing.Subscription, plan *billing.Plan, m *billing.Mirror) error {
 	before := s.State
 	followPeriod(s, m)
-	if err := t.billing.Update(ctx, s, t.now); err != nil {
-		return err
-	}
-	for _, step := range transitions(before, m.Status) {
+	for _, step := range transitionsTo(s, m.Status) {
 		if err := t.applyState(ctx, s, step); err != nil {
 			return err
 		}
@@ -152,12 +160,21 @@ func (t *tx) follow(ctx context.Context, p *billing.ProviderSubscription, s *bil
 		}
 	}
 	if m.Over() {
-		return t.billing.DeleteProviderSubscription(ctx, p.ID)
+		if err := t.billing.DeleteProviderSubscription(ctx, p.ID); err != nil {
+			return err
+		}
+		after, _, err := t.cancel(ctx, s, plan, t.now)
+		if err != nil || after.Provider == billing.Manual {
+			return err
+		}
+		after.Provider = billing.Manual
+		return t.billing.Update(ctx, after, t.now)
 	}
+	// Also what the provider is to have, should it be otherwise now.
 	if err := t.billing.UpdateProviderSubscription(ctx, p); err != nil {
 		return err
 	}
-	if err := t.providerChanged(ctx, s); err != nil {
+	if err := t.update(ctx, s); err != nil {
 		return err
 	}
 	p, err := t.billing.ProviderSubscription(ctx, p.ID, true)
@@ -167,52 +184,57 @@ func (t *tx) follow(ctx context.Context, p *billing.ProviderSubscription, s *bil
 	return t.desire(ctx, p)
 }
 
-// followPeriod takes over when the present period began, and until when nothing is
-// charged. While that is so because something was paid otherwise, the periods go on as
-// they were.
+// followPeriod takes over the present period, and until when nothing is charged. While
+// that is so because something was paid otherwise, the periods go on as they were.
 func followPeriod(s *billing.Subscription, m *billing.Mirror) {
 	switch {
 	case m.Over():
 	case m.Status == billing.StatusTrialing && s.State == billing.Trialing:
-		s.TrialEndTime, s.AnchorTime = m.TrialEnd, m.TrialEnd
-	case m.Status == billing.StatusTrialing || m.PeriodStart.IsZero():
+		s.TrialEndTime, s.AnchorTime, s.PeriodEndTime = m.TrialEnd, m.TrialEnd, m.TrialEnd
+	case m.Status == billing.StatusTrialing || m.PeriodStart.IsZero() || !m.PeriodStart.Before(m.PeriodEnd):
 	default:
 		s.AnchorTime = m.PeriodStart
+		s.SetPeriod(pricing.Period{Start: m.PeriodStart, End: m.PeriodEnd})
 		if s.State == billing.Trialing || s.TrialEndTime.After(m.PeriodStart) {
 			s.TrialEndTime = m.PeriodStart // it has been tried until then
 		}
 	}
 }
 
-// transitions returns what makes a state what the provider reports.
-func transitions(from billing.State, status billing.ProviderStatus) (steps []transition) {
-	active := map[billing.State][]transition{
-		billing.Trialing: {trialEnd}, billing.PastDue: {paid}, billing.Paused: {resume},
-	}[from]
+// transitionsTo returns what makes the state of a subscription what the provider reports.
+// What has ended there is canceled otherwise.
+func transitionsTo(s *billing.Subscription, status billing.ProviderStatus) []billing.Transition {
+	var active []billing.Transition
+	switch {
+	case s.State == billing.Trialing:
+		active = []billing.Transition{billing.TrialEnd}
+	case s.State == billing.PastDue, s.State == billing.Paused && s.PauseReason == billing.PausedUnpaid:
+		active = []billing.Transition{billing.Settle}
+	case s.State == billing.Paused:
+		active = []billing.Transition{billing.Resume}
+	}
 	switch status {
 	case billing.StatusTrialing:
-		if from != billing.Trialing {
+		if s.State != billing.Trialing {
 			return active
 		}
 	case billing.StatusActive:
 		return active
 	case billing.StatusPastDue:
-		if from != billing.PastDue {
-			return append(active, overdue)
+		if s.State != billing.PastDue {
+			return append(active, billing.Overdue)
 		}
 	case billing.StatusUnpaid:
-		switch from {
+		switch s.State {
 		case billing.PastDue:
-			return []transition{graceEnd}
+			return []billing.Transition{billing.GraceEnd}
 		case billing.Trialing, billing.Active:
-			return append(active, overdue, graceEnd)
+			return append(active, billing.Overdue, billing.GraceEnd)
 		}
 	case billing.StatusPaused:
-		if from != billing.Paused {
-			return []transition{pause}
+		if s.State != billing.Paused {
+			return append(active, billing.Overdue, billing.GraceEnd)
 		}
-	case billing.StatusCanceled, billing.StatusExpired:
-		return []transition{cancel}
 	}
 	return nil
 }
@@ -230,4 +252,41 @@ func (s *Store) MirrorInvoice(ctx context.Context, i *billing.MirroredInvoice) e
 		}
 		return t.mirrorInvoice(ctx, p.WorkspaceID, i)
 	})
+}
+
+// mirrorInvoice stores a copy of an invoice of the provider.
+func (t *tx) mirrorInvoice(ctx context.Context, workspace ids.Workspace, m *billing.MirroredInvoice) error {
+	state := map[string]billing.InvoiceState{"open": billing.Open, "paid": billing.Paid, "void": billing.Void, "uncollectible": billing.Void}[m.State]
+	if state == "" {
+		return nil // a draft
+	}
+	w, err := t.tenant.Workspace(ctx, workspace)
+	if err != nil {
+		return err
+	}
+	i := &billing.Invoice{
+		ID: ids.New[ids.Invoice](), WorkspaceID: workspace, Provider: billing.Stripe, ProviderInvoiceID: m.ID, DocumentURL: m.URL,
+		Number: m.Number, CustomerName: w.Name, Currency: m.Currency, Subtotal: m.Total - m.Tax, Tax: m.Tax, Total: m.Total,
+		PeriodStart: m.Period[0], PeriodEnd: m.Period[1], IssueTime: m.IssueTime, DueTime: m.DueTime, State: state,
+	}
+	switch state {
+	case billing.Paid:
+		i.PaidTime = m.PaidTime
+		if i.PaidTime.IsZero() {
+			i.PaidTime = t.now
+		}
+	case billing.Void:
+		i.VoidTime, i.Note = t.now, m.State
+	}
+	if i.DueTime.IsZero() {
+		i.DueTime = i.IssueTime
+	}
+	for _, l := range m.Lines {
+		i.Lines = append(i.Lines, billing.InvoiceLine{
+			Kind: pricing.ForFlat, Description: l.Description, Quantity: l.Quantity, Amount: l.Amount, Currency: m.Currency,
+			StartTime: l.Period[0], EndTime: l.Period[1], Proration: l.Proration,
+		})
+	}
+	_, err = t.billing.PutMirroredInvoice(ctx, i)
+	return err
 }

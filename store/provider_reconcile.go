@@ -57,12 +57,12 @@ func (t *tx) compareProvider(ctx context.Context, m *billing.Mirror) (*Compariso
 	if err != nil {
 		return nil, err
 	}
-	if len(transitions(b.State, m.Status)) > 0 {
+	if m.Over() || len(transitionsTo(b, m.Status)) > 0 {
 		c.add(m, "state", string(b.State), string(m.Status), true)
 	}
 	after := *b
-	if followPeriod(&after, m); !after.AnchorTime.Equal(b.AnchorTime) || !after.TrialEndTime.Equal(b.TrialEndTime) {
-		c.add(m, "period", "from "+b.AnchorTime.Format(timeFormat), "from "+after.AnchorTime.Format(timeFormat), true)
+	if followPeriod(&after, m); !after.PeriodStartTime.Equal(b.PeriodStartTime) || !after.PeriodEndTime.Equal(b.PeriodEndTime) || !after.TrialEndTime.Equal(b.TrialEndTime) {
+		c.add(m, "period", "from "+b.PeriodStartTime.Format(timeFormat), "from "+after.PeriodStartTime.Format(timeFormat), true)
 	}
 	return c, nil
 }

@@ -96,6 +96,8 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 		SessionIdleTimeout: s.SessionIdleTimeout,
 		SessionLifetime:    s.SessionLifetime,
 		DeletionGrace:      s.DeletionGrace,
+		DunningReminders:   s.DunningReminders,
+		DunningGrace:       s.DunningGrace,
 		SigningKeyLifetime: s.SigningKeyLifetime,
 		TestClock:          s.TestClock,
 		Logger:             log,

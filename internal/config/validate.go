@@ -32,6 +32,7 @@ func (s Settings) Validate() error {
 		c.fail("secret-key", "%v", err)
 	}
 	s.accounts(&c)
+	s.dunning(&c)
 	s.passkeys(&c)
 	s.tokens(&c)
 	s.passwords(&c)
@@ -111,6 +112,21 @@ func (s Settings) accounts(c *check) {
 	for _, u := range s.ReturnURLs {
 		if _, err := ParseReturnURL(string(u)); err != nil {
 			c.fail("return-urls", "%v", err)
+		}
+	}
+}
+
+func (s Settings) dunning(c *check) {
+	between(c, "dunning-grace", s.DunningGrace, time.Hour, year)
+	if len(s.DunningReminders) > 20 {
+		c.fail("dunning-reminders", "there are more than 20")
+	}
+	for i, after := range s.DunningReminders {
+		switch {
+		case after <= 0 || after >= s.DunningGrace:
+			c.fail("dunning-reminders", "%v: a time after which dunning-grace (%v) is not over is expected", after, s.DunningGrace)
+		case i > 0 && after <= s.DunningReminders[i-1]:
+			c.fail("dunning-reminders", "%v: the times are not in their order", after)
 		}
 	}
 }

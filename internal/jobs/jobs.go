@@ -65,12 +65,12 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 	river.AddWorker(workers, &mailWorker{store: o.Store, renderer: o.Renderer, sender: o.Sender})
 	river.AddWorker(workers, &refusalWorker{store: o.Store})
 	river.AddWorker(workers, &purgeWorker{store: o.Store, log: o.Logger})
-	river.AddWorker(workers, &trialWorker{store: o.Store})
+	river.AddWorker(workers, &billWorker{store: o.Store})
 	river.AddWorker(workers, &expireWorker{store: o.Store})
 	river.AddWorker(workers, &signingKeyWorker{store: o.Store})
 	periodic := []*river.PeriodicJob{
 		every(time.Minute, purgeJob{}),
-		every(time.Minute, trialJob{}),
+		every(time.Minute, billJob{}),
 		every(time.Hour, expireJob{}),
 		every(10*time.Minute, signingKeyJob{}),
 	}

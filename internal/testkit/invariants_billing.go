@@ -21,6 +21,33 @@ var billingInvariants = []invariant{
 		SELECT id::text FROM billing.subscriptions
 		WHERE trial_end_time > anchor_time OR state = 'trialing' AND trial_end_time <> anchor_time`},
 
+	{"a subscription has a period if, and only if, it has a price or is tried; it is the one that its anchor has", `
+		SELECT id::text FROM billing.subscriptions
+		WHERE cancel_time IS NULL AND ((period_start_time IS NOT NULL) <> (currency IS NOT NULL OR state = 'trialing')
+		   OR state IN ('active', 'past_due') AND period_start_time < anchor_time)`},
+
+	{"a subscription has the price that its plan names, or none when that costs nothing", `
+		SELECT s.id::text FROM billing.subscriptions s JOIN billing.plan_versions v ON v.plan = s.plan AND v.version = s.plan_version
+		WHERE s.currency IS NULL <> (coalesce(jsonb_array_length(v.definition -> 'prices'), 0) = 0)
+		   OR s.currency IS NOT NULL AND NOT v.definition -> 'prices' @> jsonb_build_array(jsonb_build_object('currency', s.currency, 'interval', s.due_interval))`},
+
+	{"a subscription is past due since a time, and reminded of it at another; no other is", `
+		SELECT id::text FROM billing.subscriptions
+		WHERE (state = 'past_due' OR former_state IS NOT DISTINCT FROM 'past_due') <> (past_due_time IS NOT NULL) OR (past_due_time IS NULL) <> (dunning_time IS NULL)`},
+
+	{"no two periods of a subscription overlap, and the present one comes after them", `
+		SELECT p.subscription_id || ' ' || p.start_time FROM billing.periods p
+		WHERE EXISTS (SELECT 1 FROM billing.periods o WHERE o.subscription_id = p.subscription_id AND o.start_time > p.start_time AND o.start_time < p.end_time)
+		   OR EXISTS (SELECT 1 FROM billing.subscriptions s WHERE s.id = p.subscription_id AND s.state IN ('trialing', 'active', 'past_due') AND s.period_start_time < p.end_time)`},
+
+	{"a period is of a subscription of its workspace", `
+		SELECT p.subscription_id::text FROM billing.periods p
+		WHERE NOT EXISTS (SELECT 1 FROM billing.subscriptions s WHERE s.id = p.subscription_id AND s.workspace_id = p.workspace_id)`},
+
+	{"what is tried, or was, counts as a trial", `
+		SELECT s.id::text FROM billing.subscriptions s
+		WHERE s.trial_end_time IS NOT NULL AND NOT EXISTS (SELECT 1 FROM billing.trials t WHERE t.workspace_id = s.workspace_id)`},
+
 	{"one plan is the default, and it is offered", `
 		SELECT count(*)::text FROM billing.plans WHERE is_default AND offered HAVING count(*) <> 1`},
 

@@ -229,7 +229,7 @@ var breaks = map[string][]string{
 	},
 	"a workspace has one subscription that lives, and none when it is deleted": {
 		"DELETE FROM billing.subscriptions",
-		"UPDATE billing.subscriptions SET state = 'canceled', cancel_time = now(), cancel_reason = 'workspace_deleted'",
+		"UPDATE billing.subscriptions SET state = 'canceled', former_state = 'active', cancel_time = now(), cancel_reason = 'workspace_deleted'",
 		"UPDATE tenant.workspaces SET delete_time = now(), purge_time = now(), delete_etag = 'x'",
 	},
 	"a deleted workspace has a subscription that goes on when it is undeleted": {
@@ -240,8 +240,33 @@ var breaks = map[string][]string{
 		"UPDATE team.memberships SET deactivate_time = now()",
 	},
 	"a subscription is tried until its periods begin": {
-		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time + interval '1 day'",
-		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time - interval '1 day'",
+		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time + interval '1 day'" + aPeriod,
+		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time - interval '1 day'" + aPeriod,
+	},
+	"a subscription has a period if, and only if, it has a price or is tried; it is the one that its anchor has": {
+		"ALTER TABLE billing.subscriptions DROP CONSTRAINT subscriptions_period; UPDATE billing.subscriptions SET state = state" + aPeriod,
+		"UPDATE billing.subscriptions SET currency = 'EUR', due_interval = 'month', anchor_time = now() + interval '1 hour'" + aPeriod,
+	},
+	"a subscription has the price that its plan names, or none when that costs nothing": {
+		"UPDATE billing.subscriptions SET currency = 'EUR', due_interval = 'month'" + aPeriod,
+		"UPDATE billing.plan_versions SET definition = definition || '{\"prices\": [{\"currency\": \"EUR\", \"interval\": \"month\"}]}'",
+		"UPDATE billing.plan_versions SET definition = definition || '{\"prices\": [{\"currency\": \"USD\", \"interval\": \"month\"}]}'; " +
+			"UPDATE billing.subscriptions SET currency = 'EUR', due_interval = 'month'" + aPeriod,
+	},
+	"a subscription is past due since a time, and reminded of it at another; no other is": {
+		"UPDATE billing.subscriptions SET past_due_time = now(), dunning_time = now()",
+		"UPDATE billing.subscriptions SET state = 'past_due', past_due_time = now()",
+	},
+	"no two periods of a subscription overlap, and the present one comes after them": {
+		"INSERT INTO billing.periods SELECT workspace_id, id, d, d + interval '2 days', plan, plan_version FROM billing.subscriptions, unnest('{2020-01-01, 2020-01-02}'::timestamptz[]) d",
+		"INSERT INTO billing.periods SELECT workspace_id, id, now() - interval '1 day', now() + interval '1 second', plan, plan_version FROM billing.subscriptions; " +
+			"UPDATE billing.subscriptions SET currency = 'EUR', due_interval = 'month'" + aPeriod,
+	},
+	"a period is of a subscription of its workspace": {
+		"INSERT INTO billing.periods SELECT $o, id, now() - interval '2 days', now() - interval '1 day', plan, plan_version FROM billing.subscriptions WHERE workspace_id = $w",
+	},
+	"what is tried, or was, counts as a trial": {
+		"UPDATE billing.subscriptions SET trial_end_time = anchor_time",
 	},
 	"one plan is the default, and it is offered": {
 		"UPDATE billing.plans SET is_default = false",
@@ -322,6 +347,7 @@ var breaks = map[string][]string{
 
 // Statements that add what an invariant is about, without the event of it.
 const (
+	aPeriod        = ", period_start_time = now(), period_end_time = now() + interval '1 day'"
 	totp           = "INSERT INTO auth.totp_factors VALUES (gen_random_uuid(), $u, 'App', '', now(), now(), 0, now()); "
 	recoveryCode   = "INSERT INTO auth.recovery_codes VALUES ($u, '\\x01', now()); "
 	passkey        = "INSERT INTO auth.passkeys VALUES (gen_random_uuid(), $u, 'Key', '\\x01', '', 0, '{}', NULL, false, false, now()); "

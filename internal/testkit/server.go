@@ -109,6 +109,8 @@ func New(t testing.TB, o Options) *Server {
 		SessionIdleTimeout: s.Settings.SessionIdleTimeout,
 		SessionLifetime:    s.Settings.SessionLifetime,
 		DeletionGrace:      s.Settings.DeletionGrace,
+		DunningReminders:   s.Settings.DunningReminders,
+		DunningGrace:       s.Settings.DunningGrace,
 		Invoices:           invoices,
 		SigningKeyLifetime: s.Settings.SigningKeyLifetime,
 		Permissions:        permissions,

@@ -3,6 +3,7 @@ package billing
 import (
 	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	"github.com/logicspike/manager/server/convert"
+	"github.com/logicspike/manager/store"
 	"github.com/logicspike/manager/store/billing"
 	"github.com/logicspike/manager/store/billing/pricing"
 )
@@ -12,6 +13,20 @@ var (
 		billing.Trialing: billingv1.SubscriptionState_SUBSCRIPTION_STATE_TRIALING,
 		billing.Active:   billingv1.SubscriptionState_SUBSCRIPTION_STATE_ACTIVE,
 		billing.Canceled: billingv1.SubscriptionState_SUBSCRIPTION_STATE_CANCELED,
+		billing.PastDue:  billingv1.SubscriptionState_SUBSCRIPTION_STATE_PAST_DUE,
+		billing.Paused:   billingv1.SubscriptionState_SUBSCRIPTION_STATE_PAUSED,
+	}
+	pauseReasons = map[string]billingv1.PauseReason{
+		billing.PausedUnpaid:   billingv1.PauseReason_PAUSE_REASON_UNPAID,
+		billing.PausedCanceled: billingv1.PauseReason_PAUSE_REASON_CANCELED,
+	}
+	providers = map[billing.Provider]billingv1.PaymentProvider{
+		billing.Manual: billingv1.PaymentProvider_PAYMENT_PROVIDER_MANUAL,
+		billing.Stripe: billingv1.PaymentProvider_PAYMENT_PROVIDER_STRIPE,
+	}
+	chargeKinds = map[pricing.Kind]billingv1.ChargeKind{
+		pricing.ForFlat:  billingv1.ChargeKind_CHARGE_KIND_FLAT,
+		pricing.ForSeats: billingv1.ChargeKind_CHARGE_KIND_SEATS,
 	}
 	invoiceStates = map[billing.InvoiceState]billingv1.InvoiceState{
 		billing.Open: billingv1.InvoiceState_INVOICE_STATE_OPEN,
@@ -38,6 +53,33 @@ var (
 		pricing.Volume:    billingv1.TierMode_TIER_MODE_VOLUME,
 	}
 )
+
+func subscription(s *store.Subscription) *billingv1.Subscription {
+	out := &billingv1.Subscription{
+		Id:                     s.ID.String(),
+		WorkspaceId:            s.WorkspaceID.String(),
+		Plan:                   plan(s.Plan),
+		State:                  states[s.State],
+		Currency:               s.Currency,
+		Interval:               intervals[s.Interval],
+		TrialEndTime:           convert.Time(s.TrialEndTime),
+		CurrentPeriodStartTime: convert.Time(s.Period.Start),
+		CurrentPeriodEndTime:   convert.Time(s.Period.End),
+		CreateTime:             convert.Time(s.CreateTime),
+		CancelTime:             convert.Time(s.CancelTime),
+		Seats:                  int32(s.Seats),
+		SeatCount:              int32(s.SeatCount),
+		BilledSeats:            int32(s.BilledSeats()),
+		PastDueTime:            convert.Time(s.PastDueTime),
+		PauseReason:            pauseReasons[s.PauseReason],
+		Provider:               providers[s.Provider],
+		Etag:                   s.ETag(),
+	}
+	if s.CancelAtPeriodEnd {
+		out.ScheduledCancelTime = convert.Time(s.Period.End)
+	}
+	return out
+}
 
 func plan(p *billing.Plan) *billingv1.Plan {
 	out := &billingv1.Plan{

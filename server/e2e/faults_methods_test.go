@@ -16,6 +16,7 @@ import (
 	"github.com/logicspike/manager/client"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	authzv1 "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
+	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
@@ -125,6 +126,15 @@ var brokenCalls = map[string]func(w *world) broken{
 		return broken{token: w.operator(), message: &authv1.ImportUsersRequest{Users: []*authv1.ImportedUser{{
 			Email: testkit.NewEmail(), EmailVerified: true, DisplayName: "Ann", WorkspaceName: "Ann's", PasswordHash: hash,
 		}}}}
+	},
+	"SubscriptionService/CancelSubscription(paid)": func(w *world) broken {
+		w.subscribe()
+		return broken{token: w.owner.Token, message: &billingv1.CancelSubscriptionRequest{WorkspaceId: w.workspace}}
+	},
+	"SubscriptionService/ResumeSubscription(scheduled)": func(w *world) broken {
+		w.subscribe()
+		cancelPlan(w.t, w.owner, true)
+		return broken{token: w.owner.Token, message: &billingv1.ResumeSubscriptionRequest{WorkspaceId: w.workspace}}
 	},
 	"UserService/DeleteMe(of-much)": func(w *world) broken {
 		w.guarded()

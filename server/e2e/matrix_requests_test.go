@@ -231,6 +231,28 @@ var requests = map[string]func(w *world) proto.Message{
 	"ReconciliationService/ReconcileSubscription": func(w *world) proto.Message {
 		return &billingv1.ReconcileSubscriptionRequest{WorkspaceId: w.workspace}
 	},
+	"SubscriptionService/PreviewChangeSubscription": func(w *world) proto.Message { return w.previewOfChange() },
+	"SubscriptionService/ChangeSubscription": func(w *world) proto.Message {
+		req := w.previewOfChange()
+		etag := "of-none"
+		if res, err := w.owner.Subscriptions.PreviewChangeSubscription(w.t.Context(), req); err == nil { // of one that is not deleted
+			etag = res.Etag
+		}
+		return &billingv1.ChangeSubscriptionRequest{WorkspaceId: req.WorkspaceId, Plan: req.Plan, Currency: req.Currency, Interval: req.Interval, Etag: etag}
+	},
+	"SubscriptionService/StartTrial": func(w *world) proto.Message {
+		req := w.previewOfChange()
+		return &billingv1.StartTrialRequest{WorkspaceId: req.WorkspaceId, Plan: req.Plan, Currency: req.Currency, Interval: req.Interval}
+	},
+	"SubscriptionService/CancelSubscription": func(w *world) proto.Message {
+		return &billingv1.CancelSubscriptionRequest{WorkspaceId: w.workspace}
+	},
+	"SubscriptionService/ResumeSubscription": func(w *world) proto.Message {
+		return &billingv1.ResumeSubscriptionRequest{WorkspaceId: w.workspace}
+	},
+	"SeatService/UpdateSeatCount": func(w *world) proto.Message {
+		return &billingv1.UpdateSeatCountRequest{WorkspaceId: w.workspace, SeatCount: 50}
+	},
 	"SeatService/GetSeatUsage": func(w *world) proto.Message { return &billingv1.GetSeatUsageRequest{WorkspaceId: w.workspace} },
 	"EntitlementService/CheckEntitlement": func(w *world) proto.Message {
 		return &billingv1.CheckEntitlementRequest{WorkspaceId: w.workspace, Feature: "seats"}
@@ -463,6 +485,23 @@ func (w *world) undeleted(do func()) {
 	w.sql(set, uuidOf(w.t, w.workspace), nil, nil, nil)
 	do()
 	w.sql(set, uuidOf(w.t, w.workspace), deletion, purge, etag)
+}
+
+// previewOfChange is a request to preview a plan that has a price and can be tried.
+func (w *world) previewOfChange() *billingv1.PreviewChangeSubscriptionRequest {
+	w.t.Helper()
+	w.sql(`WITH v AS (
+		INSERT INTO billing.plan_versions VALUES ('plus', 1, '{"display_name": "Plus", "trial_days": 14, "prices": [{"currency": "EUR", "interval": "month", "flat": 2000}]}', now())
+		ON CONFLICT DO NOTHING RETURNING plan)
+		INSERT INTO billing.plans SELECT plan, 1, 1, true, false, now(), now() FROM v`)
+	return &billingv1.PreviewChangeSubscriptionRequest{WorkspaceId: w.workspace, Plan: "plus", Currency: "EUR", Interval: billingv1.Interval_INTERVAL_MONTH}
+}
+
+// subscribe gives the workspace a plan that has a price.
+func (w *world) subscribe() {
+	w.t.Helper()
+	req := w.previewOfChange()
+	subscribe(w.t, w.owner, req.Plan, req.Currency, req.Interval)
 }
 
 // member makes a new person a member of the workspace.

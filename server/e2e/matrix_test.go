@@ -173,6 +173,12 @@ SubscriptionService/GetSubscription          session  hidden   hidden   role    
 SubscriptionService/CreateCheckoutSession    session  hidden   hidden   role     role     unsold   unsold   role     hidden   hidden   hidden   session  unsold
 SubscriptionService/CreatePortalSession      session  hidden   hidden   role     role     unsold   unsold   role     hidden   hidden   hidden   session  unsold
 ReconciliationService/ReconcileSubscription  session  op       op       op       op       op       op       op       op       op       op       session  op
+SubscriptionService/PreviewChangeSubscription session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/ChangeSubscription       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/StartTrial               session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/CancelSubscription       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/ResumeSubscription       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SeatService/UpdateSeatCount                  session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 SeatService/GetSeatUsage                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/CheckEntitlement          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/ListEntitlements          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok

@@ -11,6 +11,7 @@ import (
 
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/billing/pricing"
+	"github.com/logicspike/manager/store/postgres"
 )
 
 // Override gives a workspace a feature otherwise than its plan does.
@@ -49,14 +50,14 @@ func (e Entitlement) overriddenBy(o Override) Entitlement {
 }
 
 // Entitlements returns what a workspace may use, by name, at a time; with a feature
-// that one alone. It is one statement, on the indexes of the workspace.
+// that one alone. What is paused entitles to nothing. It is one statement, on the indexes of the workspace.
 func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, feature string, now time.Time) ([]Entitlement, error) {
 	var row struct {
 		Subscription json.RawMessage
 		Overrides    json.RawMessage
 	}
 	err := r.db.NewRaw(`
-		SELECT (SELECT json_build_object('definition', v.definition, 'create_time', s.create_time, 'anchor_time', s.anchor_time, 'due_interval', s.due_interval,
+		SELECT (SELECT json_build_object('state', s.state, 'period_start_time', s.period_start_time, 'period_end_time', s.period_end_time, 'definition', v.definition, 'create_time', s.create_time, 'anchor_time', s.anchor_time, 'due_interval', s.due_interval,
 		               'used', (SELECT json_agg(t) FROM (
 		                   SELECT DISTINCT f -> 'metered' ->> 'meter' AS meter FROM jsonb_array_elements(v.definition -> 'features') f WHERE f -> 'metered' IS NOT NULL) m
 		                   CROSS JOIN LATERAL (
@@ -71,6 +72,9 @@ func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, f
 		return nil, err
 	}
 	var present struct {
+		State      State             `json:"state"`
+		Start      *time.Time        `json:"period_start_time"` // of the period that is stored
+		End        *time.Time        `json:"period_end_time"`
 		Definition Definition        `json:"definition"`
 		CreateTime time.Time         `json:"create_time"`
 		AnchorTime time.Time         `json:"anchor_time"`
@@ -91,7 +95,13 @@ func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, f
 		if present.Interval != nil {
 			s.Interval = *present.Interval
 		}
-		period := s.PeriodAt(now)
+		if present.State == Paused {
+			return nil, nil
+		}
+		if present.Start != nil {
+			s.SetPeriod(pricing.Period{Start: *present.Start, End: *present.End})
+		}
+		period := s.Period(now)
 		for _, u := range present.Used {
 			if u.Start.Equal(period.Start) {
 				used[u.Meter] = u.Quantity
@@ -129,6 +139,16 @@ func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, f
 	}
 	slices.SortFunc(list, func(a, b Entitlement) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// Override returns the override of a feature at a time, nil for none.
+func (r Repository) Override(ctx context.Context, workspace ids.Workspace, feature string, now time.Time) (*Override, error) {
+	o := new(Override)
+	err := r.db.NewSelect().Model(o).Where("o.workspace_id = ? AND o.feature = ? AND (o.expire_time IS NULL OR o.expire_time > ?)", workspace, feature, now).Scan(ctx)
+	if postgres.NotFound(err) {
+		return nil, nil
+	}
+	return o, err
 }
 
 // PutOverride stores an override in the place of an earlier one of the feature.

@@ -1,10 +1,3 @@
--- Who makes the invoices and takes the payments of a subscription: this server, or a
--- payment provider.
-ALTER TABLE billing.subscriptions ADD COLUMN IF NOT EXISTS provider text NOT NULL DEFAULT 'manual' CHECK (provider IN ('manual', 'stripe'));
-ALTER TABLE billing.subscriptions
-    DROP CONSTRAINT subscriptions_state_check,
-    ADD CONSTRAINT subscriptions_state_check CHECK (state IN ('trialing', 'active', 'past_due', 'paused', 'canceled'));
-
 -- What this server is called at the provider, where several may share an account.
 CREATE TABLE billing.installation (
     id                   uuid NOT NULL,
