@@ -81,7 +81,7 @@ func TestAnInvoiceIsIssuedWithItsTaxNumberEventAndMail(t *testing.T) {
 		m = srv.Mails(t, ann.Email)[0]
 		return strings.Contains(m.Subject, "EX/000001")
 	})
-	if text := strings.ReplaceAll(m.Text, "\u00a0", " "); !strings.Contains(text, "Total: EUR 35.74") || !strings.Contains(text, got.DueTime.AsTime().Format("2 January 2006")) {
+	if !strings.Contains(m.Text, "Total: EUR 35.74") || !strings.Contains(m.Text, got.DueTime.AsTime().Format("2 January 2006")) {
 		t.Errorf("the mail:\n%s", m.Text)
 	}
 	if n := number(t, srv, "SELECT count(*) FROM audit.events WHERE action = 'invoice.issued' AND target_id = $1 AND details ->> 'number' = 'EX/000001'", i.ID.String()); n != 1 {

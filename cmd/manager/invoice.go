@@ -51,7 +51,7 @@ func (l *invoiceListCmd) Run(c console) error {
 				return err
 			}
 			for _, i := range list {
-				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.Number, i.State, plainMoney(&i),
+				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", i.Number, i.State, pricing.Format(i.Total, i.Currency),
 					i.IssueTime.UTC().Format(time.DateOnly), i.DueTime.UTC().Format(time.DateOnly), i.CustomerName, i.WorkspaceID)
 			}
 			count += len(list)
@@ -63,11 +63,6 @@ func (l *invoiceListCmd) Run(c console) error {
 		fmt.Fprintf(table, "%d invoices%s\n", count, more)
 		return table.Flush()
 	})
-}
-
-// plainMoney is the total of an invoice with plain spaces.
-func plainMoney(i *billing.Invoice) string {
-	return strings.ReplaceAll(pricing.Format(i.Total, i.Currency), "\u00a0", " ")
 }
 
 // settled is what commands have in common that end that an invoice is open.
@@ -92,7 +87,7 @@ func (s settled) run(c console, flag, text string, least int, what string, do fu
 		if i, err = do(st)(ctx, i.ID, store.Operation{Reason: text, CommandLine: true}); err != nil {
 			return err
 		}
-		return done(c, "%s over %s is %s", i.Number, plainMoney(i), what)
+		return done(c, "%s over %s is %s", i.Number, pricing.Format(i.Total, i.Currency), what)
 	})
 }
 

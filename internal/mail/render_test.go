@@ -48,7 +48,7 @@ func testData() map[string]string {
 		"trial_end_time":   "2026-03-15T14:04:05Z",
 		"pause_time":       "2026-03-15T14:04:05Z",
 		"number":           "INV-004711",
-		"total":            "EUR\u00a01,234.50",
+		"total":            "EUR 1,234.50",
 		"due_time":         "2026-03-15T14:04:05Z",
 		"paid_time":        "2026-03-15T14:04:05Z",
 	}

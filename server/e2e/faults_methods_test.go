@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -286,9 +287,10 @@ func (s saboteur) breakCall(t *testing.T, method protoreflect.MethodDescriptor, 
 	if request != nil {
 		b.message.ProtoReflect().Set(request, protoreflect.ValueOfString(uuid.NewString()))
 	}
-	// The use of all sessions and keys is noted by then: it is a write of each call.
+	// The use of all sessions and keys is noted by then, and for longer than the tries
+	// take: it is a write of a call each minute.
 	for _, table := range []string{"sessions", "api_keys"} {
-		if _, err := s.SQL.Exec(t.Context(), "UPDATE auth."+table+" SET last_use_time = $1", s.Clock.Now()); err != nil {
+		if _, err := s.SQL.Exec(t.Context(), "UPDATE auth."+table+" SET last_use_time = $1", s.Clock.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -241,8 +241,6 @@ func printable(text string) string {
 	var buffer sfnt.Buffer
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\u00a0':
-			return ' '
 		case unicode.IsSpace(r):
 			return ' '
 		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Variation_Selector, r):

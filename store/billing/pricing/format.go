@@ -8,7 +8,7 @@ import (
 
 // Format writes an amount of minor units for people: the currency's code, and the number
 // with its decimals and with groups of thousands.
-func Format(amount int64, code string) string { return code + "\u00a0" + FormatNumber(amount, code) }
+func Format(amount int64, code string) string { return code + " " + FormatNumber(amount, code) }
 
 // FormatNumber is Format without the currency's code. Of a currency that is not known it
 // writes the minor units.
