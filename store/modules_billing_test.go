@@ -108,59 +108,7 @@ func TestBillingNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(&p, "PeriodOf", w, now.Add(-time.Hour))
 	e.want((*billing.Period)(nil), "PeriodOf", w, now.Add(time.Hour))
 
-	e.call("Installation")
-	e.call("SetPortalConfiguration", "bpc_1")
-	if got := e.call("Installation"); got[0] == (uuid.UUID{}) || got[1] != "bpc_1" {
-		t.Errorf("the installation is %v", got)
-	}
-	e.want("", "Customer", w)
-	e.want(true, "InsertCustomer", w, "cus_1", now)
-	e.want(false, "InsertCustomer", w, "cus_2", now)
-	e.want("cus_1", "Customer", w)
-	p := &billing.ProviderSubscription{
-		ID: "sub_1", Customer: "cus_1", WorkspaceID: w, SubscriptionID: s.ID, Desired: billing.Live, Items: []billing.Item{{Price: "price_1", Quantity: 2}},
-		Version: 1, SyncedVersion: 1, NextTryTime: now, ChangeTime: now, CreateTime: now,
-	}
-	e.want(true, "InsertProviderSubscription", p)
-	e.want(false, "InsertProviderSubscription", p)
-	e.want(p, "ProviderSubscription", "sub_1", true)
-	e.want(p, "ProviderSubscriptionOf", s.ID)
-	e.want([]billing.ProviderSubscription{*p}, "ProviderSubscriptions", w, "", 10)
-	e.want([]billing.ProviderSubscription(nil), "ProviderSubscriptions", ids.Workspace{}, "sub_1", 10)
-	e.want([]string(nil), "DueProviderSubscriptions", now, 10)
-	e.want(0, "WaitingProviderSubscriptions")
-	e.want([]string(nil), "DesireOfWorkspace", w, billing.Ending, billing.Live, now)
-	e.want([]string{"sub_1"}, "DesireOfWorkspace", w, billing.Live, billing.Ending, now)
-	e.want([]string{"sub_1"}, "DueProviderSubscriptions", now, 10)
-	e.want(1, "WaitingProviderSubscriptions")
-	e.want(int64(1), "TakeTicket", "sub_1")
-	e.want(int64(0), "TakeTicket", "sub_2")
-	p.Desired, p.Reason, p.Version, p.Ticket, p.LeaseTime = billing.Ending, billing.WorkspaceDeleted, 2, 2, now.Add(time.Minute)
-	e.want(p, "LeaseProviderSubscription", "sub_1", now, now.Add(time.Minute))
-	e.want((*billing.ProviderSubscription)(nil), "LeaseProviderSubscription", "sub_1", now, now.Add(time.Minute))
-	e.want([]string(nil), "DueProviderSubscriptions", now, 10)
-	p.LeaseTime, p.LastError = time.Time{}, "test"
-	e.call("UpdateProviderSubscription", p)
-	e.want(p, "ProviderSubscription", "sub_1", false)
-	e.want([]string{"sub_1"}, "OrphanOfWorkspace", w, now)
-	e.want([]billing.ProviderSubscription(nil), "ProviderSubscriptions", w, "", 10)
-	e.call("DeleteProviderSubscription", "sub_1")
-	if _, err := repository.ProviderSubscription(t.Context(), "sub_1", false); !fault.Has(err, fault.Missing) {
-		t.Errorf("forgotten: %v", err)
-	}
-
-	told := &billing.WebhookEvent{ID: "evt_1", Type: "test", Subscription: "sub_1", NextTryTime: now, ReceiveTime: now}
-	e.want(true, "InsertWebhookEvent", told)
-	e.want(false, "InsertWebhookEvent", told)
-	e.want([]string{"evt_1"}, "DueWebhookEvents", now, 10)
-	told.NextTryTime = now.Add(time.Minute)
-	e.want(told, "LeaseWebhookEvent", "evt_1", now, now.Add(time.Minute))
-	e.want((*billing.WebhookEvent)(nil), "LeaseWebhookEvent", "evt_1", now, now.Add(time.Minute))
-	told.ProcessTime = now
-	e.call("UpdateWebhookEvent", told)
-	e.want([]string(nil), "DueWebhookEvents", now.Add(time.Hour), 10)
-	e.call("DeleteWebhookEvents", now.Add(time.Second))
-	e.want(true, "InsertWebhookEvent", told)
+	exerciseProvider(t, e, repository, s)
 
 	seats := billing.Entitlement{Feature: plan.Definition.Features[0]}
 	e.want([]billing.Entitlement{seats}, "Entitlements", w, "", now)
@@ -306,4 +254,63 @@ func exerciseUsage(e *exercise, w ids.Workspace) {
 	e.want(due, "UnchargedUsage", w, "EUR")
 	e.want(0, "DeleteUsageBefore", at)
 	e.want(2, "DeleteUsageBefore", at.Add(time.Microsecond))
+}
+
+// exerciseProvider calls what there is of the payment provider.
+func exerciseProvider(t *testing.T, e *exercise, repository billing.Repository, s *billing.Subscription) {
+	t.Helper()
+	e.call("Installation")
+	e.call("SetPortalConfiguration", "bpc_1")
+	if got := e.call("Installation"); got[0] == (uuid.UUID{}) || got[1] != "bpc_1" {
+		t.Errorf("the installation is %v", got)
+	}
+	w := s.WorkspaceID
+	e.want("", "Customer", w)
+	e.want(true, "InsertCustomer", w, "cus_1", now)
+	e.want(false, "InsertCustomer", w, "cus_2", now)
+	e.want("cus_1", "Customer", w)
+	p := &billing.ProviderSubscription{
+		ID: "sub_1", Customer: "cus_1", WorkspaceID: w, SubscriptionID: s.ID, Desired: billing.Live, Items: []billing.Item{{Price: "price_1", Quantity: 2}},
+		Version: 1, SyncedVersion: 1, NextTryTime: now, ChangeTime: now, CreateTime: now,
+	}
+	e.want(true, "InsertProviderSubscription", p)
+	e.want(false, "InsertProviderSubscription", p)
+	e.want(p, "ProviderSubscription", "sub_1", true)
+	e.want(p, "ProviderSubscriptionOf", s.ID)
+	e.want([]billing.ProviderSubscription{*p}, "ProviderSubscriptions", w, "", 10)
+	e.want([]billing.ProviderSubscription(nil), "ProviderSubscriptions", ids.Workspace{}, "sub_1", 10)
+	e.want([]string(nil), "DueProviderSubscriptions", now, 10)
+	e.want(0, "WaitingProviderSubscriptions")
+	e.want([]string(nil), "DesireOfWorkspace", w, billing.Ending, billing.Live, now)
+	e.want([]string{"sub_1"}, "DesireOfWorkspace", w, billing.Live, billing.Ending, now)
+	e.want([]string{"sub_1"}, "DueProviderSubscriptions", now, 10)
+	e.want(1, "WaitingProviderSubscriptions")
+	e.want(int64(1), "TakeTicket", "sub_1")
+	e.want(int64(0), "TakeTicket", "sub_2")
+	p.Desired, p.Reason, p.Version, p.Ticket, p.LeaseTime = billing.Ending, billing.WorkspaceDeleted, 2, 2, now.Add(time.Minute)
+	e.want(p, "LeaseProviderSubscription", "sub_1", now, now.Add(time.Minute))
+	e.want((*billing.ProviderSubscription)(nil), "LeaseProviderSubscription", "sub_1", now, now.Add(time.Minute))
+	e.want([]string(nil), "DueProviderSubscriptions", now, 10)
+	p.LeaseTime, p.LastError = time.Time{}, "test"
+	e.call("UpdateProviderSubscription", p)
+	e.want(p, "ProviderSubscription", "sub_1", false)
+	e.want([]string{"sub_1"}, "OrphanOfWorkspace", w, now)
+	e.want([]billing.ProviderSubscription(nil), "ProviderSubscriptions", w, "", 10)
+	e.call("DeleteProviderSubscription", "sub_1")
+	if _, err := repository.ProviderSubscription(t.Context(), "sub_1", false); !fault.Has(err, fault.Missing) {
+		t.Errorf("forgotten: %v", err)
+	}
+
+	told := &billing.WebhookEvent{ID: "evt_1", Type: "test", Subscription: "sub_1", NextTryTime: now, ReceiveTime: now}
+	e.want(true, "InsertWebhookEvent", told)
+	e.want(false, "InsertWebhookEvent", told)
+	e.want([]string{"evt_1"}, "DueWebhookEvents", now, 10)
+	told.NextTryTime = now.Add(time.Minute)
+	e.want(told, "LeaseWebhookEvent", "evt_1", now, now.Add(time.Minute))
+	e.want((*billing.WebhookEvent)(nil), "LeaseWebhookEvent", "evt_1", now, now.Add(time.Minute))
+	told.ProcessTime = now
+	e.call("UpdateWebhookEvent", told)
+	e.want([]string(nil), "DueWebhookEvents", now.Add(time.Hour), 10)
+	e.call("DeleteWebhookEvents", now.Add(time.Second))
+	e.want(true, "InsertWebhookEvent", told)
 }

@@ -421,7 +421,11 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	more := provided + "INSERT INTO billing.customers VALUES ($w, 'cus_1', now()); INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " + totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
+	more := provided + "INSERT INTO billing.customers VALUES ($w, 'cus_1', now()); " +
+		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " +
+		"INSERT INTO billing.trials VALUES ($w, 'free', now()); " +
+		"INSERT INTO billing.periods SELECT workspace_id, id, now() - interval '1 day', now(), plan, plan_version FROM billing.subscriptions; " +
+		totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
 		"INSERT INTO auth.disablements VALUES ($u, NULL, 'test', now()); INSERT INTO auth.operators VALUES ($u, now()); " +
 		"INSERT INTO auth.devices VALUES (gen_random_uuid(), $u, '', '', now(), now()); UPDATE auth.sessions SET impersonator_id = $v; "
 	without := find(more+"DELETE FROM identity.users") + find(more+"DELETE FROM tenant.workspaces")

@@ -147,7 +147,7 @@ func TestWhatIsTriedOrPaidIsChargedAfterwards(t *testing.T) {
 		t.Errorf("on the last day: %v", got)
 	}
 	s.Clock.Advance(2 * 24 * time.Hour)
-	if err := s.Store.EndTrials(t.Context()); err != nil {
+	if err := s.Store.BillDue(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	period := subscriptionOf(t, paid, paid.Workspace.Id)
