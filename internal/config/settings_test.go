@@ -30,8 +30,7 @@ var names = []string{
 	"password-min-length", "password-max-length", "argon2-memory", "argon2-iterations", "argon2-parallelism", "hash-concurrency", "hash-queue", "leaked-passwords-url",
 	"captcha-provider", "captcha-secret", "captcha-site-key", "captcha-verify-url", "captcha-hostnames",
 	"public-rate", "public-burst", "password-failures", "max-connections", "request-timeout", "drain-timeout",
-	"plans-file", "dunning-reminders", "dunning-grace",
-	"plans-file", "invoice-issuer", "invoice-prefix", "payment-terms", "tax-name", "tax-percent",
+	"plans-file", "dunning-reminders", "dunning-grace", "invoice-issuer", "invoice-prefix", "payment-terms", "tax-name", "tax-percent",
 	"smtp-host", "smtp-port", "smtp-username", "smtp-password", "smtp-tls", "smtp-from", "smtp-from-name", "product-name",
 	"log-level", "log-format", "otel-endpoint",
 }
