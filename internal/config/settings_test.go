@@ -35,6 +35,7 @@ var names = []string{
 	"plans-file", "stripe-secret-key", "stripe-webhook-secret", "stripe-url",
 	"plans-file", "dunning-reminders", "dunning-grace",
 	"plans-file", "invoice-issuer", "invoice-prefix", "payment-terms", "tax-name", "tax-percent",
+	"plans-file", "dunning-reminders", "dunning-grace", "invoice-issuer", "invoice-prefix", "payment-terms", "tax-name", "tax-percent",
 	"smtp-host", "smtp-port", "smtp-username", "smtp-password", "smtp-tls", "smtp-from", "smtp-from-name", "product-name",
 	"log-level", "log-format", "otel-endpoint",
 }
