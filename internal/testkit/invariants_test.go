@@ -423,7 +423,7 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 	}
 	more := provided + "INSERT INTO billing.customers VALUES ($w, 'cus_1', now()); " +
 		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " +
-		"INSERT INTO billing.trials VALUES ($w, 'free', now()); " +
+		"INSERT INTO auth.api_key_requests VALUES ($w, gen_random_uuid(), now()); INSERT INTO billing.trials VALUES ($w, 'free', now()); " +
 		"INSERT INTO billing.periods SELECT workspace_id, id, now() - interval '1 day', now(), plan, plan_version FROM billing.subscriptions; " +
 		totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
 		"INSERT INTO auth.disablements VALUES ($u, NULL, 'test', now()); INSERT INTO auth.operators VALUES ($u, now()); " +
@@ -444,6 +444,7 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 // promiseless are the tables of which no invariant tells anything, but for the
 // parents of their rows, and why.
 var promiseless = map[string]string{
+	"auth.api_key_requests":  "of requests whose keys may have ended, of a workspace, which parents checks",
 	"auth.throttles":         "counters of their own, which any value of is sound",
 	"auth.password_resets":   "stored for every address, known or not, and of nobody",
 	"identity.email_changes": "of a user, which parents checks",
