@@ -210,7 +210,6 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	ownJWK := object{"kty": "OKP", "crv": "Ed25519", "x": b64(stranger.Public().(ed25519.PublicKey))}
 	lastChar := func(c byte) string { return good[:len(good)-1] + string(c) }
 	otherBits := lastChar("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", good[len(good)-1])+1])
-	text := func(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 	claims, _ := json.Marshal(i.body(nil))
 
 	forged := map[string]string{
