@@ -18,7 +18,8 @@ import (
 
 // meter is the product with a workspace that uses something, and one connection.
 type meter struct {
-	connection    *connection
+	address       string
+	connection    *connection // once it is used: an idle one would be closed
 	workspace     string
 	authorization string
 	events        int
@@ -42,7 +43,7 @@ func newMeter(b *testing.B, filled int) *meter {
 			b.Fatal(err)
 		}
 	}
-	return &meter{connection: dial(b, p.address, 1)[0], workspace: ids.FromUUID[ids.Workspace](w).String(), authorization: "Authorization: Bearer " + tokens[0]}
+	return &meter{address: p.address, workspace: ids.FromUUID[ids.Workspace](w).String(), authorization: "Authorization: Bearer " + tokens[0]}
 }
 
 // event returns one that was never there.
@@ -54,6 +55,9 @@ func (m *meter) event() *billingv1.UsageEvent {
 // rate makes calls that record so many events, and returns how many in a second.
 func (m *meter) rate(b *testing.B, events int, calls ...[]byte) float64 {
 	b.Helper()
+	if m.connection == nil {
+		m.connection = dial(b, m.address, 1)[0]
+	}
 	began := time.Now()
 	for _, c := range calls {
 		if err := m.connection.call(c); err != nil {

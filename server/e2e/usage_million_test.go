@@ -39,7 +39,6 @@ func TestUsageOfAMillionEventsIsToldByIndexes(t *testing.T) {
 	}
 	now := srv.Clock.Now().Truncate(time.Hour)
 	began := time.Now()
-	// 300 days, four meters; some of it another workspace's.
 	testkit.FillUsage(t, srv.SQL, uuidOf(t, p.Workspace.Id), now, 1_000_000)
 	testkit.FillUsage(t, srv.SQL, uuidOf(t, other.Workspace.Id), now, 10_000)
 	t.Logf("a million events were made in %v", time.Since(began).Round(time.Millisecond))
