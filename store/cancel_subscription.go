@@ -141,6 +141,9 @@ func (s *Store) ResumeSubscription(ctx context.Context, workspace ids.Workspace)
 			}
 			return errUnpaid()
 		}
+		if err := t.mayOwe(b, priceOf(b, plan)); err != nil {
+			return err
+		}
 		if err := t.recordSubscription(ctx, b, "subscription.resumed", "", nil); err != nil {
 			return err
 		}

@@ -73,6 +73,9 @@ func (s *Store) PreviewChangeSubscription(ctx context.Context, workspace ids.Wor
 			return err
 		}
 		change := planChange(b, from, to, c, t.now)
+		if err := t.mayOwe(b, change.price); err != nil {
+			return err
+		}
 		p = &ChangePreview{Lines: change.lines, Currency: c.Currency}
 		if p.Currency == "" {
 			p.Currency = b.Currency
@@ -119,6 +122,9 @@ func (s *Store) ChangeSubscription(ctx context.Context, workspace ids.Workspace,
 		if err != nil || c.same(b, to) {
 			return err
 		}
+		if err := t.mayOwe(b, to.Price(c.Currency, c.Interval)); err != nil {
+			return err
+		}
 		at, err := t.previewTime(etag)
 		if err != nil {
 			return err
@@ -157,6 +163,26 @@ func (t *tx) choose(ctx context.Context, s *billing.Subscription, c Choice) (*bi
 		return nil, fault.New(fault.FailedPrecondition, fault.CurrencyMismatch, "the subscription is paid in "+s.Currency).WithField("currency")
 	}
 	return plan, t.seatsFit(ctx, s, plan, s.SeatCount)
+}
+
+// mayOwe reports whether a subscription may go over to a price, nil for none, where it is
+// paid now.
+//
+// Errors: fault PAYMENT_REQUIRED, PLAN_NOT_FOR_SALE.
+func (t *tx) mayOwe(s *billing.Subscription, price *pricing.Price) error {
+	switch {
+	case price == nil:
+		return nil
+	case s.Provider != billing.Manual && price.Stripe == nil:
+		return errNotForSale()
+	case s.Provider == billing.Manual && price.Stripe != nil && t.store.options.SoldAtProvider:
+		return fault.New(fault.FailedPrecondition, fault.PaymentRequired, "the plan is bought at the payment provider: CreateCheckoutSession")
+	}
+	return nil
+}
+
+func errNotForSale() error {
+	return fault.New(fault.FailedPrecondition, fault.PlanNotForSale, "the payment provider does not sell the plan at this price")
 }
 
 // priceExists reports whether a plan has the price of a choice.

@@ -79,7 +79,7 @@ func (t *tx) providerChanged(ctx context.Context, s *billing.Subscription) error
 			}
 		}
 	case price.Stripe == nil:
-		return fault.New(fault.FailedPrecondition, fault.PlanNotForSale, "the payment provider does not sell the plan at this price")
+		return errNotForSale()
 	default:
 		want.Desired, want.Reason, want.Items = billing.Live, "", Items(price, s.BilledSeats())
 	}

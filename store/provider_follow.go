@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/audit"
@@ -110,8 +111,11 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 		return t.end(ctx, p, "bought_twice")
 	}
 	// What was used until now is charged by us, in the last invoice of our own.
-	ended := s.Period(t.now)
-	lines, err := t.closePeriods(ctx, s, present, t.now)
+	ended, began := s.Period(t.now), t.now
+	if m.Status != billing.StatusTrialing && !m.PeriodStart.IsZero() && m.PeriodStart.Before(began) {
+		began = maxTime(m.PeriodStart, ended.Start)
+	}
+	lines, err := t.closePeriods(ctx, s, present, began)
 	if err != nil {
 		return err
 	}
@@ -126,8 +130,8 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	s.Currency, s.Interval = m.Bought.Currency, pricing.Interval(m.Bought.Interval)
 	s.CancelAtPeriodEnd = false
 	if s.State != billing.Trialing {
-		s.AnchorTime = t.now
-		s.SetPeriod(s.PeriodAt(t.now))
+		s.AnchorTime = began
+		s.SetPeriod(s.PeriodAt(began))
 	}
 	p.SubscriptionID = s.ID
 	if err := t.record(ctx, audit.Event{
@@ -193,10 +197,14 @@ func followPeriod(s *billing.Subscription, m *billing.Mirror) {
 		s.TrialEndTime, s.AnchorTime, s.PeriodEndTime = m.TrialEnd, m.TrialEnd, m.TrialEnd
 	case m.Status == billing.StatusTrialing || m.PeriodStart.IsZero() || !m.PeriodStart.Before(m.PeriodEnd):
 	default:
-		s.AnchorTime = m.PeriodStart
-		s.SetPeriod(pricing.Period{Start: m.PeriodStart, End: m.PeriodEnd})
-		if s.State == billing.Trialing || s.TrialEndTime.After(m.PeriodStart) {
-			s.TrialEndTime = m.PeriodStart // it has been tried until then
+		start := m.PeriodStart
+		if s.PeriodStartTime.Truncate(time.Second).Equal(start) {
+			start = s.PeriodStartTime // the provider knows whole seconds only
+		}
+		s.AnchorTime = start
+		s.SetPeriod(pricing.Period{Start: start, End: m.PeriodEnd})
+		if s.State == billing.Trialing || s.TrialEndTime.After(start) {
+			s.TrialEndTime = start // it has been tried until then
 		}
 	}
 }

@@ -61,6 +61,9 @@ type Options struct {
 	// DeletionGrace is how long a deleted workspace can be undeleted; 0 purges
 	// it at once. There is no default.
 	DeletionGrace time.Duration
+	// SoldAtProvider tells that a payment provider sells the prices that name prices of
+	// its own: then they are bought there, and never given on an invoice of ours.
+	SoldAtProvider bool
 	// DunningReminders are when the owners of a workspace are reminded that an invoice is
 	// overdue, and DunningGrace is when its subscription is then paused: both from when that
 	// was noticed. There are no defaults.

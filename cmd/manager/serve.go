@@ -96,6 +96,7 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 		SessionIdleTimeout: s.SessionIdleTimeout,
 		SessionLifetime:    s.SessionLifetime,
 		DeletionGrace:      s.DeletionGrace,
+		SoldAtProvider:     s.StripeSecretKey != "",
 		DunningReminders:   s.DunningReminders,
 		DunningGrace:       s.DunningGrace,
 		SigningKeyLifetime: s.SigningKeyLifetime,

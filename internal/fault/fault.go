@@ -102,6 +102,7 @@ const (
 	ServiceAccountNameTaken  Reason = "SERVICE_ACCOUNT_NAME_TAKEN"
 	CaptchaUnavailable       Reason = "CAPTCHA_UNAVAILABLE"
 	TestClockOff             Reason = "TEST_CLOCK_OFF"
+	PaymentRequired          Reason = "PAYMENT_REQUIRED"
 	SubscriptionState        Reason = "SUBSCRIPTION_STATE"
 	PlanNotOffered           Reason = "PLAN_NOT_OFFERED"
 	SeatsInUse               Reason = "SEATS_IN_USE"

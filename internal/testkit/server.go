@@ -109,6 +109,7 @@ func New(t testing.TB, o Options) *Server {
 		SessionIdleTimeout: s.Settings.SessionIdleTimeout,
 		SessionLifetime:    s.Settings.SessionLifetime,
 		DeletionGrace:      s.Settings.DeletionGrace,
+		SoldAtProvider:     s.Settings.StripeSecretKey != "",
 		DunningReminders:   s.Settings.DunningReminders,
 		DunningGrace:       s.Settings.DunningGrace,
 		Invoices:           invoices,

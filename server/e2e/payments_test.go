@@ -675,3 +675,45 @@ func TestNoWorkspaceIsEverChargedThatIsNotThere(t *testing.T) {
 		s.CheckInvariants(t)
 	}
 }
+
+// TestAPlanThatStripeSellsIsBoughtThere: it is not given on an invoice, and what was bought
+// and is changed to something else ends there, so that it can be bought again.
+func TestAPlanThatStripeSellsIsBoughtThere(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	p := s.person(t)
+	w := p.Workspace.Id
+	month, year := billingv1.Interval_INTERVAL_MONTH, billingv1.Interval_INTERVAL_YEAR
+	yearly, err := previewPlan(t, p, "team", "EUR", year) // which Stripe does not sell
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = previewPlan(t, p, "team", "EUR", month)
+	because(t, "a preview of what is sold", err, "PAYMENT_REQUIRED")
+	_, err = changePlan(t, p, "team", "EUR", month, yearly.Etag)
+	because(t, "a change to what is sold", err, "PAYMENT_REQUIRED")
+
+	for round := range 2 {
+		sub := s.buy(t, p)
+		is(t, "bought", subscriptionOf(t, p, w), "team ACTIVE")
+		_, err = previewPlan(t, p, "team", "EUR", year)
+		because(t, "to what is not sold", err, "PLAN_NOT_FOR_SALE")
+		if round == 0 {
+			subscribe(t, p, "free", "", 0)
+		} else {
+			cancelPlan(t, p, false)
+		}
+		s.work(t)
+		if got := s.stripe.Subs()[sub].Status; got != "canceled" {
+			t.Errorf("round %d: at Stripe it is %s", round, got)
+		}
+		if got := subscriptionOf(t, p, w); got.Plan.Plan != "free" || got.Provider != billingv1.PaymentProvider_PAYMENT_PROVIDER_MANUAL {
+			t.Errorf("round %d: %v", round, got)
+		}
+		s.agrees(t, "after it ended")
+		s.CheckInvariants(t)
+	}
+	if n := s.invoices(t, p); n != 0 {
+		t.Errorf("%d invoices of our own", n)
+	}
+}

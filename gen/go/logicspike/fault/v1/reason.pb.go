@@ -172,8 +172,6 @@ const (
 	Reason_REASON_SERVICE_ACCOUNT_NAME_TAKEN Reason = 68
 	// The provider of the CAPTCHA does not answer as it should for now; try again.
 	Reason_REASON_CAPTCHA_UNAVAILABLE Reason = 69
-	// The server has no test clock: it tells the real time.
-	Reason_REASON_TEST_CLOCK_OFF Reason = 96
 	// What the subscription has become does not allow it; the metadata `state` names it.
 	Reason_REASON_SUBSCRIPTION_STATE Reason = 70
 	// The plan is not offered.
@@ -213,6 +211,10 @@ const (
 	Reason_REASON_PLAN_NOT_FOR_SALE Reason = 92
 	// The workspace pays by the payment provider already: change the subscription.
 	Reason_REASON_PAYMENT_PROVIDER_IN_USE Reason = 93
+	// The plan is bought at the payment provider: SubscriptionService.CreateCheckoutSession.
+	Reason_REASON_PAYMENT_REQUIRED Reason = 94
+	// The server has no test clock: it tells the real time.
+	Reason_REASON_TEST_CLOCK_OFF Reason = 96
 )
 
 // Enum value maps for Reason.
@@ -288,7 +290,6 @@ var (
 		67: "REASON_PASSWORD_HASH_UNSUPPORTED",
 		68: "REASON_SERVICE_ACCOUNT_NAME_TAKEN",
 		69: "REASON_CAPTCHA_UNAVAILABLE",
-		96: "REASON_TEST_CLOCK_OFF",
 		70: "REASON_SUBSCRIPTION_STATE",
 		71: "REASON_PLAN_NOT_OFFERED",
 		72: "REASON_SEATS_IN_USE",
@@ -307,6 +308,8 @@ var (
 		91: "REASON_PAYMENT_PROVIDER_UNAVAILABLE",
 		92: "REASON_PLAN_NOT_FOR_SALE",
 		93: "REASON_PAYMENT_PROVIDER_IN_USE",
+		94: "REASON_PAYMENT_REQUIRED",
+		96: "REASON_TEST_CLOCK_OFF",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                  0,
@@ -379,7 +382,6 @@ var (
 		"REASON_PASSWORD_HASH_UNSUPPORTED":    67,
 		"REASON_SERVICE_ACCOUNT_NAME_TAKEN":   68,
 		"REASON_CAPTCHA_UNAVAILABLE":          69,
-		"REASON_TEST_CLOCK_OFF":               96,
 		"REASON_SUBSCRIPTION_STATE":           70,
 		"REASON_PLAN_NOT_OFFERED":             71,
 		"REASON_SEATS_IN_USE":                 72,
@@ -398,6 +400,8 @@ var (
 		"REASON_PAYMENT_PROVIDER_UNAVAILABLE": 91,
 		"REASON_PLAN_NOT_FOR_SALE":            92,
 		"REASON_PAYMENT_PROVIDER_IN_USE":      93,
+		"REASON_PAYMENT_REQUIRED":             94,
+		"REASON_TEST_CLOCK_OFF":               96,
 	}
 )
 
@@ -432,7 +436,7 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xc9\x14\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xe6\x14\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -504,8 +508,7 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\x16REASON_PASSWORD_LEAKED\x10B\x12$\n" +
 	" REASON_PASSWORD_HASH_UNSUPPORTED\x10C\x12%\n" +
 	"!REASON_SERVICE_ACCOUNT_NAME_TAKEN\x10D\x12\x1e\n" +
-	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10E\x12\x19\n" +
-	"\x15REASON_TEST_CLOCK_OFF\x10`\x12\x1d\n" +
+	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10E\x12\x1d\n" +
 	"\x19REASON_SUBSCRIPTION_STATE\x10F\x12\x1b\n" +
 	"\x17REASON_PLAN_NOT_OFFERED\x10G\x12\x17\n" +
 	"\x13REASON_SEATS_IN_USE\x10H\x12\x1c\n" +
@@ -523,7 +526,9 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\x1fREASON_PAYMENT_PROVIDER_MISSING\x10Z\x12'\n" +
 	"#REASON_PAYMENT_PROVIDER_UNAVAILABLE\x10[\x12\x1c\n" +
 	"\x18REASON_PLAN_NOT_FOR_SALE\x10\\\x12\"\n" +
-	"\x1eREASON_PAYMENT_PROVIDER_IN_USE\x10]BBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"\x1eREASON_PAYMENT_PROVIDER_IN_USE\x10]\x12\x1b\n" +
+	"\x17REASON_PAYMENT_REQUIRED\x10^\x12\x19\n" +
+	"\x15REASON_TEST_CLOCK_OFF\x10`BBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once

@@ -799,7 +799,9 @@ export const SubscriptionService: GenService<{
    * Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
    * `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
    * have more seats than the plan has, SEAT_LIMIT_EXCEEDED when more were bought;
-   * CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID.
+   * CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID;
+   * PAYMENT_REQUIRED when the payment provider sells the plan, and the workspace does not
+   * pay there yet; PLAN_NOT_FOR_SALE when it does, and the provider does not sell it.
    *
    * @generated from rpc logicspike.billing.v1.SubscriptionService.PreviewChangeSubscription
    */
@@ -864,7 +866,8 @@ export const SubscriptionService: GenService<{
    * no effect.
    *
    * Errors: `failed_precondition` SUBSCRIPTION_UNPAID when it is paused because invoices
-   * are overdue: it goes on by itself once they are paid.
+   * are overdue: it goes on by itself once they are paid; PAYMENT_REQUIRED when the
+   * payment provider sells the plan.
    *
    * @generated from rpc logicspike.billing.v1.SubscriptionService.ResumeSubscription
    */

@@ -73,7 +73,9 @@ type SubscriptionServiceClient interface {
 	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
 	// `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
 	// have more seats than the plan has, SEAT_LIMIT_EXCEEDED when more were bought;
-	// CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID.
+	// CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID;
+	// PAYMENT_REQUIRED when the payment provider sells the plan, and the workspace does not
+	// pay there yet; PLAN_NOT_FOR_SALE when it does, and the provider does not sell it.
 	PreviewChangeSubscription(context.Context, *v1.PreviewChangeSubscriptionRequest) (*v1.PreviewChangeSubscriptionResponse, error)
 	// ChangeSubscription goes over to another plan or price as it was previewed. What is
 	// due is invoiced at once; credit waits for the next invoice. Usage of a period that
@@ -106,7 +108,8 @@ type SubscriptionServiceClient interface {
 	// no effect.
 	//
 	// Errors: `failed_precondition` SUBSCRIPTION_UNPAID when it is paused because invoices
-	// are overdue: it goes on by itself once they are paid.
+	// are overdue: it goes on by itself once they are paid; PAYMENT_REQUIRED when the
+	// payment provider sells the plan.
 	ResumeSubscription(context.Context, *v1.ResumeSubscriptionRequest) (*v1.ResumeSubscriptionResponse, error)
 	// CreateCheckoutSession makes a page of the payment provider by which the workspace
 	// buys a plan, for as many seats as it has. Once that is paid, the subscription has
@@ -291,7 +294,9 @@ type SubscriptionServiceHandler interface {
 	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
 	// `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
 	// have more seats than the plan has, SEAT_LIMIT_EXCEEDED when more were bought;
-	// CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID.
+	// CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID;
+	// PAYMENT_REQUIRED when the payment provider sells the plan, and the workspace does not
+	// pay there yet; PLAN_NOT_FOR_SALE when it does, and the provider does not sell it.
 	PreviewChangeSubscription(context.Context, *v1.PreviewChangeSubscriptionRequest) (*v1.PreviewChangeSubscriptionResponse, error)
 	// ChangeSubscription goes over to another plan or price as it was previewed. What is
 	// due is invoiced at once; credit waits for the next invoice. Usage of a period that
@@ -324,7 +329,8 @@ type SubscriptionServiceHandler interface {
 	// no effect.
 	//
 	// Errors: `failed_precondition` SUBSCRIPTION_UNPAID when it is paused because invoices
-	// are overdue: it goes on by itself once they are paid.
+	// are overdue: it goes on by itself once they are paid; PAYMENT_REQUIRED when the
+	// payment provider sells the plan.
 	ResumeSubscription(context.Context, *v1.ResumeSubscriptionRequest) (*v1.ResumeSubscriptionResponse, error)
 	// CreateCheckoutSession makes a page of the payment provider by which the workspace
 	// buys a plan, for as many seats as it has. Once that is paid, the subscription has
