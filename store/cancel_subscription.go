@@ -47,7 +47,7 @@ func (s *Store) CancelSubscription(ctx context.Context, workspace ids.Workspace,
 		if b.State == billing.Paused && b.PauseReason == billing.PausedCanceled {
 			return nil
 		}
-		if b.State == billing.Active && !b.Priced() && plan.Default {
+		if b.State != billing.Trialing && !b.Priced() && plan.Default {
 			return nil
 		}
 		if b.State == billing.Paused || b.PeriodEndTime.IsZero() || !atPeriodEnd {
@@ -140,6 +140,9 @@ func (s *Store) ResumeSubscription(ctx context.Context, workspace ids.Workspace)
 				return err
 			}
 			return errUnpaid()
+		}
+		if err := t.owesNothing(ctx, b); err != nil {
+			return err
 		}
 		if err := t.recordSubscription(ctx, b, "subscription.resumed", "", nil); err != nil {
 			return err

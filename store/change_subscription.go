@@ -153,6 +153,11 @@ func (t *tx) choose(ctx context.Context, s *billing.Subscription, c Choice) (*bi
 	if s.State == billing.Paused && s.PauseReason == billing.PausedUnpaid {
 		return nil, errUnpaid()
 	}
+	if !plan.Free() && !s.Charged() { // nor by canceling and beginning anew
+		if err := t.owesNothing(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	if s.Charged() && c.Currency != "" && c.Currency != s.Currency {
 		return nil, fault.New(fault.FailedPrecondition, fault.CurrencyMismatch, "the subscription is paid in "+s.Currency).WithField("currency")
 	}

@@ -73,6 +73,17 @@ func (t *tx) askForPayment(ctx context.Context, s *billing.Subscription, action 
 	})
 }
 
+// owesNothing reports whether no invoice of a subscription's workspace is overdue.
+//
+// Errors: fault SUBSCRIPTION_UNPAID.
+func (t *tx) owesNothing(ctx context.Context, s *billing.Subscription) error {
+	overdue, err := t.billing.Overdue(ctx, s.WorkspaceID, t.now)
+	if err == nil && overdue {
+		err = errUnpaid()
+	}
+	return err
+}
+
 // invoicePaid lets the subscription of a locked workspace go on that was past due, or
 // paused for it, when no invoice is overdue any more: one was paid, or is void.
 func (t *tx) invoicePaid(ctx context.Context, workspace ids.Workspace, _ *billing.Invoice) error {

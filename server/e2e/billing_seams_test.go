@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
+	"github.com/logicspike/manager/internal/config"
+	"github.com/logicspike/manager/internal/testkit"
+)
+
+// costlyPlans have no plan that costs nothing.
+const costlyPlans = `
+plans:
+  - {plan: team, name: Team, default: true, prices: [{currency: EUR, interval: year, flat: 200}]}
+  - {plan: big, name: Big, prices: [{currency: EUR, interval: year, flat: 900}]}
+`
+
+func resumePlan(t testing.TB, p *testkit.Person) (*billingv1.Subscription, error) {
+	t.Helper()
+	res, err := p.Subscriptions.ResumeSubscription(t.Context(), &billingv1.ResumeSubscriptionRequest{WorkspaceId: p.Workspace.Id})
+	return res.GetSubscription(), err
+}
+
+func upcomingOf(t testing.TB, p *testkit.Person) *billingv1.Invoice {
+	t.Helper()
+	res, err := p.Invoices.GetUpcomingInvoice(t.Context(), &billingv1.GetUpcomingInvoiceRequest{WorkspaceId: p.Workspace.Id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.Invoice
+}
+
+// unpaid lets time pass until a workspace's subscription is paused.
+func (s *stage) unpaid(t testing.TB, p *testkit.Person) {
+	t.Helper()
+	for range 4 {
+		s.Clock.Advance(15 * 24 * time.Hour)
+		s.billDue(t)
+	}
+	if got := subscriptionOf(t, p, p.Workspace.Id); got.State != billingv1.SubscriptionState_SUBSCRIPTION_STATE_PAUSED {
+		t.Fatalf("not paid: %v", got)
+	}
+}
+
+func TestWhoOwesDoesNotGoOnByCanceling(t *testing.T) {
+	t.Parallel()
+	t.Run("where the default plan costs something", func(t *testing.T) {
+		t.Parallel()
+		s := newBilled(t)
+		applyPlans(t, s.Server, costlyPlans)
+		p := s.person(t)
+		s.unpaid(t, p)
+		cancelPlan(t, p, false)
+		_, err := resumePlan(t, p)
+		because(t, "resumed without paying", err, "SUBSCRIPTION_UNPAID")
+		_, err = previewPlan(t, p, "big", "EUR", yearly)
+		because(t, "changed without paying", err, "SUBSCRIPTION_UNPAID")
+		s.pay(t, p)
+		got, err := resumePlan(t, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		is(t, "paid", got, "team ACTIVE")
+		s.CheckInvariants(t)
+	})
+	t.Run("where it costs nothing", func(t *testing.T) {
+		t.Parallel()
+		s := newBilled(t)
+		p := s.person(t)
+		subscribe(t, p, "team", "EUR", yearly)
+		s.Clock.Advance(15 * 24 * time.Hour)
+		s.billDue(t)
+		is(t, "canceled", cancelPlan(t, p, false), "free ACTIVE")
+		_, err := previewPlan(t, p, "big", "EUR", monthly)
+		because(t, "changed without paying", err, "SUBSCRIPTION_UNPAID")
+		// Nor does the time start again in which to pay.
+		s.billDue(t)
+		since := subscriptionOf(t, p, p.Workspace.Id).PastDueTime.AsTime()
+		s.Clock.Advance(24 * time.Hour)
+		again := cancelPlan(t, p, false)
+		s.billDue(t)
+		is(t, "canceled again", again, "free PAST_DUE")
+		if got := subscriptionOf(t, p, p.Workspace.Id).PastDueTime.AsTime(); !got.Equal(since) {
+			t.Errorf("past due since %v, and then since %v", since, got)
+		}
+		s.unpaid(t, p)
+		is(t, "canceled while it is paused", cancelPlan(t, p, false), "free PAUSED")
+		s.pay(t, p)
+		is(t, "paid", subscriptionOf(t, p, p.Workspace.Id), "free ACTIVE")
+		subscribe(t, p, "big", "EUR", monthly)
+		s.CheckInvariants(t)
+	})
+}
