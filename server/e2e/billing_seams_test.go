@@ -92,3 +92,17 @@ func TestWhoOwesDoesNotGoOnByCanceling(t *testing.T) {
 		s.CheckInvariants(t)
 	})
 }
+func TestWhatEndsWithItsPeriodDoesNotBeginAnotherOneOncePaid(t *testing.T) {
+	t.Parallel()
+	s := newBilled(t, func(o *config.Settings) { o.DunningGrace, o.DunningReminders = 24*time.Hour, nil })
+	p := s.person(t)
+	subscribe(t, p, "team", "EUR", monthly)
+	cancelPlan(t, p, true)
+	s.unpaid(t, p)
+	s.pay(t, p)
+	is(t, "paid after its period", subscriptionOf(t, p, p.Workspace.Id), "free ACTIVE")
+	if n := s.invoices(t, p); n != 1 {
+		t.Errorf("%d invoices of one period", n)
+	}
+	s.CheckInvariants(t)
+}
