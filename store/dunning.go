@@ -41,11 +41,11 @@ func (t *tx) dun(ctx context.Context, s *billing.Subscription, plan *billing.Pla
 	case s.State == billing.Active || t.now.Before(s.DunningTime):
 		return false, nil
 	case t.now.Before(s.PastDueTime.Add(t.store.options.DunningGrace)):
-		for _, after := range t.store.options.DunningReminders[s.DunningStep:] {
-			if t.now.Before(s.PastDueTime.Add(after)) {
+		// There may be fewer than were sent already, by other settings.
+		for reminders := t.store.options.DunningReminders; s.DunningStep < len(reminders); s.DunningStep++ {
+			if t.now.Before(s.PastDueTime.Add(reminders[s.DunningStep])) {
 				break
 			}
-			s.DunningStep++
 		}
 		s.DunningTime = t.nextDunning(s)
 		if err := t.billing.Update(ctx, s, t.now); err != nil {

@@ -106,3 +106,20 @@ func TestWhatEndsWithItsPeriodDoesNotBeginAnotherOneOncePaid(t *testing.T) {
 	}
 	s.CheckInvariants(t)
 }
+func TestFewerRemindersThanWereSentStopNobody(t *testing.T) {
+	t.Parallel()
+	s := newBilled(t)
+	p := s.person(t)
+	subscribe(t, p, "team", "EUR", yearly)
+	s.Clock.Advance(15 * 24 * time.Hour)
+	s.billDue(t)
+	// As by settings with five reminders, before those of now.
+	if _, err := s.SQL.Exec(t.Context(), "UPDATE billing.subscriptions SET dunning_step = 5, dunning_time = past_due_time WHERE workspace_id = $1", uuidOf(t, p.Workspace.Id)); err != nil {
+		t.Fatal(err)
+	}
+	s.billDue(t)
+	s.Clock.Advance(14 * 24 * time.Hour)
+	s.billDue(t)
+	is(t, "after the grace", subscriptionOf(t, p, p.Workspace.Id), "team PAUSED")
+	s.CheckInvariants(t)
+}
