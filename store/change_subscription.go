@@ -226,6 +226,7 @@ func planChange(s *billing.Subscription, from, to *billing.Plan, c Choice, at ti
 // and invoice.
 func (t *tx) changePlan(ctx context.Context, s *billing.Subscription, from *billing.Plan, c change, at time.Time) error {
 	var used []billing.InvoiceLine
+	ended := pricing.Period{Start: s.Period(maxTime(at, s.AnchorTime)).Start, End: at}
 	if c.begins {
 		var err error
 		if used, err = t.closePeriods(ctx, s, from, at); err != nil {
@@ -262,7 +263,14 @@ func (t *tx) changePlan(ctx context.Context, s *billing.Subscription, from *bill
 	}); err != nil {
 		return err
 	}
-	// Usage first, which is of the period before.
+	// Usage first, which is of the period before. That of a trial may be in another currency
+	// than what follows, and is an invoice of its own then.
+	if len(used) > 0 && len(c.lines) > 0 && used[0].Currency != c.lines[0].Currency {
+		if err := t.invoice(ctx, s, from, used, ended); err != nil {
+			return err
+		}
+		used = nil
+	}
 	lines := append(used, c.lines...)
 	if sum(lines) <= 0 {
 		return t.wait(ctx, s, lines)
