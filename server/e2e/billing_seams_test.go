@@ -152,3 +152,23 @@ plans:
 	}
 	s.CheckInvariants(t)
 }
+func TestNothingIsUpcomingOfWhatIsPausedOrEnds(t *testing.T) {
+	t.Parallel()
+	s := newBilled(t)
+	p := s.person(t)
+	subscribe(t, p, "team", "EUR", yearly)
+	if got := upcomingOf(t, p); got.GetTotal().GetMinorUnits() != 20000 {
+		t.Errorf("of what goes on: %v", got)
+	}
+	cancelPlan(t, p, true)
+	if got := upcomingOf(t, p); got != nil {
+		t.Errorf("of what ends with its period: %v", got)
+	}
+	if _, err := resumePlan(t, p); err != nil {
+		t.Fatal(err)
+	}
+	s.unpaid(t, p)
+	if got := upcomingOf(t, p); got != nil {
+		t.Errorf("of what is paused: %v", got)
+	}
+}
