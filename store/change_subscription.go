@@ -252,6 +252,7 @@ func (t *tx) changePlan(ctx context.Context, s *billing.Subscription, from *bill
 	}
 	s.CancelAtPeriodEnd = false
 	details["after"] = planDetails(s)
+	provider := s.Provider
 	if err := t.update(ctx, s); err != nil {
 		return err
 	}
@@ -262,6 +263,9 @@ func (t *tx) changePlan(ctx context.Context, s *billing.Subscription, from *bill
 		"plan": c.plan.Definition.DisplayName, "previous_plan": from.Definition.DisplayName, "trial_end_time": "",
 	}); err != nil {
 		return err
+	}
+	if provider != billing.Manual {
+		return nil // what is due, and credited, is the provider's
 	}
 	// Usage first, which is of the period before. That of a trial may be in another currency
 	// than what follows, and is an invoice of its own then.

@@ -172,3 +172,23 @@ func TestNothingIsUpcomingOfWhatIsPausedOrEnds(t *testing.T) {
 		t.Errorf("of what is paused: %v", got)
 	}
 }
+func TestWhatStripeWasToBePaidIsNotCreditedHere(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	p := s.person(t)
+	sub := s.buy(t, p)
+	s.stripe.Edit(sub, func(at *testkit.StripeSub) { at.Status = "past_due" })
+	s.tell(t, "customer.subscription.updated", sub)
+	s.work(t)
+	is(t, "not paid at Stripe", subscriptionOf(t, p, p.Workspace.Id), "team PAST_DUE")
+	subscribe(t, p, "free", "", 0)
+	s.work(t)
+	if got := s.waiting(t, p); len(got) != 0 {
+		t.Errorf("of what Stripe charges there waits %v", got)
+	}
+	// And what is owed to Stripe does not make the free plan past due for ever.
+	s.billDue(t)
+	is(t, "free", subscriptionOf(t, p, p.Workspace.Id), "free ACTIVE")
+	s.agrees(t, "in the end")
+	s.CheckInvariants(t)
+}
