@@ -144,8 +144,15 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 // follow takes over state and period of a subscription that lives, and has the provider
 // given again what is otherwise there although it is not the provider's to say.
 func (t *tx) follow(ctx context.Context, p *billing.ProviderSubscription, s *billing.Subscription, plan *billing.Plan, m *billing.Mirror) error {
-	before := s.State
+	before, period := s.State, pricing.Period{Start: s.PeriodStartTime, End: s.PeriodEndTime}
 	followPeriod(s, m)
+	if s.PeriodStartTime.After(period.Start) { // the one before has ended
+		ended := *s
+		ended.SetPeriod(period)
+		if _, err := t.closePeriods(ctx, &ended, plan, minTime(period.End, s.PeriodStartTime)); err != nil {
+			return err
+		}
+	}
 	for _, step := range transitionsTo(s, m.Status) {
 		if err := t.applyState(ctx, s, step); err != nil {
 			return err

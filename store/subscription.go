@@ -150,6 +150,13 @@ func maxTime(a, b time.Time) time.Time {
 	return a
 }
 
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // closePeriods keeps the periods of a locked subscription until a time, at which the
 // present one ends if it has not yet, and returns the last of them and what was used
 // in it and is not charged yet.

@@ -192,3 +192,29 @@ func TestWhatStripeWasToBePaidIsNotCreditedHere(t *testing.T) {
 	s.agrees(t, "in the end")
 	s.CheckInvariants(t)
 }
+
+// TestThePeriodsOfWhatStripeChargesAreStripes, also when it is late to begin one.
+func TestThePeriodsOfWhatStripeChargesAreStripes(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	p := s.person(t)
+	sub := s.buy(t, p)
+	s.Clock.Advance(s.stripe.Subs()[sub].End.Sub(s.Clock.Now()) + time.Minute)
+	for range 2 {
+		s.billDue(t)
+		s.tell(t, "customer.subscription.updated", sub)
+		s.work(t)
+	}
+	s.joins(t, p)
+	s.stripe.Run()
+	s.tell(t, "customer.subscription.updated", sub)
+	s.work(t)
+	if got, want := subscriptionOf(t, p, p.Workspace.Id).CurrentPeriodEndTime.AsTime(), s.stripe.Subs()[sub].End; !got.Equal(want) {
+		t.Errorf("the period ends at %v, at Stripe at %v", got, want)
+	}
+	if n := count(t, s.Server, "SELECT count(*) FROM billing.periods WHERE workspace_id = $1 AND plan = 'team'", uuidOf(t, p.Workspace.Id)); n != 1 {
+		t.Errorf("%d periods of Stripe's are kept", n)
+	}
+	s.agrees(t, "in the end")
+	s.CheckInvariants(t)
+}
