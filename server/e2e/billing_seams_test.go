@@ -98,7 +98,11 @@ func TestWhatEndsWithItsPeriodDoesNotBeginAnotherOneOncePaid(t *testing.T) {
 	p := s.person(t)
 	subscribe(t, p, "team", "EUR", monthly)
 	cancelPlan(t, p, true)
-	s.unpaid(t, p)
+	for _, days := range []int{15, 2, 30} { // overdue, paused, and over
+		s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
+		s.billDue(t)
+	}
+	is(t, "not paid", subscriptionOf(t, p, p.Workspace.Id), "team PAUSED")
 	s.pay(t, p)
 	is(t, "paid after its period", subscriptionOf(t, p, p.Workspace.Id), "free ACTIVE")
 	if n := s.invoices(t, p); n != 1 {
