@@ -86,7 +86,7 @@ func (s *Store) FollowProvider(ctx context.Context, ticket int64, m *billing.Mir
 		case deleted: // and perhaps over: who undeletes it is told so
 		case !linked && m.Over():
 			return t.billing.DeleteProviderSubscription(ctx, p.ID)
-		case !linked && m.Status != billing.StatusIncomplete:
+		case !linked && m.Bought != nil && m.Status != billing.StatusIncomplete:
 			return t.bought(ctx, p, m)
 		case linked:
 			b, plan, err := t.holdSubscription(ctx, p.WorkspaceID)
