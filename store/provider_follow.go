@@ -110,8 +110,11 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 		return t.end(ctx, p, "bought_twice")
 	}
 	// What was used until now is charged by us, in the last invoice of our own.
-	ended := s.Period(t.now)
-	lines, err := t.closePeriods(ctx, s, present, t.now)
+	ended, at := s.Period(t.now), t.now
+	if m.PeriodStart.Before(at) && !m.PeriodStart.IsZero() { // it is known here later than it was bought
+		at = maxTime(m.PeriodStart, ended.Start)
+	}
+	lines, err := t.closePeriods(ctx, s, present, at)
 	if err != nil {
 		return err
 	}
@@ -126,8 +129,8 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	s.Currency, s.Interval = m.Bought.Currency, pricing.Interval(m.Bought.Interval)
 	s.CancelAtPeriodEnd = false
 	if s.State != billing.Trialing {
-		s.AnchorTime = t.now
-		s.SetPeriod(s.PeriodAt(t.now))
+		s.AnchorTime = at
+		s.SetPeriod(s.PeriodAt(at))
 	}
 	p.SubscriptionID = s.ID
 	if err := t.record(ctx, audit.Event{
