@@ -47,7 +47,7 @@ func (s *Store) CancelSubscription(ctx context.Context, workspace ids.Workspace,
 		if b.State == billing.Paused && b.PauseReason == billing.PausedCanceled {
 			return nil
 		}
-		if b.State == billing.Active && !b.Priced() && plan.Default {
+		if b.State != billing.Trialing && !b.Priced() && plan.Default {
 			return nil
 		}
 		if b.State == billing.Paused || b.PeriodEndTime.IsZero() || !atPeriodEnd {
@@ -142,6 +142,9 @@ func (s *Store) ResumeSubscription(ctx context.Context, workspace ids.Workspace)
 			return errUnpaid()
 		}
 		if err := t.mayOwe(b, priceOf(b, plan)); err != nil {
+			return err
+		}
+		if err := t.owesNothing(ctx, b); err != nil {
 			return err
 		}
 		if err := t.recordSubscription(ctx, b, "subscription.resumed", "", nil); err != nil {

@@ -159,6 +159,11 @@ func (t *tx) choose(ctx context.Context, s *billing.Subscription, c Choice) (*bi
 	if s.State == billing.Paused && s.PauseReason == billing.PausedUnpaid {
 		return nil, errUnpaid()
 	}
+	if !plan.Free() && !s.Charged() { // nor by canceling and beginning anew
+		if err := t.owesNothing(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	if s.Charged() && c.Currency != "" && c.Currency != s.Currency {
 		return nil, fault.New(fault.FailedPrecondition, fault.CurrencyMismatch, "the subscription is paid in "+s.Currency).WithField("currency")
 	}
@@ -247,6 +252,7 @@ func planChange(s *billing.Subscription, from, to *billing.Plan, c Choice, at ti
 // and invoice.
 func (t *tx) changePlan(ctx context.Context, s *billing.Subscription, from *billing.Plan, c change, at time.Time) error {
 	var used []billing.InvoiceLine
+	ended := pricing.Period{Start: s.Period(maxTime(at, s.AnchorTime)).Start, End: at}
 	if c.begins {
 		var err error
 		if used, err = t.closePeriods(ctx, s, from, at); err != nil {
@@ -272,6 +278,7 @@ func (t *tx) changePlan(ctx context.Context, s *billing.Subscription, from *bill
 	}
 	s.CancelAtPeriodEnd = false
 	details["after"] = planDetails(s)
+	provider := s.Provider
 	if err := t.update(ctx, s); err != nil {
 		return err
 	}
@@ -283,7 +290,17 @@ func (t *tx) changePlan(ctx context.Context, s *billing.Subscription, from *bill
 	}); err != nil {
 		return err
 	}
-	// Usage first, which is of the period before.
+	if provider != billing.Manual {
+		return nil // what is due, and credited, is the provider's
+	}
+	// Usage first, which is of the period before. That of a trial may be in another currency
+	// than what follows, and is an invoice of its own then.
+	if len(used) > 0 && len(c.lines) > 0 && used[0].Currency != c.lines[0].Currency {
+		if err := t.invoice(ctx, s, from, used, ended); err != nil {
+			return err
+		}
+		used = nil
+	}
 	lines := append(used, c.lines...)
 	if sum(lines) <= 0 {
 		return t.wait(ctx, s, lines)

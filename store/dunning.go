@@ -41,11 +41,11 @@ func (t *tx) dun(ctx context.Context, s *billing.Subscription, plan *billing.Pla
 	case s.State == billing.Active || t.now.Before(s.DunningTime):
 		return false, nil
 	case t.now.Before(s.PastDueTime.Add(t.store.options.DunningGrace)):
-		for _, after := range t.store.options.DunningReminders[s.DunningStep:] {
-			if t.now.Before(s.PastDueTime.Add(after)) {
+		// There may be fewer than were sent already, by other settings.
+		for reminders := t.store.options.DunningReminders; s.DunningStep < len(reminders); s.DunningStep++ {
+			if t.now.Before(s.PastDueTime.Add(reminders[s.DunningStep])) {
 				break
 			}
-			s.DunningStep++
 		}
 		s.DunningTime = t.nextDunning(s)
 		if err := t.billing.Update(ctx, s, t.now); err != nil {
@@ -73,6 +73,17 @@ func (t *tx) askForPayment(ctx context.Context, s *billing.Subscription, action 
 	})
 }
 
+// owesNothing reports whether no invoice of a subscription's workspace is overdue.
+//
+// Errors: fault SUBSCRIPTION_UNPAID.
+func (t *tx) owesNothing(ctx context.Context, s *billing.Subscription) error {
+	overdue, err := t.billing.Overdue(ctx, s.WorkspaceID, t.now)
+	if err == nil && overdue {
+		err = errUnpaid()
+	}
+	return err
+}
+
 // invoicePaid lets the subscription of a locked workspace go on that was past due, or
 // paused for it, when no invoice is overdue any more: one was paid, or is void.
 func (t *tx) invoicePaid(ctx context.Context, workspace ids.Workspace, _ *billing.Invoice) error {
@@ -84,7 +95,8 @@ func (t *tx) invoicePaid(ctx context.Context, workspace ids.Workspace, _ *billin
 }
 
 // recover is invoicePaid for a locked subscription. When its period has ended while it was
-// paused, the next one begins now: the time in between costs nothing.
+// paused, the next one begins now: the time in between costs nothing. What was to end with
+// that period has ended.
 func (t *tx) recover(ctx context.Context, s *billing.Subscription, plan *billing.Plan) error {
 	paused := s.State == billing.Paused && s.PauseReason == billing.PausedUnpaid
 	if s.Provider != billing.Manual || s.State != billing.PastDue && !paused {
@@ -99,7 +111,12 @@ func (t *tx) recover(ctx context.Context, s *billing.Subscription, plan *billing
 	if err := t.recordSubscription(ctx, s, "subscription.recovered", audit.System, nil); err != nil || !paused {
 		return err
 	}
-	if over := s.Period(t.now).End; !t.now.Before(over) {
+	switch over := s.Period(t.now).End; {
+	case t.now.Before(over):
+	case s.CancelAtPeriodEnd:
+		_, _, err := t.cancel(ctx, s, plan, over)
+		return err
+	default:
 		return t.restart(ctx, s, plan, over)
 	}
 	return t.seatsChanged(ctx, s, plan)

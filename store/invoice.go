@@ -267,7 +267,8 @@ func (s *Store) invoices(ctx context.Context, f billing.InvoiceFilter, page Page
 
 // GetUpcomingInvoice returns what the next invoice of a workspace would say if its period
 // ended now: the next period's price, usage so far, and what waits for it. It has no
-// number, and is issued at the time that it has. Nil when none is to come.
+// number, and is issued at the time that it has. Nil when none is to come: of what is
+// paused, say. Of what ends with its period it has no next one.
 //
 // Errors: fault NOT_FOUND.
 func (s *Store) GetUpcomingInvoice(ctx context.Context, workspace ids.Workspace) (i *billing.Invoice, err error) {
@@ -277,7 +278,7 @@ func (s *Store) GetUpcomingInvoice(ctx context.Context, workspace ids.Workspace)
 		if err != nil {
 			return err
 		}
-		if b.State == billing.Canceled || b.Currency == "" {
+		if b.State == billing.Canceled || b.State == billing.Paused || b.Currency == "" {
 			return nil
 		}
 		plan, err := t.billing.Plan(ctx, b.Plan, b.PlanVersion)
@@ -291,7 +292,7 @@ func (s *Store) GetUpcomingInvoice(ctx context.Context, workspace ids.Workspace)
 		present := b.Period(t.now)
 		next := b.PeriodAt(present.End)
 		var lines []billing.InvoiceLine
-		if price := priceOf(b, plan); price != nil {
+		if price := priceOf(b, plan); price != nil && !b.CancelAtPeriodEnd {
 			lines = billing.LinesOf(plan, b.Currency, price.Charges(b.BilledSeats(), next))
 		}
 		usage, err := t.upcomingUsageLines(ctx, b, plan, present)

@@ -74,6 +74,9 @@ func (t *tx) providerChanged(ctx context.Context, s *billing.Subscription) error
 		want.Desired, want.Reason, want.SubscriptionID = billing.Ended, "canceled", ids.Subscription{}
 		if s.State.Lives() { // what is charged from now on, if anything, is charged by us
 			s.Provider = billing.Manual
+			if s.State == billing.PastDue {
+				s.DunningTime = t.now // by our own invoices, if any
+			}
 			if err := t.billing.Update(ctx, s, t.now); err != nil {
 				return err
 			}

@@ -87,7 +87,7 @@ func (s *Store) FollowProvider(ctx context.Context, ticket int64, m *billing.Mir
 		case deleted: // and perhaps over: who undeletes it is told so
 		case !linked && m.Over():
 			return t.billing.DeleteProviderSubscription(ctx, p.ID)
-		case !linked && m.Status != billing.StatusIncomplete:
+		case !linked && m.Bought != nil && m.Status != billing.StatusIncomplete:
 			return t.bought(ctx, p, m)
 		case linked:
 			b, plan, err := t.holdSubscription(ctx, p.WorkspaceID)
@@ -111,11 +111,11 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 		return t.end(ctx, p, "bought_twice")
 	}
 	// What was used until now is charged by us, in the last invoice of our own.
-	ended, began := s.Period(t.now), t.now
-	if m.Status != billing.StatusTrialing && !m.PeriodStart.IsZero() && m.PeriodStart.Before(began) {
-		began = maxTime(m.PeriodStart, ended.Start)
+	ended, at := s.Period(t.now), t.now
+	if m.PeriodStart.Before(at) && !m.PeriodStart.IsZero() { // it is known here later than it was bought
+		at = maxTime(m.PeriodStart, ended.Start)
 	}
-	lines, err := t.closePeriods(ctx, s, present, began)
+	lines, err := t.closePeriods(ctx, s, present, at)
 	if err != nil {
 		return err
 	}
@@ -130,8 +130,8 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	s.Currency, s.Interval = m.Bought.Currency, pricing.Interval(m.Bought.Interval)
 	s.CancelAtPeriodEnd = false
 	if s.State != billing.Trialing {
-		s.AnchorTime = began
-		s.SetPeriod(s.PeriodAt(began))
+		s.AnchorTime = at
+		s.SetPeriod(s.PeriodAt(at))
 	}
 	p.SubscriptionID = s.ID
 	if err := t.record(ctx, audit.Event{
@@ -148,8 +148,15 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 // follow takes over state and period of a subscription that lives, and has the provider
 // given again what is otherwise there although it is not the provider's to say.
 func (t *tx) follow(ctx context.Context, p *billing.ProviderSubscription, s *billing.Subscription, plan *billing.Plan, m *billing.Mirror) error {
-	before := s.State
+	before, period := s.State, pricing.Period{Start: s.PeriodStartTime, End: s.PeriodEndTime}
 	followPeriod(s, m)
+	if s.PeriodStartTime.After(period.Start) { // the one before has ended
+		ended := *s
+		ended.SetPeriod(period)
+		if _, err := t.closePeriods(ctx, &ended, plan, minTime(period.End, s.PeriodStartTime)); err != nil {
+			return err
+		}
+	}
 	for _, step := range transitionsTo(s, m.Status) {
 		if err := t.applyState(ctx, s, step); err != nil {
 			return err

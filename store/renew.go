@@ -73,11 +73,11 @@ func (t *tx) billNext(ctx context.Context, workspace ids.Workspace) (bool, error
 }
 
 // advance ends the present period or trial of a locked subscription, if its time has
-// come, and begins the next one. It returns what the workspace is subscribed to then, and
+// come, and begins the next one. Those of a provider end when it says so. It returns what the workspace is subscribed to then, and
 // whether anything was done.
 func (t *tx) advance(ctx context.Context, s *billing.Subscription, plan *billing.Plan) (*billing.Subscription, *billing.Plan, bool, error) {
 	end := s.PeriodEndTime
-	if !s.State.Lives() || s.State == billing.Paused || end.IsZero() || t.now.Before(end) {
+	if !s.State.Lives() || s.State == billing.Paused || s.Provider != billing.Manual || end.IsZero() || t.now.Before(end) {
 		return s, plan, false, nil
 	}
 	if s.CancelAtPeriodEnd {

@@ -150,6 +150,13 @@ func maxTime(a, b time.Time) time.Time {
 	return a
 }
 
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // closePeriods keeps the periods of a locked subscription until a time, at which the
 // present one ends if it has not yet, and returns the last of them and what was used
 // in it and is not charged yet.
@@ -236,7 +243,7 @@ func (t *tx) endSubscription(ctx context.Context, workspace ids.Workspace) error
 
 // resumeSubscription lets the subscription of a workspace that is undeleted go on, as
 // what it was. When its period has ended meanwhile, the next one begins now: the time in
-// between costs nothing, and nobody is reminded of it.
+// between costs nothing, and nobody is reminded of it. A provider's goes on as that says.
 func (t *tx) resumeSubscription(ctx context.Context, workspace ids.Workspace) error {
 	s, plan, err := t.holdSubscription(ctx, workspace)
 	if err != nil {
@@ -261,7 +268,7 @@ func (t *tx) resumeSubscription(ctx context.Context, workspace ids.Workspace) er
 		err = t.update(ctx, s)
 	case over && s.CancelAtPeriodEnd:
 		s, plan, err = t.cancel(ctx, s, plan, deleted)
-	case over:
+	case over && s.Provider == billing.Manual:
 		err = t.restart(ctx, s, plan, deleted)
 	default:
 		err = t.seatsChanged(ctx, s, plan)

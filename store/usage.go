@@ -212,7 +212,7 @@ func usageLimits(given []billing.Entitlement) map[string]int64 {
 		case e.Metered == nil && !e.Granted():
 			limit = 0
 		case e.Metered != nil && !e.Metered.Soft && !e.Metered.Limit.Unlimited:
-			limit = e.Metered.Limit.Value
+			limit = min(e.Metered.Limit.Value, billing.MaxUsage)
 		}
 		if least, ok := limits[e.Meter]; !ok || limit < least {
 			limits[e.Meter] = limit

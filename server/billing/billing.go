@@ -3,6 +3,7 @@ package billing
 
 import (
 	"context"
+	"math"
 
 	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	"github.com/logicspike/manager/internal/fault"
@@ -82,7 +83,7 @@ func (m *Module) GetSeatUsage(ctx context.Context, req *billingv1.GetSeatUsageRe
 		SeatCount: int32(u.SeatCount), Billed: int32(u.Billed),
 	}
 	if u.Limited {
-		res.Free = int32(max(0, u.Limit-u.Active-u.Reserved))
+		res.Free = int32(min(max(0, u.Limit-u.Active-u.Reserved), math.MaxInt32))
 	}
 	return res, nil
 }

@@ -160,7 +160,7 @@ func (r Repository) Due(ctx context.Context, after ids.Workspace, now, soon time
 	var due []uuid.UUID
 	err := r.db.NewRaw(`
 		SELECT workspace_id FROM billing.subscriptions
-		WHERE state IN ('trialing', 'active', 'past_due') AND period_end_time <= ?1 AND workspace_id > ?0
+		WHERE state IN ('trialing', 'active', 'past_due') AND provider = 'manual' AND period_end_time <= ?1 AND workspace_id > ?0
 		UNION
 		SELECT workspace_id FROM billing.subscriptions
 		WHERE state = 'trialing' AND trial_reminder_time IS NULL AND trial_end_time <= ?2 AND NOT cancel_at_period_end AND workspace_id > ?0

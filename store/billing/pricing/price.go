@@ -152,7 +152,11 @@ func Prorate(from Price, fromSeats int, to Price, toSeats int, period Period, at
 	return lines
 }
 
-// Due returns what a quantity of the meter costs, rounded as Prorate does.
+// MaxDue is the most that a meter costs in a period, whatever its quantity: so that sums
+// of many are numbers still.
+const MaxDue = 1_000_000_000_000_000
+
+// Due returns what a quantity of the meter costs, rounded as Prorate does; MaxDue at most.
 func (u UsagePrice) Due(quantity int64) int64 {
 	total := new(big.Rat)
 	var below int64 // the last unit of the tiers before
@@ -167,7 +171,7 @@ func (u UsagePrice) Due(quantity int64) int64 {
 			return 0
 		case u.Mode == Volume && (last || quantity <= tier.UpTo):
 			total.Add(tier.of(quantity), new(big.Rat).SetInt64(tier.Flat))
-			return round(total)
+			return due(total)
 		case u.Mode != Volume && in > 0:
 			total.Add(total, tier.of(in))
 			total.Add(total, new(big.Rat).SetInt64(tier.Flat))
@@ -176,6 +180,13 @@ func (u UsagePrice) Due(quantity int64) int64 {
 		if last {
 			break
 		}
+	}
+	return due(total)
+}
+
+func due(total *big.Rat) int64 {
+	if most := big.NewRat(MaxDue, 1); total.Cmp(most) > 0 {
+		total = most
 	}
 	return round(total)
 }

@@ -187,6 +187,15 @@ func TestTiers(t *testing.T) {
 	}
 }
 
+func TestWhatIsUsedNeverCostsMoreThanANumberCanSay(t *testing.T) {
+	for _, mode := range []pricing.TierMode{pricing.Graduated, pricing.Volume} {
+		u := pricing.UsagePrice{Meter: "calls", Mode: mode, Tiers: []pricing.Tier{{UpTo: 10, Unit: "1000000000000"}, {Unit: "1000000000000"}}}
+		if got := u.Due(1_000_000_000_000_000); got != pricing.MaxDue {
+			t.Errorf("%s: %d, want %d", mode, got, int64(pricing.MaxDue))
+		}
+	}
+}
+
 // TestGraduatedTiersAreWhatEveryUnitCosts adds up unit by unit.
 func TestGraduatedTiersAreWhatEveryUnitCosts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
