@@ -96,7 +96,7 @@ func (t *tx) invoicePaid(ctx context.Context, workspace ids.Workspace, _ *billin
 
 // recover is invoicePaid for a locked subscription. When its period has ended while it was
 // paused, the next one begins now: the time in between costs nothing. What was to end with
-// that period has ended.
+// that period ends.
 func (t *tx) recover(ctx context.Context, s *billing.Subscription, plan *billing.Plan) error {
 	paused := s.State == billing.Paused && s.PauseReason == billing.PausedUnpaid
 	if s.Provider != billing.Manual || s.State != billing.PastDue && !paused {
@@ -113,11 +113,11 @@ func (t *tx) recover(ctx context.Context, s *billing.Subscription, plan *billing
 	}
 	switch over := s.Period(t.now).End; {
 	case t.now.Before(over):
+		return t.seatsChanged(ctx, s, plan)
 	case s.CancelAtPeriodEnd:
 		_, _, err := t.cancel(ctx, s, plan, over)
 		return err
 	default:
 		return t.restart(ctx, s, plan, over)
 	}
-	return t.seatsChanged(ctx, s, plan)
 }

@@ -266,9 +266,9 @@ func (s *Store) invoices(ctx context.Context, f billing.InvoiceFilter, page Page
 }
 
 // GetUpcomingInvoice returns what the next invoice of a workspace would say if its period
-// ended now: the next period's price, usage so far, and what waits for it. It has no
-// number, and is issued at the time that it has. Nil when none is to come: of what is
-// paused, say. Of what ends with its period it has no next one.
+// ended now: the next period's price, unless the subscription ends with this one, usage so
+// far, and what waits for it. It has no number, and is issued at the time that it has. Nil
+// when none is to come, as while the subscription is paused.
 //
 // Errors: fault NOT_FOUND.
 func (s *Store) GetUpcomingInvoice(ctx context.Context, workspace ids.Workspace) (i *billing.Invoice, err error) {
@@ -278,7 +278,7 @@ func (s *Store) GetUpcomingInvoice(ctx context.Context, workspace ids.Workspace)
 		if err != nil {
 			return err
 		}
-		if b.State == billing.Canceled || b.State == billing.Paused || b.Currency == "" {
+		if b.State == billing.Canceled || b.State == billing.Paused || !b.Priced() {
 			return nil
 		}
 		plan, err := t.billing.Plan(ctx, b.Plan, b.PlanVersion)
@@ -290,10 +290,13 @@ func (s *Store) GetUpcomingInvoice(ctx context.Context, workspace ids.Workspace)
 			return err
 		}
 		present := b.Period(t.now)
-		next := b.PeriodAt(present.End)
+		end, period := present.End, present
 		var lines []billing.InvoiceLine
-		if price := priceOf(b, plan); price != nil && !b.CancelAtPeriodEnd {
-			lines = billing.LinesOf(plan, b.Currency, price.Charges(b.BilledSeats(), next))
+		if !b.CancelAtPeriodEnd {
+			period = b.PeriodAt(end)
+			if price := priceOf(b, plan); price != nil {
+				lines = billing.LinesOf(plan, b.Currency, price.Charges(b.BilledSeats(), period))
+			}
 		}
 		usage, err := t.upcomingUsageLines(ctx, b, plan, present)
 		if err != nil {
@@ -303,8 +306,8 @@ func (s *Store) GetUpcomingInvoice(ctx context.Context, workspace ids.Workspace)
 		if err != nil || len(lines)+len(usage)+len(pending) == 0 {
 			return err
 		}
-		i = t.draftInvoice(b, b.Currency, next, append(lines, usage...), pending)
-		i.CustomerName, i.IssueTime, i.DueTime = w.Name, next.Start, next.Start.Add(s.options.Invoices.Terms)
+		i = t.draftInvoice(b, b.Currency, period, append(lines, usage...), pending)
+		i.CustomerName, i.IssueTime, i.DueTime = w.Name, end, end.Add(s.options.Invoices.Terms)
 		return nil
 	})
 	return i, err

@@ -41,8 +41,12 @@ func (t *tx) upcomingUsageLines(ctx context.Context, s *billing.Subscription, pl
 	return linesOf(s, plan, list), nil
 }
 
-// usagePrices returns what usage costs by the subscription's price of a plan.
+// usagePrices returns what usage costs by the subscription's price of a plan: nothing as
+// long as that is tried.
 func usagePrices(s *billing.Subscription, plan *billing.Plan) []pricing.UsagePrice {
+	if s.State == billing.Trialing {
+		return nil
+	}
 	for _, p := range plan.Definition.Prices {
 		if p.Currency == s.Currency && p.Interval == s.Interval {
 			return p.Usage

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -332,4 +333,96 @@ func TestTheUpcomingInvoiceIsOfTheNextPeriod(t *testing.T) {
 		}
 	}
 	srv.CheckInvariants(t)
+}
+
+// TestTheUpcomingInvoiceIsWhatWillBeIssued: of a trial, of what ends with its period, and
+// of none while the subscription is paused.
+func TestTheUpcomingInvoiceIsWhatWillBeIssued(t *testing.T) {
+	t.Parallel()
+	s := newBilled(t, func(s *config.Settings) { s.PaymentTerms = 60 * 24 * time.Hour })
+	applyPlans(t, s.Server, modelPlans)
+	upcoming := func(p *testkit.Person) *billingv1.Invoice {
+		t.Helper()
+		res, err := p.Invoices.GetUpcomingInvoice(t.Context(), &billingv1.GetUpcomingInvoiceRequest{WorkspaceId: p.Workspace.Id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Invoice
+	}
+	customer := func(try bool) *testkit.Person {
+		t.Helper()
+		s.Clock.Advance(time.Hour)
+		p := s.person(t)
+		if try {
+			if _, err := p.Subscriptions.StartTrial(t.Context(), &billingv1.StartTrialRequest{WorkspaceId: p.Workspace.Id, Plan: "team", Currency: "EUR", Interval: monthly}); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			subscribe(t, p, "team", "EUR", monthly)
+		}
+		return p
+	}
+	use := func(p *testkit.Person) {
+		t.Helper()
+		if _, err := record(t, p, used("1", "calls", 20, time.Time{})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trying, paying, leaving, quitting := customer(true), customer(false), customer(false), customer(true)
+	cancelPlan(t, leaving, true)
+	cancelPlan(t, quitting, true)
+	for what, p := range map[string]*testkit.Person{"leaves without usage": leaving, "leaves in its trial": quitting} {
+		if got := upcoming(p); got != nil {
+			t.Errorf("of who %s: %v", what, got)
+		}
+	}
+	for _, p := range []*testkit.Person{trying, paying, leaving, quitting} {
+		use(p)
+	}
+	for _, c := range []struct {
+		who     *testkit.Person
+		amounts []int64
+		next    bool // the invoice is of the period that comes
+	}{{trying, []int64{2000}, true}, {paying, []int64{2000, 30}, true}, {leaving, []int64{30}, false}, {quitting, nil, false}} {
+		end := subscriptionOf(t, c.who, c.who.Workspace.Id).CurrentPeriodEndTime.AsTime()
+		got := upcoming(c.who)
+		var lines []int64
+		for _, l := range got.GetLines() {
+			lines = append(lines, l.Amount.MinorUnits)
+		}
+		if !slices.Equal(lines, c.amounts) {
+			t.Errorf("upcoming: %v, want %v", got, c.amounts)
+		}
+		issued := s.invoices(t, c.who)
+		s.Clock.Advance(end.Sub(s.Clock.Now()))
+		s.billDue(t)
+		if n := s.invoices(t, c.who) - issued; got == nil {
+			if n != 0 {
+				t.Errorf("%d invoices were to come, and none was told", n)
+			}
+			continue
+		} else if n != 1 {
+			t.Errorf("%d invoices were issued of what was to come: %v", n, got)
+			continue
+		}
+		if !got.IssueTime.AsTime().Equal(end) || c.next != got.PeriodStartTime.AsTime().Equal(end) || c.next == got.PeriodEndTime.AsTime().Equal(end) {
+			t.Errorf("the time of what was to come: %v, want %v", got, end)
+		}
+		made := amounts(s.invoiced(t, c.who, issued+1))
+		slices.Sort(made)
+		slices.Sort(lines)
+		if !slices.Equal(made, lines) {
+			t.Errorf("issued: %v, and told before: %v", made, lines)
+		}
+	}
+	// Nobody has paid: of what is paused none is to come.
+	for range 2 {
+		s.Clock.Advance(40 * 24 * time.Hour)
+		s.billDue(t)
+	}
+	is(t, "not paid", subscriptionOf(t, paying, paying.Workspace.Id), "team PAUSED")
+	if got := upcoming(paying); got != nil {
+		t.Errorf("of what is paused: %v", got)
+	}
+	s.CheckInvariants(t)
 }
