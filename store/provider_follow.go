@@ -111,7 +111,7 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 		return t.end(ctx, p, "bought_twice")
 	}
 	// What was used until now is charged by us, in the last invoice of our own.
-	ended, at := s.Period(t.now), t.now
+	ended, at, charged := s.Period(t.now), t.now, s.Charged()
 	if m.PeriodStart.Before(at) && !m.PeriodStart.IsZero() { // it is known here later than it was bought
 		at = maxTime(m.PeriodStart, ended.Start)
 	}
@@ -129,7 +129,10 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	s.Plan, s.PlanVersion, s.Provider = plan.Name, plan.Version, billing.Stripe
 	s.Currency, s.Interval = m.Bought.Currency, pricing.Interval(m.Bought.Interval)
 	s.CancelAtPeriodEnd = false
-	if s.State != billing.Trialing {
+	switch { // what is tried, or paid until later, goes on until then
+	case s.State == billing.Trialing, m.Status == billing.StatusTrialing && charged:
+		s.SetPeriod(pricing.Period{Start: at, End: ended.End})
+	default:
 		s.AnchorTime = at
 		s.SetPeriod(s.PeriodAt(at))
 	}

@@ -213,7 +213,7 @@ func TestThePeriodsOfWhatStripeChargesAreStripes(t *testing.T) {
 	s.stripe.Run()
 	s.tell(t, "customer.subscription.updated", sub)
 	s.work(t)
-	if got, want := subscriptionOf(t, p, p.Workspace.Id).CurrentPeriodEndTime.AsTime(), s.stripe.Subs()[sub].End; !got.Equal(want) {
+	if got, want := subscriptionOf(t, p, p.Workspace.Id).CurrentPeriodEndTime.AsTime(), s.stripe.Subs()[sub].End.Truncate(time.Second); !got.Equal(want) {
 		t.Errorf("the period ends at %v, at Stripe at %v", got, want)
 	}
 	if n := count(t, s.Server, "SELECT count(*) FROM billing.periods WHERE workspace_id = $1 AND plan = 'team'", uuidOf(t, p.Workspace.Id)); n != 1 {

@@ -307,6 +307,9 @@ func TestWhatIsCanceledEndsAndCanBeTakenBack(t *testing.T) {
 	if n := s.invoices(t, p); n != before {
 		t.Errorf("%d invoices while it is paused", n-before)
 	}
+	_, err = resume()
+	because(t, "resumed without paying", err, "SUBSCRIPTION_UNPAID")
+	s.pay(t, p)
 	if got, err = resume(); err != nil || s.invoices(t, p) != before+1 || s.Clock.Now().Sub(got.CurrentPeriodStartTime.AsTime()) > time.Minute {
 		t.Errorf("resumed: %v, %v, %d invoices", got, err, s.invoices(t, p)-before)
 	}
