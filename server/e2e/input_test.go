@@ -26,6 +26,7 @@ import (
 
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
@@ -273,6 +274,11 @@ func (in *inputs) lists(t *testing.T) []*list {
 		w.apiKey(ann, one, robot, "workspace.get")
 		w.apiKey(ann, two, "", "workspace.get")
 	}
+	for range 2 {
+		for _, workspace := range []string{one, two} {
+			srv.Invoice(t, workspace)
+		}
+	}
 	const pending = teamv1.InvitationState_INVITATION_STATE_PENDING
 	const oldestFirst = auditv1.EventOrder_EVENT_ORDER_OLDEST_FIRST
 	makeOperator(t, srv, ann)
@@ -303,6 +309,9 @@ func (in *inputs) lists(t *testing.T) []*list {
 		{name: "keys of one", caller: ann, method: "ApiKeyService/ListApiKeys", message: &authv1.ListApiKeysRequest{WorkspaceId: one}},
 		{name: "keys of two", caller: ann, method: "ApiKeyService/ListApiKeys", message: &authv1.ListApiKeysRequest{WorkspaceId: two}},
 		{name: "a program's keys of one", caller: ann, method: "ApiKeyService/ListApiKeys", message: &authv1.ListApiKeysRequest{WorkspaceId: one, ServiceAccountId: robot}},
+		{name: "invoices of one", caller: ann, method: "InvoiceService/ListInvoices", message: &billingv1.ListInvoicesRequest{WorkspaceId: one}},
+		{name: "invoices of two", caller: ann, method: "InvoiceService/ListInvoices", message: &billingv1.ListInvoicesRequest{WorkspaceId: two}},
+		{name: "all invoices", caller: ann, method: "InvoiceService/SearchInvoices", message: &billingv1.SearchInvoicesRequest{}},
 		{name: "events of one", caller: ann, method: "EventService/ListEvents", message: &auditv1.ListEventsRequest{WorkspaceId: one}},
 		{name: "events of two", caller: ann, method: "EventService/ListEvents", message: &auditv1.ListEventsRequest{WorkspaceId: two}},
 		{name: "events of one, oldest first", caller: ann, method: "EventService/ListEvents", message: &auditv1.ListEventsRequest{WorkspaceId: one, Order: oldestFirst}},

@@ -98,7 +98,7 @@ var identityMeets = []string{
 	"GetSession in a name", "GetSession in a name SESSION_REQUIRED",
 	"ChangePassword in a name IMPERSONATION_NOT_ALLOWED", "RevokeOtherSessions in a name IMPERSONATION_NOT_ALLOWED",
 	"StartExternalSignIn in a name SESSION_REQUIRED", "Reauthenticate in a name IMPERSONATION_NOT_ALLOWED",
-	"DeleteExternalIdentity in a name IMPERSONATION_NOT_ALLOWED", "SignOut in a name",
+	"DeleteExternalIdentity in a name IMPERSONATION_NOT_ALLOWED",
 }
 
 // modelPasswords are the passwords that people choose.
