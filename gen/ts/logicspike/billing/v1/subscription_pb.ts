@@ -835,7 +835,8 @@ export const SubscriptionService: GenService<{
    * Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
    * `failed_precondition` PLAN_NOT_OFFERED, TRIAL_NOT_OFFERED, TRIAL_USED, SEATS_IN_USE
    * and SEAT_LIMIT_EXCEEDED as for a change; SUBSCRIPTION_STATE when the present plan
-   * costs something, is tried, past due or paused.
+   * costs something, is tried, past due or paused; SUBSCRIPTION_UNPAID while an invoice is
+   * overdue.
    *
    * @generated from rpc logicspike.billing.v1.SubscriptionService.StartTrial
    */
@@ -865,8 +866,8 @@ export const SubscriptionService: GenService<{
    * subscription go on: with a period that begins and is charged now. For others it has
    * no effect.
    *
-   * Errors: `failed_precondition` SUBSCRIPTION_UNPAID when it is paused because invoices
-   * are overdue: it goes on by itself once they are paid; PAYMENT_REQUIRED when the
+   * Errors: `failed_precondition` SUBSCRIPTION_UNPAID while an invoice is overdue: what
+   * is paused for that goes on by itself once it is paid; PAYMENT_REQUIRED when the
    * payment provider sells the plan.
    *
    * @generated from rpc logicspike.billing.v1.SubscriptionService.ResumeSubscription

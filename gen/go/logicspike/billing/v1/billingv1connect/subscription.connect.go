@@ -93,7 +93,8 @@ type SubscriptionServiceClient interface {
 	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
 	// `failed_precondition` PLAN_NOT_OFFERED, TRIAL_NOT_OFFERED, TRIAL_USED, SEATS_IN_USE
 	// and SEAT_LIMIT_EXCEEDED as for a change; SUBSCRIPTION_STATE when the present plan
-	// costs something, is tried, past due or paused.
+	// costs something, is tried, past due or paused; SUBSCRIPTION_UNPAID while an invoice is
+	// overdue.
 	StartTrial(context.Context, *v1.StartTrialRequest) (*v1.StartTrialResponse, error)
 	// CancelSubscription ends the subscription, now or at the end of the period or trial.
 	// The workspace then has the default plan, if that costs nothing; otherwise the
@@ -107,8 +108,8 @@ type SubscriptionServiceClient interface {
 	// subscription go on: with a period that begins and is charged now. For others it has
 	// no effect.
 	//
-	// Errors: `failed_precondition` SUBSCRIPTION_UNPAID when it is paused because invoices
-	// are overdue: it goes on by itself once they are paid; PAYMENT_REQUIRED when the
+	// Errors: `failed_precondition` SUBSCRIPTION_UNPAID while an invoice is overdue: what
+	// is paused for that goes on by itself once it is paid; PAYMENT_REQUIRED when the
 	// payment provider sells the plan.
 	ResumeSubscription(context.Context, *v1.ResumeSubscriptionRequest) (*v1.ResumeSubscriptionResponse, error)
 	// CreateCheckoutSession makes a page of the payment provider by which the workspace
@@ -314,7 +315,8 @@ type SubscriptionServiceHandler interface {
 	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
 	// `failed_precondition` PLAN_NOT_OFFERED, TRIAL_NOT_OFFERED, TRIAL_USED, SEATS_IN_USE
 	// and SEAT_LIMIT_EXCEEDED as for a change; SUBSCRIPTION_STATE when the present plan
-	// costs something, is tried, past due or paused.
+	// costs something, is tried, past due or paused; SUBSCRIPTION_UNPAID while an invoice is
+	// overdue.
 	StartTrial(context.Context, *v1.StartTrialRequest) (*v1.StartTrialResponse, error)
 	// CancelSubscription ends the subscription, now or at the end of the period or trial.
 	// The workspace then has the default plan, if that costs nothing; otherwise the
@@ -328,8 +330,8 @@ type SubscriptionServiceHandler interface {
 	// subscription go on: with a period that begins and is charged now. For others it has
 	// no effect.
 	//
-	// Errors: `failed_precondition` SUBSCRIPTION_UNPAID when it is paused because invoices
-	// are overdue: it goes on by itself once they are paid; PAYMENT_REQUIRED when the
+	// Errors: `failed_precondition` SUBSCRIPTION_UNPAID while an invoice is overdue: what
+	// is paused for that goes on by itself once it is paid; PAYMENT_REQUIRED when the
 	// payment provider sells the plan.
 	ResumeSubscription(context.Context, *v1.ResumeSubscriptionRequest) (*v1.ResumeSubscriptionResponse, error)
 	// CreateCheckoutSession makes a page of the payment provider by which the workspace
