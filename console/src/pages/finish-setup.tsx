@@ -1,0 +1,97 @@
+import { useMutation, useQuery } from "@connectrpc/connect-query";
+import { Button, Divider, Group, Stack, Text, TextInput } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { useNavigate } from "react-router";
+import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
+import { InvitationService } from "@gen/team/v1/invitation_pb";
+import { JoinRequestService } from "@gen/team/v1/join_request_pb";
+import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
+import { call, queryClient } from "../api";
+import { Card } from "../components/card";
+import { useForm } from "../components/form";
+import { textOf } from "../errors";
+import { texts } from "../texts";
+
+/** For who belongs to no workspace: what they are invited to, can join, or create. */
+export function Page() {
+  const navigate = useNavigate();
+  const invitations = useQuery(InvitationService.method.listReceivedInvitations, {});
+  const joinable = useQuery(JoinRequestService.method.listJoinableWorkspaces, {});
+  const accept = useMutation(InvitationService.method.acceptInvitation);
+  const decline = useMutation(InvitationService.method.declineInvitation);
+  const ask = useMutation(JoinRequestService.method.createJoinRequest);
+  const refused = { onError: (error: unknown) => void notifications.show({ color: "red", message: textOf(error) }) };
+  const inside = async (path: string) => {
+    await queryClient.resetQueries();
+    await navigate(path, { replace: true });
+  };
+  const form = useForm(
+    WorkspaceService.method.createWorkspace,
+    { name: "", requestId: crypto.randomUUID() },
+    ({ workspace }) => inside(`/w/${workspace!.slug}`),
+  );
+  return (
+    <Card title={texts.setup.title} text={texts.setup.text}>
+      {invitations.data && invitations.data.invitations.length > 0 && (
+        <Stack component="section" gap="xs" aria-label={texts.setup.invitations}>
+          <Text fw={600}>{texts.setup.invitations}</Text>
+          {invitations.data.invitations.map(({ id, workspaceName, inviterName }) => (
+            <Group key={id} justify="space-between" wrap="nowrap">
+              <div>
+                <Text size="sm">{workspaceName}</Text>
+                <Text size="xs" c="dimmed">
+                  {inviterName}
+                </Text>
+              </div>
+              <Group gap="xs" wrap="nowrap">
+                <Button size="xs" onClick={() => accept.mutate({ invitationId: id }, { ...refused, onSuccess: () => void inside("/") })}>
+                  {texts.setup.accept}
+                </Button>
+                <Button size="xs" variant="default" onClick={() => decline.mutate({ invitationId: id }, refused)}>
+                  {texts.setup.decline}
+                </Button>
+              </Group>
+            </Group>
+          ))}
+          <Divider my="xs" />
+        </Stack>
+      )}
+      {joinable.data && joinable.data.workspaces.length > 0 && (
+        <Stack component="section" gap="xs" aria-label={texts.setup.joinable}>
+          <Text fw={600}>{texts.setup.joinable}</Text>
+          {joinable.data.workspaces.map(({ workspaceId, workspaceName, joinRequest }) => (
+            <Group key={workspaceId} justify="space-between">
+              <Text size="sm">{workspaceName}</Text>
+              {joinRequest ? (
+                <Text size="sm" c="dimmed">
+                  {texts.setup.asked}
+                </Text>
+              ) : (
+                <Button size="xs" variant="default" onClick={() => ask.mutate({ workspaceId }, refused)}>
+                  {texts.setup.ask}
+                </Button>
+              )}
+            </Group>
+          ))}
+          <Divider my="xs" />
+        </Stack>
+      )}
+      <form onSubmit={(event) => void form.submit(event)} noValidate>
+        <Stack>
+          <TextInput label={texts.signUp.workspace} description={texts.signUp.workspaceHint} {...form.field("name")} />
+          {form.failure}
+          <Button type="submit" loading={form.pending}>
+            {texts.setup.create}
+          </Button>
+        </Stack>
+      </form>
+      <Button
+        variant="subtle"
+        size="xs"
+        onClick={() => void call(AuthenticationService.method.signOut, {}).then(() => queryClient.resetQueries())}
+      >
+        {texts.shell.signOut}
+      </Button>
+    </Card>
+  );
+}
