@@ -70,7 +70,8 @@ check: check-generated check-format lint check-breaking ## all that is not a tes
 
 .PHONY: build
 build: ## build bin/manager
-	@go build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/manager ./cmd/manager
+	@echo 'go build -o bin/manager ./cmd/manager'
+	go build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/manager ./cmd/manager
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is built

@@ -57,6 +57,9 @@ type Client struct {
 	Seats              billingv1connect.SeatServiceClient
 	Entitlements       billingv1connect.EntitlementServiceClient
 	TestClock          billingv1connect.TestClockServiceClient
+	Invoices           billingv1connect.InvoiceServiceClient
+	Usage              billingv1connect.UsageServiceClient
+	Reconciliations    billingv1connect.ReconciliationServiceClient
 	Events             auditv1connect.EventServiceClient
 
 	url     string
@@ -152,6 +155,9 @@ func build(url string, o options) *Client {
 		Seats:              billingv1connect.NewSeatServiceClient(o.http, url, all...),
 		Entitlements:       billingv1connect.NewEntitlementServiceClient(o.http, url, all...),
 		TestClock:          billingv1connect.NewTestClockServiceClient(o.http, url, all...),
+		Invoices:           billingv1connect.NewInvoiceServiceClient(o.http, url, all...),
+		Usage:              billingv1connect.NewUsageServiceClient(o.http, url, all...),
+		Reconciliations:    billingv1connect.NewReconciliationServiceClient(o.http, url, all...),
 		Events:             auditv1connect.NewEventServiceClient(o.http, url, all...),
 		url:                url,
 		options:            o,

@@ -24,6 +24,7 @@ import (
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/auth/token"
 	"github.com/logicspike/manager/server/billing"
+	"github.com/logicspike/manager/server/billing/payments"
 	"github.com/logicspike/manager/server/identity"
 	"github.com/logicspike/manager/server/team"
 	"github.com/logicspike/manager/server/tenant"
@@ -61,6 +62,8 @@ type ModuleOptions struct {
 	// there, beside the public URL.
 	External   *external.Providers
 	ReturnURLs []string
+	// Payments is what the payment provider is asked by.
+	Payments *payments.Service
 	// Passkeys is the relying party of passkeys; nil where there can be none.
 	Passkeys *passkey.Party
 	// Unlimited lifts the limits on mails, on wrong passwords from everywhere, on
@@ -82,6 +85,7 @@ func Modules(o ModuleOptions) []Service {
 		}
 		return b
 	}
+	returns := external.ReturnURLs{PublicURL: o.PublicURL, Allowed: o.ReturnURLs}
 	mails := mailLimiter{throttle: o.Store.Throttle, site: limit(6, time.Hour), all: limit(20, time.Hour)}
 	a := auth.New(auth.Options{
 		Store:       o.Store,
@@ -103,7 +107,7 @@ func Modules(o ModuleOptions) []Service {
 		Refusals:        store.PerWindow(10, time.Hour), // a bound of the log, not of callers
 		LimitMail:       mails.take,
 		External:        o.External,
-		ReturnURLs:      external.ReturnURLs{PublicURL: o.PublicURL, Allowed: o.ReturnURLs},
+		ReturnURLs:      returns,
 		Passkeys:        o.Passkeys,
 		// The same bound for codes that are mailed. Nobody is locked out by it who could
 		// not be by the limit of mails.
@@ -121,7 +125,7 @@ func Modules(o ModuleOptions) []Service {
 		LimitMail: mails.take, LimitMails: mails.takeEach, Invitations: limit(1000, 24*time.Hour), Requests: limit(20, 24*time.Hour),
 		Codes: limit(10, time.Hour), Inviter: limit(2000, 24*time.Hour),
 	})
-	b := billing.New(o.Store)
+	b := billing.New(billing.Options{Store: o.Store, Payments: o.Payments, ReturnURL: returns.Resolve})
 	e := audit.New(o.Store)
 	return []Service{
 		of(authv1connect.RegistrationServiceName, authv1connect.NewRegistrationServiceHandler)(a),
@@ -150,6 +154,9 @@ func Modules(o ModuleOptions) []Service {
 		of(billingv1connect.SeatServiceName, billingv1connect.NewSeatServiceHandler)(b),
 		of(billingv1connect.EntitlementServiceName, billingv1connect.NewEntitlementServiceHandler)(b),
 		of(billingv1connect.TestClockServiceName, billingv1connect.NewTestClockServiceHandler)(b),
+		of(billingv1connect.InvoiceServiceName, billingv1connect.NewInvoiceServiceHandler)(b),
+		of(billingv1connect.UsageServiceName, billingv1connect.NewUsageServiceHandler)(b),
+		of(billingv1connect.ReconciliationServiceName, billingv1connect.NewReconciliationServiceHandler)(b),
 		of(auditv1connect.EventServiceName, auditv1connect.NewEventServiceHandler)(e),
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/logicspike/manager/internal/jobs"
+	"github.com/logicspike/manager/server/billing/payments"
 	"github.com/logicspike/manager/server/rpc"
 )
 
@@ -40,6 +42,11 @@ type Options struct {
 	// Beside are served as Pages are, but to what pages of other origins send as well,
 	// and count against the limit of public methods.
 	Beside map[string]http.Handler
+	// Hooks are served to other programs, by their pattern for http.ServeMux: whatever
+	// page or network they come from, they prove by themselves who they are.
+	Hooks map[string]http.Handler
+	// Payments is what the payment provider is asked by.
+	Payments *payments.Service
 	// Reflection tells whether clients may ask which services there are.
 	Reflection bool
 	// Ready returns nil when the server can do its work. It is asked at most once
@@ -146,6 +153,9 @@ func (s *Server) mount(mux *http.ServeMux) error {
 	for pattern, handler := range s.options.Beside {
 		mux.Handle(pattern, noStore(s.stack.Beside(s.gate.pass(handler))))
 	}
+	for pattern, hook := range s.options.Hooks {
+		mux.Handle(pattern, noStore(s.gate.pass(hook)))
+	}
 	if s.options.Reflection {
 		s.mountReflection(mux)
 	}
@@ -173,6 +183,14 @@ func (s *Server) Admin() http.Handler { return s.admin }
 
 // Rules returns the rules of the methods that are served.
 func (s *Server) Rules() *rpc.Rules { return s.rules }
+
+// Payments returns what jobs ask the payment provider by; nil without a provider.
+func (s *Server) Payments() jobs.Payments {
+	if p := s.options.Payments; p != nil && p.Provider != nil {
+		return p
+	}
+	return nil
+}
 
 // Drain makes the server refuse new calls with `unavailable` and report that it
 // is not ready, while running calls go on. It cannot be undone.

@@ -18,6 +18,8 @@ import (
 	"github.com/logicspike/manager/server/auth/passkey"
 	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/server/auth/token"
+	"github.com/logicspike/manager/server/billing/payments"
+	"github.com/logicspike/manager/server/billing/stripe"
 	"github.com/logicspike/manager/server/captcha"
 	"github.com/logicspike/manager/server/pages"
 	"github.com/logicspike/manager/server/rpc"
@@ -94,6 +96,11 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	for _, pattern := range token.Patterns() {
 		mounted[pattern] = metadata
 	}
+	paid, hooks, err := paymentsOf(s, d)
+	if err != nil {
+		return nil, err
+	}
+	metrics.MustRegister(paid.Collectors()...)
 	permissions, _, err := Permissions()
 	if err != nil {
 		return nil, err
@@ -119,6 +126,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 			External:         providers,
 			ReturnURLs:       s.ReturnURLs.List(),
 			Passkeys:         passkeys,
+			Payments:         paid,
 			Unlimited:        d.Unlimited,
 		}),
 		RPC: rpc.Options{
@@ -142,12 +150,47 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 		Beside: map[string]http.Handler{external.CallbackPath + "{provider}": external.Callback{
 			Providers: providers, Store: d.Store, Logger: d.Logger, Product: s.ProductName,
 		}},
+		Hooks:          hooks,
+		Payments:       paid,
 		Reflection:     s.Reflection,
 		Ready:          d.Store.Ready,
 		Gatherer:       metrics,
 		MaxConnections: s.MaxConnections,
 		DrainTimeout:   s.DrainTimeout,
 	})
+}
+
+// Invoices returns how invoices are issued.
+//
+// Errors: when the tax is none.
+func Invoices(s config.Settings) (store.InvoiceOptions, error) {
+	tax, err := store.FixedTax(s.TaxName, s.TaxPercent)
+	if err != nil {
+		return store.InvoiceOptions{}, fmt.Errorf("tax-percent: %w", err)
+	}
+	return store.InvoiceOptions{Issuer: s.IssuerText(), Prefix: s.InvoicePrefix, Terms: s.PaymentTerms, Tax: tax}, nil
+}
+
+// paymentsOf returns what the payment provider is asked by, and what it tells the server
+// by: nothing without one.
+func paymentsOf(s config.Settings, d Dependencies) (*payments.Service, map[string]http.Handler, error) {
+	o := payments.Options{Store: d.Store, Clock: d.Clock, Logger: d.Logger}
+	if s.StripeSecretKey == "" {
+		return payments.New(o), nil, nil
+	}
+	var err error
+	if o.Provider, err = stripe.New(stripe.Options{
+		SecretKey: s.StripeSecretKey.Reveal(), WebhookSecret: s.StripeWebhookSecret.Reveal(), URL: s.StripeURL, Logger: d.Logger,
+	}); err != nil {
+		return nil, nil, err
+	}
+	if s.StripeLive() {
+		d.Logger.Info("payments are taken by Stripe")
+	} else {
+		d.Logger.Warn("payments are tried out at Stripe: the key is one for tests, and nobody is charged")
+	}
+	service := payments.New(o)
+	return service, map[string]http.Handler{"POST " + payments.WebhookPath: service}, nil
 }
 
 // captchaOfPages returns the CAPTCHA that the server's own pages show; nil for none.

@@ -31,6 +31,9 @@ const (
 	// keyRetention is how long keys are kept whose time is over: no shorter than the
 	// invitations and links, of 90 days at most, that service accounts made by them.
 	keyRetention = 90*24*time.Hour + endedRetention
+	// keyRequestLifetime is how long a repeated request makes no other key, though the
+	// one that it made has ended.
+	keyRequestLifetime = 24 * time.Hour
 	// hintLength is how many of a key's last characters are shown: a part of the
 	// checksum, so nothing of the secret.
 	hintLength = 4
@@ -137,7 +140,8 @@ func (n NewAPIKey) digest(creator ids.User) []byte {
 }
 
 // CreateAPIKey makes a key, and returns its token, which is not kept. Repeated with the
-// same request id and content it returns the same key without it.
+// same request id and content it returns the same key without it; once that has ended,
+// there is none to return, and none is made.
 //
 // Errors: fault NOT_FOUND for a service account that the workspace does not have;
 // PERMISSION_NOT_GRANTABLE, PERMISSION_MISSING, EMAIL_UNVERIFIED, TOO_MANY,
@@ -158,6 +162,11 @@ func (s *Store) CreateAPIKey(ctx context.Context, n NewAPIKey) (k *auth.APIKey, 
 					return ErrRequestIDReused()
 				}
 				return nil
+			}
+			if made, err := t.auth.MadeAPIKey(ctx, n.Workspace, n.RequestID.UUID); err != nil {
+				return err
+			} else if made {
+				return errKeyEnded()
 			}
 		}
 		k = &auth.APIKey{
@@ -199,6 +208,11 @@ func (s *Store) CreateAPIKey(ctx context.Context, n NewAPIKey) (k *auth.APIKey, 
 		if err := t.auth.InsertAPIKey(ctx, k); err != nil {
 			return err
 		}
+		if n.RequestID.Valid {
+			if err := t.auth.NoteAPIKeyRequest(ctx, n.Workspace, n.RequestID.UUID, t.now); err != nil {
+				return err
+			}
+		}
 		if err := t.record(ctx, audit.Event{
 			WorkspaceID: n.Workspace, Action: "api_key.created", TargetID: k.ID.String(), Details: keyDetails(k),
 		}); err != nil {
@@ -210,6 +224,12 @@ func (s *Store) CreateAPIKey(ctx context.Context, n NewAPIKey) (k *auth.APIKey, 
 		return nil, "", err
 	}
 	return k, token, nil
+}
+
+// errKeyEnded is the fault of a repeated request whose key has ended.
+func errKeyEnded() error {
+	return fault.New(fault.FailedPrecondition, fault.RequestIDReused,
+		"request_id: the key that it made has ended; make another one with another request_id").WithField("request_id")
 }
 
 // newSecretOf gives a key a new secret, to be stored, and returns the token.

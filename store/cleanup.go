@@ -7,7 +7,7 @@ import (
 
 // DeleteExpired removes what can no longer be used: ended sessions; registrations,
 // resets, changes, challenges, factors that were not confirmed, and counters whose time is over; invitations and requests to join
-// that ended a while ago. Each kind is a
+// that ended a while ago; old usage events. Each kind is a
 // transaction of its own, so that one which fails does not keep the others.
 func (s *Store) DeleteExpired(ctx context.Context) error {
 	var failures []error
@@ -26,6 +26,9 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		func(ctx context.Context, t *tx) error { return t.identity.DeleteExpired(ctx, t.now) },
 		func(ctx context.Context, t *tx) error { return t.billing.DeleteExpiredOverrides(ctx, t.now) },
 		func(ctx context.Context, t *tx) error {
+			return t.billing.DeleteWebhookEvents(ctx, t.now.Add(-webhookRetention))
+		},
+		func(ctx context.Context, t *tx) error {
 			return t.team.DeleteEndedInvitations(ctx, t.now.Add(-endedRetention))
 		},
 		func(ctx context.Context, t *tx) error {
@@ -34,8 +37,12 @@ func (s *Store) DeleteExpired(ctx context.Context) error {
 		func(ctx context.Context, t *tx) error {
 			return t.auth.DeleteExpiredAPIKeys(ctx, t.now.Add(-keyRetention), t.now)
 		},
+		func(ctx context.Context, t *tx) error {
+			return t.auth.ForgetAPIKeyRequests(ctx, t.now.Add(-keyRequestLifetime))
+		},
 	} {
 		failures = append(failures, s.write(ctx, remove))
 	}
+	failures = append(failures, s.deleteOldUsage(ctx))
 	return errors.Join(failures...)
 }

@@ -20,12 +20,14 @@ func constraints() postgres.Constraints {
 		"memberships", "credentials", "sessions", "registrations", "email_changes", "events",
 		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains",
 		"disablements", "operators", "totp_factors", "recovery_codes", "passkeys", "external_identities", "devices", "api_keys",
-		"service_accounts", "refresh_tokens", "subscriptions", "overrides",
+		"api_key_requests", "service_accounts", "refresh_tokens", "subscriptions", "overrides", "customers", "provider_subscriptions",
+		"invoices", "invoice_lines", "pending_lines", "usage_events", "usage_hours", "usage_totals", "periods", "trials",
 	} {
 		all[table+"_user_id_fkey"] = errGone()
 		all[table+"_workspace_id_fkey"] = fault.NotFoundFault()
 		all[table+"_creator_id_fkey"] = errGone()
 	}
+	all["trials_once"] = errTrialUsed()
 	all["sessions_impersonator_id_fkey"] = errGone()
 	all["sessions_impersonator_session_id_fkey"] = fault.As(errNoSession())
 	for _, table := range []string{"challenges", "email_challenges", "external_sign_ins", "refresh_tokens"} {

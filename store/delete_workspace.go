@@ -12,6 +12,7 @@ import (
 	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
+	"github.com/logicspike/manager/store/billing"
 	"github.com/logicspike/manager/store/team"
 	"github.com/logicspike/manager/store/tenant"
 )
@@ -32,6 +33,10 @@ type DeletionPreview struct {
 	APIKeys          int // that work
 	ServiceAccounts  int
 	PurgeTime        time.Time // when it will be purged, or would be
+	// SubscriptionEnd is until when the workspace is paid for, or tried; zero when it costs
+	// nothing.
+	SubscriptionEnd time.Time
+	OpenInvoices    int
 }
 
 // PreviewDeleteWorkspace tells what the purge of a workspace would remove. All of
@@ -69,7 +74,17 @@ func (s *Store) PreviewDeleteWorkspace(ctx context.Context, id ids.Workspace) (p
 		if p.Domains, err = t.tenant.CountDomains(ctx, id); err != nil {
 			return err
 		}
-		p.APIKeys, p.ServiceAccounts, err = t.auth.CountPrograms(ctx, id, t.now)
+		if p.APIKeys, p.ServiceAccounts, err = t.auth.CountPrograms(ctx, id, t.now); err != nil {
+			return err
+		}
+		b, err := t.billing.Subscription(ctx, id)
+		if err != nil {
+			return err
+		}
+		if b.Charged() || b.State == billing.Trialing {
+			p.SubscriptionEnd = b.PeriodEndTime
+		}
+		p.OpenInvoices, err = t.billing.CountOpenInvoices(ctx, id)
 		return err
 	})
 	return p, err
@@ -290,6 +305,9 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 	}
 	memberships, err := t.team.DeleteOfWorkspace(ctx, id)
 	if err != nil {
+		return Purged{}, err
+	}
+	if err := t.providerWorkspacePurged(ctx, id); err != nil {
 		return Purged{}, err
 	}
 	if err := t.billing.DeleteOfWorkspace(ctx, id); err != nil {

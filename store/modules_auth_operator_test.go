@@ -38,7 +38,7 @@ func exerciseOperators(e *exercise, user ids.User) {
 	e.want(false, "Enable", user)
 
 	// A session in another's name ends with the operator's own, or by itself.
-	e.want(true, "DeleteSession", user, own.ID)
+	e.want(true, "DeleteSession", user, own.ID, now)
 	e.want(0, "CountSessions", user, now)
 	for _, end := range []string{"DeleteImpersonations", "DeleteImpersonationsOf"} {
 		e.call("InsertSession", session(user, ids.Session{}))

@@ -48,6 +48,15 @@ func exercisePrograms(t *testing.T, e *exercise, keys auth.Keys, user ids.User, 
 	e.want(own, "APIKey", w, own.ID)
 	e.want(own, "APIKeyRequested", w, own.RequestID.UUID)
 	e.want((*auth.APIKey)(nil), "APIKeyRequested", w, uuid.New())
+	e.call("NoteAPIKeyRequest", w, own.RequestID.UUID, now)
+	e.want(true, "MadeAPIKey", w, own.RequestID.UUID)
+	e.want(false, "MadeAPIKey", w, uuid.New())
+	e.want(false, "MadeAPIKey", ids.New[ids.Workspace](), own.RequestID.UUID)
+	e.call("ForgetAPIKeyRequests", now)
+	e.want(true, "MadeAPIKey", w, own.RequestID.UUID)
+	e.call("ForgetAPIKeyRequests", now.Add(time.Second))
+	e.want(false, "MadeAPIKey", w, own.RequestID.UUID)
+	e.call("NoteAPIKeyRequest", w, own.RequestID.UUID, now)
 	if _, err := e.repository.Interface().(auth.Repository).APIKey(t.Context(), ids.New[ids.Workspace](), own.ID); !fault.Has(err, fault.Missing) {
 		t.Errorf("the key of another workspace: %v", err)
 	}

@@ -353,7 +353,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 	f.finish()
 	exercisePrograms(t, e, auth.NewKeys(auth.NewSessions(m.Pool)), user, w)
 
-	e.want(true, "DeleteSession", user, s.ID)
+	e.want(true, "DeleteSession", user, s.ID, now)
 	e.call("InsertSession", s)
 	e.want(1, "DeleteSessions", user, ids.Session{})
 	e.call("InsertSession", s)

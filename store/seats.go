@@ -6,6 +6,7 @@ import (
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/billing"
+	"github.com/logicspike/manager/store/billing/pricing"
 )
 
 // takeSeats reports whether a locked workspace has as many free seats. An active
@@ -44,13 +45,76 @@ func (t *tx) freeSeats(ctx context.Context, workspace ids.Workspace, reserved bo
 }
 
 // seatLimit returns how many seats the workspace may use, and whether there is a limit:
-// that of its plan, or an operator's.
+// that of its plan or an operator's, and no more than were bought. While the subscription
+// is paused there are none.
 func (t *tx) seatLimit(ctx context.Context, workspace ids.Workspace) (limit int, limited bool, err error) {
-	given, err := t.billing.Entitlements(ctx, workspace, billing.SeatFeature, t.now)
-	if err != nil || len(given) == 0 || given[0].Limit == nil || given[0].Limit.Unlimited {
+	s, err := t.billing.Subscription(ctx, workspace)
+	if err != nil {
 		return 0, false, err
 	}
-	return int(given[0].Limit.Value), true, nil
+	if s.State == billing.Paused {
+		return 0, true, nil
+	}
+	plan, err := t.billing.Plan(ctx, s.Plan, s.PlanVersion)
+	if err != nil {
+		return 0, false, err
+	}
+	limit, limited, err = t.planSeats(ctx, workspace, plan)
+	if s.SeatCount > 0 && (!limited || s.SeatCount < limit) {
+		return s.SeatCount, true, err
+	}
+	return limit, limited, err
+}
+
+// planSeats returns how many seats a workspace has by a plan, or by an operator who gave
+// it others, and whether there is a limit.
+func (t *tx) planSeats(ctx context.Context, workspace ids.Workspace, plan *billing.Plan) (limit int, limited bool, err error) {
+	o, err := t.billing.Override(ctx, workspace, billing.SeatFeature, t.now)
+	if err != nil {
+		return 0, false, err
+	}
+	value := plan.Feature(billing.SeatFeature)
+	if o != nil {
+		value = o.Value
+	}
+	if value.Limit == nil || value.Limit.Unlimited {
+		return 0, false, nil
+	}
+	return int(value.Limit.Value), true, nil
+}
+
+// seatTaken tells the subscription of a locked workspace that there is one more active
+// member, and seatFreed that there is one less.
+func (t *tx) seatTaken(ctx context.Context, workspace ids.Workspace) error {
+	return t.countSeats(ctx, workspace, 1)
+}
+
+func (t *tx) seatFreed(ctx context.Context, workspace ids.Workspace) error {
+	return t.countSeats(ctx, workspace, -1)
+}
+
+func (t *tx) countSeats(ctx context.Context, workspace ids.Workspace, by int) error {
+	s, plan, err := t.lockSubscription(ctx, workspace)
+	if err != nil || !s.State.Lives() {
+		return err // what is deleted counts nobody until it is undeleted
+	}
+	s.Seats += by
+	return t.seatsChanged(ctx, s, plan)
+}
+
+// seatsChanged stores a locked subscription whose seats may be others. What they cost
+// more or less for the rest of the period waits for the next invoice.
+func (t *tx) seatsChanged(ctx context.Context, s *billing.Subscription, plan *billing.Plan) error {
+	var lines []billing.InvoiceLine
+	if price := priceOf(s, plan); price != nil && s.Charged() {
+		billed := s.BilledSeats()
+		lines = billing.LinesOf(plan, s.Currency, pricing.Prorate(*price, s.ChargedSeats, *price, billed, s.Period(t.now), t.now))
+		s.ChargedSeats = billed
+	}
+	if err := t.update(ctx, s); err != nil {
+		return err
+	}
+	return t.wait(ctx, s, lines)
 }
 
 // SeatUsage is how many seats there are, and who has them.
@@ -58,11 +122,18 @@ type SeatUsage struct {
 	Limit            int
 	Limited          bool
 	Active, Reserved int
+	SeatCount        int // that were bought; 0 for as many as there are members
+	Billed           int
 }
 
 // GetSeatUsage returns the seats of a workspace as at one moment.
 func (s *Store) GetSeatUsage(ctx context.Context, workspace ids.Workspace) (u SeatUsage, err error) {
 	err = s.read(ctx, func(ctx context.Context, t *tx) error {
+		b, err := t.billing.Subscription(ctx, workspace)
+		if err != nil {
+			return err
+		}
+		u.SeatCount, u.Billed = b.SeatCount, b.BilledSeats()
 		if u.Limit, u.Limited, err = t.seatLimit(ctx, workspace); err != nil {
 			return err
 		}
@@ -70,6 +141,31 @@ func (s *Store) GetSeatUsage(ctx context.Context, workspace ids.Workspace) (u Se
 		return err
 	})
 	return u, err
+}
+
+// UpdateSeatCount buys a number of seats, 0 for as many as there are members.
+//
+// Errors: those of lockTeam; fault SEATS_IN_USE, SEAT_LIMIT_EXCEEDED, SUBSCRIPTION_STATE.
+func (s *Store) UpdateSeatCount(ctx context.Context, workspace ids.Workspace, seats int) (*Subscription, error) {
+	return s.changeSubscription(ctx, workspace, func(ctx context.Context, t *tx, b *billing.Subscription, plan *billing.Plan) error {
+		if b.State == billing.Paused {
+			return billing.ErrState(b.State)
+		}
+		if b.SeatCount == seats {
+			return nil
+		}
+		if seats > 0 {
+			if err := t.seatsFit(ctx, b, plan, seats); err != nil {
+				return err
+			}
+		}
+		details := map[string]any{"seat_count": map[string]any{"before": b.SeatCount, "after": seats}}
+		b.SeatCount = seats
+		if err := t.seatsChanged(ctx, b, plan); err != nil {
+			return err
+		}
+		return t.recordSubscription(ctx, b, "subscription.seat_count_changed", "", details)
+	})
 }
 
 func errSeats() error {

@@ -259,7 +259,7 @@ func (s *Store) endSession(ctx context.Context, user ids.User, id ids.Session, a
 		if err := t.identity.HoldUser(ctx, user); err != nil {
 			return err
 		}
-		found, err := t.auth.DeleteSession(ctx, user, id)
+		found, err := t.auth.DeleteSession(ctx, user, id, t.now)
 		if err != nil {
 			return err
 		}

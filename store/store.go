@@ -61,6 +61,13 @@ type Options struct {
 	// DeletionGrace is how long a deleted workspace can be undeleted; 0 purges
 	// it at once. There is no default.
 	DeletionGrace time.Duration
+	// DunningReminders are when the owners of a workspace are reminded that an invoice is
+	// overdue, and DunningGrace is when its subscription is then paused: both from when that
+	// was noticed. There are no defaults.
+	DunningReminders []time.Duration
+	DunningGrace     time.Duration
+	// Invoices says how invoices are issued.
+	Invoices InvoiceOptions
 	// Permissions are those that roles can hold, and Invite is the one among them to
 	// invite people. Required where teams are changed.
 	Permissions authz.Catalog
@@ -90,6 +97,7 @@ type Store struct {
 	totp        *secret.Box
 	signingKeys *secret.Box
 	successors  *secret.Box // of refresh tokens
+	previews    *secret.Box // of changes of subscriptions
 	constraints postgres.Constraints
 	options     Options
 }
@@ -114,6 +122,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.SigningKeyLifetime == 0 {
 		o.SigningKeyLifetime = 30 * 24 * time.Hour
 	}
+	if o.Invoices.Prefix == "" {
+		o.Invoices.Prefix = "INV-"
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -130,6 +141,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.externals = o.Key.Box("external sign-in")
 	s.totp = o.Key.Box("totp secret")
 	s.signingKeys, s.successors = o.Key.Box("signing key"), o.Key.Box("refresh token")
+	s.previews = o.Key.Box("preview")
 	s.Identity = identity.New(db.Bun)
 	s.Tenant = tenant.New(db.Bun)
 	s.Team = team.New(db.Bun, s.pager)

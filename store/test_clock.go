@@ -73,7 +73,7 @@ func (s *Store) AdvanceTestClock(ctx context.Context, by time.Duration) (now tim
 // comes.
 func (s *Store) WorkDue(ctx context.Context) error {
 	_, err := s.PurgeDue(ctx)
-	return errors.Join(s.EndTrials(ctx), err, s.DeleteExpired(ctx))
+	return errors.Join(s.BillDue(ctx), err, s.DeleteExpired(ctx))
 }
 
 // FollowTestClock follows what other servers on the database move the time by, until ctx

@@ -19,6 +19,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,9 @@ import (
 )
 
 const aud = "https://api.example.com"
+
+// expiry is the claim in a token's text.
+var expiry = regexp.MustCompile(`"exp":\d+`)
 
 // issuer publishes keys, as the server does.
 type issuer struct {
@@ -206,7 +210,6 @@ func TestForgedTokensAreRefused(t *testing.T) {
 	ownJWK := object{"kty": "OKP", "crv": "Ed25519", "x": b64(stranger.Public().(ed25519.PublicKey))}
 	lastChar := func(c byte) string { return good[:len(good)-1] + string(c) }
 	otherBits := lastChar("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", good[len(good)-1])+1])
-	text := func(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 	claims, _ := json.Marshal(i.body(nil))
 
 	forged := map[string]string{
@@ -261,7 +264,7 @@ func TestForgedTokensAreRefused(t *testing.T) {
 		"expired":                      sign(key, head("one"), i.body(object{"iat": now - 400, "exp": now - 31})),
 		"no exp":                       sign(key, head("one"), i.body(object{"exp": nil})),
 		"exp is a string":              sign(key, head("one"), i.body(object{"exp": "9999999999"})),
-		"exp beyond all":               sign(key, head("one"), strings.Replace(string(claims), text(`"exp":%d`, now+300), `"exp":1e400`, 1)),
+		"exp beyond all":               sign(key, head("one"), expiry.ReplaceAllString(string(claims), `"exp":1e400`)),
 		"not yet valid":                sign(key, head("one"), i.body(object{"nbf": now + 60})),
 		"issued in the future":         sign(key, head("one"), i.body(object{"iat": now + 60})),
 		"no iat":                       sign(key, head("one"), i.body(object{"iat": nil})),

@@ -52,6 +52,7 @@ func assemble(ctx context.Context, s config.Settings, st *store.Store, databaseU
 		Store:    st,
 		Renderer: mail.NewRenderer(public, s.ProductName),
 		Sender:   sender,
+		Payments: srv.Payments(),
 		Logger:   log,
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ type cli struct {
 	Migrate  migrateCmd  `cmd:"" help:"Bring the database's schema up to date, or show how far it is."`
 	Keys     keysCmd     `cmd:"" help:"Show the keys that sign access tokens, and rotate them."`
 	Plans    plansCmd    `cmd:"" help:"Say which plans are offered."`
+	Invoice  invoiceCmd  `cmd:"" help:"Show invoices, and settle them."`
 	Operator operatorCmd `cmd:"" help:"Say who is an operator of the server."`
 	User     userCmd     `cmd:"" help:"Find accounts, and disable, sign out or help them."`
 	Version  versionCmd  `cmd:"" help:"Show the version of this program."`

@@ -82,7 +82,12 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 	if err != nil {
 		return err
 	}
+	invoices, err := server.Invoices(s)
+	if err != nil {
+		return err
+	}
 	st, err := store.Open(ctx, store.Options{
+		Invoices:           invoices,
 		Permissions:        permissions,
 		Invite:             invite,
 		URL:                db.url,
@@ -91,6 +96,8 @@ func run(ctx context.Context, s config.Settings, c console, log *slog.Logger, as
 		SessionIdleTimeout: s.SessionIdleTimeout,
 		SessionLifetime:    s.SessionLifetime,
 		DeletionGrace:      s.DeletionGrace,
+		DunningReminders:   s.DunningReminders,
+		DunningGrace:       s.DunningGrace,
 		SigningKeyLifetime: s.SigningKeyLifetime,
 		TestClock:          s.TestClock,
 		Logger:             log,

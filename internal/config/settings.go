@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/logicspike/manager/internal/secret"
@@ -61,6 +62,18 @@ type Settings struct {
 	PlansFile string `group:"Billing" name:"plans-file" env:"MANAGER_PLANS_FILE" placeholder:"FILE" help:"File of the plans that are offered (YAML), which is applied at each start. Default: those that were applied last by manager plans apply; at first one that costs nothing."`
 	TestClock bool   `group:"Billing" name:"test-clock" env:"MANAGER_TEST_CLOCK" default:"false" help:"Let operators move the time forward, to watch trials, renewals and deletions: for trying out alone. Default: false."`
 
+	DunningReminders []time.Duration `group:"Billing" name:"dunning-reminders" env:"MANAGER_DUNNING_REMINDERS" default:"72h,168h" placeholder:"DURATION,..." help:"When the owners of a workspace are reminded of an overdue invoice, after the mail that tells them at once. Default: 72h,168h (3 and 7 days)."`
+	DunningGrace     time.Duration   `group:"Billing" name:"dunning-grace" env:"MANAGER_DUNNING_GRACE" default:"336h" placeholder:"DURATION" help:"How long an invoice may be overdue before the subscription is paused. Default: 336h (14 days)."`
+	InvoiceIssuer    string          `group:"Billing" name:"invoice-issuer" env:"MANAGER_INVOICE_ISSUER" placeholder:"TEXT" help:"Who issues invoices, as it is printed on them: name and address, in lines that a line break or a | separates. Default: the product's name."`
+	InvoicePrefix    string          `group:"Billing" name:"invoice-prefix" env:"MANAGER_INVOICE_PREFIX" default:"INV-" placeholder:"TEXT" help:"What the numbers of invoices begin with; six digits or more follow. Another one begins to count anew. Default: INV-."`
+	PaymentTerms     time.Duration   `group:"Billing" name:"payment-terms" env:"MANAGER_PAYMENT_TERMS" default:"336h" placeholder:"DURATION" help:"How long after its issue an invoice is due. Default: 336h (14 days)."`
+	TaxName          string          `group:"Billing" name:"tax-name" env:"MANAGER_TAX_NAME" placeholder:"NAME" help:"The tax that is added to invoices, as it is printed, such as VAT. Default: none."`
+	TaxPercent       string          `group:"Billing" name:"tax-percent" env:"MANAGER_TAX_PERCENT" placeholder:"NUMBER" help:"Its rate in percent, such as 19 or 7.7. Required with tax-name."`
+
+	StripeSecretKey     Secret `group:"Billing" name:"stripe-secret-key" env:"MANAGER_STRIPE_SECRET_KEY" placeholder:"KEY" help:"Secret or restricted key of the Stripe account that takes payments: with one for tests (sk_test_, rk_test_) nobody is charged. Prefer the variable: other users of the machine can see flags. Default: none; nothing is sold by Stripe."`
+	StripeWebhookSecret Secret `group:"Billing" name:"stripe-webhook-secret" env:"MANAGER_STRIPE_WEBHOOK_SECRET" placeholder:"SECRET" help:"Signing secret of Stripe's webhook for public-url + /webhooks/stripe. Prefer the variable: other users of the machine can see flags. Required with stripe-secret-key."`
+	StripeURL           string `group:"Billing" name:"stripe-url" env:"MANAGER_STRIPE_URL" placeholder:"URL" help:"Where Stripe's API is, such as that of a stand-in for tests. Default: Stripe's own."`
+
 	SMTPHost     string  `group:"Mail" name:"smtp-host" env:"MANAGER_SMTP_HOST" placeholder:"HOST" help:"Server that mail is sent by. Default: none; mail goes to a mailbox for development, which opens in browsers of this machine only."`
 	SMTPPort     int     `group:"Mail" name:"smtp-port" env:"MANAGER_SMTP_PORT" default:"587" placeholder:"PORT" help:"Its port. Default: 587."`
 	SMTPUsername string  `group:"Mail" name:"smtp-username" env:"MANAGER_SMTP_USERNAME" placeholder:"NAME" help:"User name there. Default: no sign-in."`
@@ -100,12 +113,32 @@ func (s Settings) Audiences() []string {
 	return []string{string(s.PublicURL)}
 }
 
+// StripeLive reports whether the key of Stripe is one by which people are charged.
+func (s Settings) StripeLive() bool {
+	key := s.StripeSecretKey.Reveal()
+	return strings.HasPrefix(key, "sk_live_") || strings.HasPrefix(key, "rk_live_")
+}
+
 // FromName returns the name that mail comes from.
 func (s Settings) FromName() string {
 	if s.SMTPFromName != "" {
 		return s.SMTPFromName
 	}
 	return s.ProductName
+}
+
+// IssuerText returns who issues invoices: lines of name and address.
+func (s Settings) IssuerText() string {
+	var lines []string
+	for line := range strings.FieldsFuncSeq(s.InvoiceIssuer, func(r rune) bool { return r == '\n' || r == '|' }) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) == 0 {
+		return s.ProductName
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Key returns the setting secret-key, or the zero Key if it is not set. The error

@@ -32,11 +32,14 @@ func (s Settings) Validate() error {
 		c.fail("secret-key", "%v", err)
 	}
 	s.accounts(&c)
+	s.dunning(&c)
 	s.passkeys(&c)
 	s.tokens(&c)
 	s.passwords(&c)
 	s.limits(&c)
 	s.captcha(&c)
+	s.billing(&c)
+	s.stripe(&c)
 	s.mail(&c)
 	oneOf(&c, "log-level", s.LogLevel, LogDebug, LogInfo, LogWarn, LogError)
 	oneOf(&c, "log-format", s.LogFormat, LogText, LogJSON)
@@ -113,6 +116,21 @@ func (s Settings) accounts(c *check) {
 	}
 }
 
+func (s Settings) dunning(c *check) {
+	between(c, "dunning-grace", s.DunningGrace, time.Hour, year)
+	if len(s.DunningReminders) > 20 {
+		c.fail("dunning-reminders", "there are more than 20")
+	}
+	for i, after := range s.DunningReminders {
+		switch {
+		case after <= 0 || after >= s.DunningGrace:
+			c.fail("dunning-reminders", "%v: a time after which dunning-grace (%v) is not over is expected", after, s.DunningGrace)
+		case i > 0 && after <= s.DunningReminders[i-1]:
+			c.fail("dunning-reminders", "%v: the times are not in their order", after)
+		}
+	}
+}
+
 func (s Settings) tokens(c *check) {
 	if len(s.TokenAudiences) > 100 {
 		c.fail("token-audiences", "there are more than 100")
@@ -184,6 +202,53 @@ func (s Settings) captcha(c *check) {
 		if setting.set {
 			c.fail(setting.name, "it is set, but captcha-provider is not")
 		}
+	}
+}
+
+var (
+	invoicePrefixes = regexp.MustCompile(`^[A-Za-z0-9._/-]{0,19}[A-Za-z._/-]$`)
+	taxPercents     = regexp.MustCompile(`^(100|[0-9]{1,2}(\.[0-9]{1,6})?)$`)
+)
+
+func (s Settings) billing(c *check) {
+	if n := utf8.RuneCountInString(s.InvoiceIssuer); n > 1000 || !utf8.ValidString(s.InvoiceIssuer) ||
+		strings.ContainsFunc(s.InvoiceIssuer, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+		c.fail("invoice-issuer", "1000 characters at most are expected, none of them a control character but line breaks")
+	}
+	if !invoicePrefixes.MatchString(s.InvoicePrefix) {
+		c.fail("invoice-prefix", "1 to 20 letters, digits and any of - . / _ are expected, the last one not a digit")
+	}
+	between(c, "payment-terms", s.PaymentTerms, 0, year)
+	if s.TaxName != "" {
+		c.name("tax-name", s.TaxName)
+		if !taxPercents.MatchString(s.TaxPercent) {
+			c.fail("tax-percent", "a decimal number from 0 to 100 is expected, such as 19 or 7.7")
+		}
+	} else if s.TaxPercent != "" {
+		c.fail("tax-percent", "it is set, but tax-name is not")
+	}
+}
+
+var stripeKeys = regexp.MustCompile(`^(sk|rk)_(test|live)_[0-9A-Za-z_]{1,250}$`)
+
+func (s Settings) stripe(c *check) {
+	if s.StripeURL != "" {
+		c.service("stripe-url", s.StripeURL)
+	}
+	if s.StripeSecretKey == "" {
+		if s.StripeWebhookSecret != "" {
+			c.fail("stripe-webhook-secret", "it is set, but stripe-secret-key is not")
+		}
+		if s.StripeURL != "" {
+			c.fail("stripe-url", "it is set, but stripe-secret-key is not")
+		}
+		return
+	}
+	if !stripeKeys.MatchString(s.StripeSecretKey.Reveal()) {
+		c.fail("stripe-secret-key", "a key that begins with sk_test_, sk_live_, rk_test_ or rk_live_ is expected")
+	}
+	if s.StripeWebhookSecret == "" {
+		c.fail("stripe-webhook-secret", "it is required with stripe-secret-key: without it anybody could tell the server what was paid")
 	}
 }
 

@@ -102,6 +102,25 @@ const (
 	ServiceAccountNameTaken  Reason = "SERVICE_ACCOUNT_NAME_TAKEN"
 	CaptchaUnavailable       Reason = "CAPTCHA_UNAVAILABLE"
 	TestClockOff             Reason = "TEST_CLOCK_OFF"
+	SubscriptionState        Reason = "SUBSCRIPTION_STATE"
+	PlanNotOffered           Reason = "PLAN_NOT_OFFERED"
+	SeatsInUse               Reason = "SEATS_IN_USE"
+	CurrencyMismatch         Reason = "CURRENCY_MISMATCH"
+	SubscriptionUnpaid       Reason = "SUBSCRIPTION_UNPAID"
+	SeatLimitExceeded        Reason = "SEAT_LIMIT_EXCEEDED"
+	TrialUsed                Reason = "TRIAL_USED"
+	TrialNotOffered          Reason = "TRIAL_NOT_OFFERED"
+	InvoicePaid              Reason = "INVOICE_PAID"
+	InvoiceVoid              Reason = "INVOICE_VOID"
+	InvoiceOfProvider        Reason = "INVOICE_OF_PROVIDER"
+	UsageEventConflict       Reason = "USAGE_EVENT_CONFLICT"
+	UsageLimitReached        Reason = "USAGE_LIMIT_REACHED"
+	SubscriptionPaused       Reason = "SUBSCRIPTION_PAUSED"
+
+	PaymentProviderMissing     Reason = "PAYMENT_PROVIDER_MISSING"
+	PaymentProviderUnavailable Reason = "PAYMENT_PROVIDER_UNAVAILABLE"
+	PlanNotForSale             Reason = "PLAN_NOT_FOR_SALE"
+	PaymentProviderInUse       Reason = "PAYMENT_PROVIDER_IN_USE"
 )
 
 // Fault is an expected failure. Its fields reach the caller, all but the cause.

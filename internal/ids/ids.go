@@ -44,6 +44,7 @@ type (
 	signingKey       struct{}
 	device           struct{}
 	subscription     struct{}
+	invoice          struct{}
 
 	User             = ID[user]
 	EmailChange      = ID[emailChange]
@@ -70,6 +71,7 @@ type (
 	SigningKey       = ID[signingKey]
 	Device           = ID[device]
 	Subscription     = ID[subscription]
+	Invoice          = ID[invoice]
 )
 
 func (user) prefix() string             { return "usr" }
@@ -97,6 +99,7 @@ func (serviceAccount) prefix() string   { return "sva" }
 func (signingKey) prefix() string       { return "sgk" }
 func (device) prefix() string           { return "dev" }
 func (subscription) prefix() string     { return "sub" }
+func (invoice) prefix() string          { return "ivc" }
 
 // typed is implemented by every ID, and by nothing else.
 type typed[I any] interface {

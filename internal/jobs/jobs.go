@@ -28,6 +28,8 @@ type Options struct {
 	Store    *store.Store
 	Renderer *mail.Renderer
 	Sender   mail.Sender
+	// Payments asks the payment provider; nil without one.
+	Payments Payments
 	// Logger receives what fails. Required.
 	Logger *slog.Logger
 	// Workers is how many jobs run at once. Default: 4.
@@ -63,9 +65,24 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 	river.AddWorker(workers, &mailWorker{store: o.Store, renderer: o.Renderer, sender: o.Sender})
 	river.AddWorker(workers, &refusalWorker{store: o.Store})
 	river.AddWorker(workers, &purgeWorker{store: o.Store, log: o.Logger})
-	river.AddWorker(workers, &trialWorker{store: o.Store})
+	river.AddWorker(workers, &billWorker{store: o.Store})
 	river.AddWorker(workers, &expireWorker{store: o.Store})
 	river.AddWorker(workers, &signingKeyWorker{store: o.Store})
+	periodic := []*river.PeriodicJob{
+		every(time.Minute, purgeJob{}),
+		every(time.Minute, billJob{}),
+		every(time.Hour, expireJob{}),
+		every(10*time.Minute, signingKeyJob{}),
+	}
+	if o.Payments == nil {
+		o.Payments = nobody{}
+	} else {
+		periodic = append(periodic, every(time.Minute, providerDueJob{}), every(time.Hour, reconcileJob{}))
+	}
+	river.AddWorker(workers, &providerWorker{payments: o.Payments})
+	river.AddWorker(workers, &webhookWorker{payments: o.Payments})
+	river.AddWorker(workers, &providerDueWorker{payments: o.Payments})
+	river.AddWorker(workers, &reconcileWorker{payments: o.Payments})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema:  store.JobSchema,
 		Workers: workers,
@@ -73,12 +90,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 		// How soon a worker that has done a job looks for the next one. The library's
 		// default lets each worker do ten a second at most.
 		FetchCooldown: 10 * time.Millisecond,
-		PeriodicJobs: []*river.PeriodicJob{
-			every(time.Minute, purgeJob{}),
-			every(time.Minute, trialJob{}),
-			every(time.Hour, expireJob{}),
-			every(10*time.Minute, signingKeyJob{}),
-		},
+		PeriodicJobs:  periodic,
 		// A job whose process died is run again while a mailed code is still valid.
 		RescueStuckJobsAfter: 3 * time.Minute,
 		// What a mail says is sealed, and still nothing to keep.

@@ -68,18 +68,21 @@ func (w *purgeWorker) Work(ctx context.Context, _ *river.Job[purgeJob]) error {
 	return err
 }
 
-// trialJob goes on with subscriptions whose trial is over.
-type trialJob struct{}
+// billJob does with subscriptions what is due.
+type billJob struct{}
 
-func (trialJob) Kind() string { return "end_trials" }
+func (billJob) Kind() string { return "bill" }
 
-type trialWorker struct {
-	river.WorkerDefaults[trialJob]
+type billWorker struct {
+	river.WorkerDefaults[billJob]
 	store *store.Store
 }
 
-func (w *trialWorker) Work(ctx context.Context, _ *river.Job[trialJob]) error {
-	return w.store.EndTrials(ctx)
+// Timeout leaves time for many at once: the default is a minute.
+func (*billWorker) Timeout(*river.Job[billJob]) time.Duration { return 10 * time.Minute }
+
+func (w *billWorker) Work(ctx context.Context, _ *river.Job[billJob]) error {
+	return w.store.BillDue(ctx)
 }
 
 // expireJob removes what can no longer be used.

@@ -56,6 +56,26 @@ const (
 	// workspace (its name), purge_time (empty if it cannot be brought back).
 	WorkspaceDeleted Template = "workspace_deleted"
 
+	// TrialEnding tells an owner that the trial of the workspace's plan ends soon. Values:
+	// workspace, plan (what it is called), end_time.
+	TrialEnding Template = "trial_ending"
+
+	// SubscriptionChanged tells an owner that the workspace has another plan. Values:
+	// workspace, plan, previous_plan, trial_end_time (empty if it is not tried).
+	SubscriptionChanged Template = "subscription_changed"
+
+	// SubscriptionCanceled tells an owner that the workspace's plan was canceled. Values:
+	// workspace, plan, end_time (empty if it has ended).
+	SubscriptionCanceled Template = "subscription_canceled"
+
+	// PaymentOverdue tells an owner that an invoice is overdue. Values: workspace,
+	// pause_time (until when it is to be paid).
+	PaymentOverdue Template = "payment_overdue"
+
+	// SubscriptionPaused tells an owner that the workspace's plan is paused, since nobody
+	// has paid. Values: workspace, plan.
+	SubscriptionPaused Template = "subscription_paused"
+
 	// AccountDeleted tells a person that the account is gone. Values: name.
 	AccountDeleted Template = "account_deleted"
 
@@ -76,6 +96,14 @@ const (
 	// JoinApproved tells who asked to join a workspace that they are a member now.
 	// Values: workspace, name.
 	JoinApproved Template = "join_approved"
+
+	// InvoiceIssued tells an owner that the workspace is to pay an invoice. Values:
+	// workspace, number, total (with its currency), due_time.
+	InvoiceIssued Template = "invoice_issued"
+
+	// InvoicePaid tells an owner that an invoice was paid. Values: workspace, number,
+	// total (with its currency), paid_time.
+	InvoicePaid Template = "invoice_paid"
 )
 
 // Message is a mail that is to be sent.

@@ -42,6 +42,15 @@ func testData() map[string]string {
 		"code_expire_time": "2026-02-23T15:04:05.5+01:00",
 		"change_time":      "2026-03-01T14:04:05Z",
 		"purge_time":       "2026-03-15T14:04:05Z",
+		"plan":             "Team & more",
+		"previous_plan":    "Free <for all>",
+		"end_time":         "2026-03-15T14:04:05Z",
+		"trial_end_time":   "2026-03-15T14:04:05Z",
+		"pause_time":       "2026-03-15T14:04:05Z",
+		"number":           "INV-004711",
+		"total":            "EUR 1,234.50",
+		"due_time":         "2026-03-15T14:04:05Z",
+		"paid_time":        "2026-03-15T14:04:05Z",
 	}
 }
 

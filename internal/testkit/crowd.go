@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -42,4 +43,37 @@ func Fill(t testing.TB, db *pgxpool.Pool, workspace uuid.UUID, first, last int) 
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// FillUsage records events of four meters, meter_0 to meter_3, in a workspace: so many
+// in all, evenly over the 300 days until a time. It does so in small transactions, since
+// events of the log wait for those that are older, also of other databases.
+func FillUsage(t testing.TB, db *pgxpool.Pool, workspace uuid.UUID, until time.Time, count int) {
+	t.Helper()
+	fill := func(sql string, args ...any) {
+		t.Helper()
+		if err := pgx.BeginFunc(t.Context(), db, func(tx pgx.Tx) error {
+			// Without looking the workspace up for each.
+			if _, err := tx.Exec(t.Context(), "SET LOCAL session_replication_role = replica"); err != nil {
+				return err
+			}
+			_, err := tx.Exec(t.Context(), sql, args...)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const many = 20_000
+	for first := 1; first <= count; first += many {
+		fill(`
+			INSERT INTO billing.usage_events
+			SELECT $1, 'filled' || lpad(n::text, 9, '0'), 'meter_' || n % 4, 1 + n % 7, $2::timestamptz - ($3::bigint - n + 1) * (interval '300 days' / $3::bigint), now()
+			FROM generate_series($4::bigint, $5::bigint) n`, workspace, until, count, first, min(first+many-1, count))
+	}
+	fill(`
+		INSERT INTO billing.usage_hours
+		SELECT workspace_id, meter, date_trunc('hour', event_time, 'UTC'), sum(quantity) FROM billing.usage_events WHERE workspace_id = $1 GROUP BY 1, 2, 3`, workspace)
+	fill(`
+		INSERT INTO billing.usage_totals
+		SELECT workspace_id, meter, date_trunc('month', hour, 'UTC'), sum(quantity) FROM billing.usage_hours WHERE workspace_id = $1 GROUP BY 1, 2, 3`, workspace)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 
@@ -228,7 +229,7 @@ var breaks = map[string][]string{
 	},
 	"a workspace has one subscription that lives, and none when it is deleted": {
 		"DELETE FROM billing.subscriptions",
-		"UPDATE billing.subscriptions SET state = 'canceled', cancel_time = now(), cancel_reason = 'workspace_deleted'",
+		"UPDATE billing.subscriptions SET state = 'canceled', former_state = 'active', cancel_time = now(), cancel_reason = 'workspace_deleted'",
 		"UPDATE tenant.workspaces SET delete_time = now(), purge_time = now(), delete_etag = 'x'",
 	},
 	"a deleted workspace has a subscription that goes on when it is undeleted": {
@@ -239,8 +240,33 @@ var breaks = map[string][]string{
 		"UPDATE team.memberships SET deactivate_time = now()",
 	},
 	"a subscription is tried until its periods begin": {
-		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time + interval '1 day'",
-		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time - interval '1 day'",
+		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time + interval '1 day'" + aPeriod,
+		"UPDATE billing.subscriptions SET state = 'trialing', trial_end_time = anchor_time - interval '1 day'" + aPeriod,
+	},
+	"a subscription has a period if, and only if, it has a price or is tried; it is the one that its anchor has": {
+		"ALTER TABLE billing.subscriptions DROP CONSTRAINT subscriptions_period; UPDATE billing.subscriptions SET state = state" + aPeriod,
+		"UPDATE billing.subscriptions SET currency = 'EUR', due_interval = 'month', anchor_time = now() + interval '1 hour'" + aPeriod,
+	},
+	"a subscription has the price that its plan names, or none when that costs nothing": {
+		"UPDATE billing.subscriptions SET currency = 'EUR', due_interval = 'month'" + aPeriod,
+		"UPDATE billing.plan_versions SET definition = definition || '{\"prices\": [{\"currency\": \"EUR\", \"interval\": \"month\"}]}'",
+		"UPDATE billing.plan_versions SET definition = definition || '{\"prices\": [{\"currency\": \"USD\", \"interval\": \"month\"}]}'; " +
+			"UPDATE billing.subscriptions SET currency = 'EUR', due_interval = 'month'" + aPeriod,
+	},
+	"a subscription is past due since a time, and reminded of it at another; no other is": {
+		"UPDATE billing.subscriptions SET past_due_time = now(), dunning_time = now()",
+		"UPDATE billing.subscriptions SET state = 'past_due', past_due_time = now()",
+	},
+	"no two periods of a subscription overlap, and the present one comes after them": {
+		"INSERT INTO billing.periods SELECT workspace_id, id, d, d + interval '2 days', plan, plan_version FROM billing.subscriptions, unnest('{2020-01-01, 2020-01-02}'::timestamptz[]) d",
+		"INSERT INTO billing.periods SELECT workspace_id, id, now() - interval '1 day', now() + interval '1 second', plan, plan_version FROM billing.subscriptions; " +
+			"UPDATE billing.subscriptions SET currency = 'EUR', due_interval = 'month'" + aPeriod,
+	},
+	"a period is of a subscription of its workspace": {
+		"INSERT INTO billing.periods SELECT $o, id, now() - interval '2 days', now() - interval '1 day', plan, plan_version FROM billing.subscriptions WHERE workspace_id = $w",
+	},
+	"what is tried, or was, counts as a trial": {
+		"UPDATE billing.subscriptions SET trial_end_time = anchor_time",
 	},
 	"one plan is the default, and it is offered": {
 		"UPDATE billing.plans SET is_default = false",
@@ -250,9 +276,67 @@ var breaks = map[string][]string{
 		"UPDATE billing.plans SET version = 2",
 		"INSERT INTO billing.plan_versions SELECT plan, 2, definition, now() FROM billing.plan_versions",
 	},
+	"what is at the provider is of a workspace that is there, or it ends": {
+		provided + "UPDATE billing.provider_subscriptions SET workspace_id = gen_random_uuid()",
+		provided + "UPDATE billing.provider_subscriptions SET desired = 'ending'",
+		provided + "UPDATE billing.provider_subscriptions SET desired = 'canceled', workspace_id = gen_random_uuid()",
+	},
+	"what is at the provider is the subscription of its workspace": {
+		provided + "UPDATE billing.subscriptions SET provider = 'manual'",
+		provided + "UPDATE billing.provider_subscriptions SET workspace_id = $o",
+	},
+	"what was told by the provider came before it was followed": {
+		"INSERT INTO billing.webhook_events VALUES ('evt_1', 'x', 'sub_1', NULL, 0, now(), now(), now() - interval '1 second')",
+		"INSERT INTO billing.webhook_events VALUES ('evt_1', 'x', NULL, NULL, 0, now(), now(), NULL)",
+	},
+	"what a workspace has at the provider is of the customer that it is there": {
+		provided + "INSERT INTO billing.customers VALUES ($w, 'cus_2', now())",
+	},
+	"this server has one name at the provider": {
+		"DELETE FROM billing.installation",
+	},
 	"an override gives one kind of value": {
 		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{}', 'test', now())",
 		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true, \"limit\": {}}', 'test', now())",
+	},
+	"an invoice of our own is what its lines come to": {
+		"UPDATE billing.invoices SET subtotal = subtotal + 1, total = total + 1",
+		"UPDATE billing.invoices SET tax = tax + 1, total = total + 1",
+		"UPDATE billing.invoice_lines SET currency = 'USD'",
+		"DELETE FROM billing.invoice_lines",
+	},
+	"an invoice with its lines, and what waits for one, is of the workspace that is subscribed": {
+		"UPDATE billing.invoices SET workspace_id = $o",
+		"UPDATE billing.invoice_lines SET workspace_id = $o",
+		"UPDATE billing.pending_lines SET workspace_id = $o",
+	},
+	"an invoice is in the register as it was issued": {
+		"UPDATE billing.invoice_register SET total = total + 1",
+		"DELETE FROM billing.invoice_register",
+	},
+	"the numbers of an issuer are in the register, without a gap": {
+		"UPDATE billing.invoice_numbers SET last = last + 1",
+		"UPDATE billing.invoice_register SET number = number || '0'",
+	},
+	"an invoice of our own was issued once, and then paid or voided at most once": {
+		"DELETE FROM audit.events WHERE action = 'invoice.issued'",
+		"UPDATE billing.invoices SET state = 'paid', paid_time = now()",
+		"UPDATE billing.invoices SET state = 'void', void_time = now()",
+		"UPDATE audit.events SET action = 'invoice.paid' WHERE action = 'invoice.issued'",
+	},
+	"what was used in an hour is what its events add up to": {
+		"DELETE FROM billing.usage_events",
+		"UPDATE billing.usage_events SET quantity = quantity + 1",
+		"UPDATE billing.usage_events SET meter = 'another'",
+		"UPDATE billing.usage_events SET event_time = event_time - interval '1 hour'",
+		"UPDATE billing.usage_hours SET quantity = quantity + 1",
+		"DELETE FROM billing.usage_hours",
+	},
+	"what was used in periods is what was used in hours": {
+		"UPDATE billing.usage_totals SET quantity = quantity + 1",
+		"UPDATE billing.usage_hours SET quantity = quantity + 1",
+		"DELETE FROM billing.usage_totals",
+		"DELETE FROM billing.usage_hours",
 	},
 	programsAreInLog: {
 		"DELETE FROM audit.events WHERE action = 'api_key.created'",
@@ -263,6 +347,7 @@ var breaks = map[string][]string{
 
 // Statements that add what an invariant is about, without the event of it.
 const (
+	aPeriod        = ", period_start_time = now(), period_end_time = now() + interval '1 day'"
 	totp           = "INSERT INTO auth.totp_factors VALUES (gen_random_uuid(), $u, 'App', '', now(), now(), 0, now()); "
 	recoveryCode   = "INSERT INTO auth.recovery_codes VALUES ($u, '\\x01', now()); "
 	passkey        = "INSERT INTO auth.passkeys VALUES (gen_random_uuid(), $u, 'Key', '\\x01', '', 0, '{}', NULL, false, false, now()); "
@@ -273,6 +358,7 @@ const (
 	challenge      = "INSERT INTO auth.challenges (id, purpose, data, create_time, expire_time) VALUES (gen_random_uuid(), 'sign_in', '', now(), now() + interval '5 minutes'); "
 	externalSignIn = "INSERT INTO auth.external_sign_ins (id, provider, purpose, transport, state_hash, binding_hash, sealed, return_url, create_time, expire_time) VALUES (gen_random_uuid(), 'test', 'sign_in', 'bearer', '', '', '', '', now(), now() + interval '10 minutes'); "
 	signingKey     = "INSERT INTO auth.signing_keys VALUES (gen_random_uuid(), '', '', now(), '2000-01-01'); "
+	provided       = "UPDATE billing.subscriptions SET provider = 'stripe'; INSERT INTO billing.provider_subscriptions SELECT 'sub_1', 'cus_1', workspace_id, id, 'live', '[]', false, NULL, 1, 1, 0, 0, 0, 0, now(), NULL, NULL, now(), now() FROM billing.subscriptions WHERE workspace_id = $w; "
 	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now(), now()); "
 	serviceAccount = "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, creator_id, create_time, update_time) VALUES (gen_random_uuid(), $w, 'Robot', 'another robot', $u, now(), now()); " +
 		"INSERT INTO auth.api_keys (id, workspace_id, service_account_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) SELECT gen_random_uuid(), $w, id, $u, 'Key', '{}', '\\x02', '', now(), now() FROM auth.service_accounts WHERE name_key = 'another robot'; "
@@ -335,7 +421,11 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	more := "INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " + totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
+	more := provided + "INSERT INTO billing.customers VALUES ($w, 'cus_1', now()); " +
+		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " +
+		"INSERT INTO auth.api_key_requests VALUES ($w, gen_random_uuid(), now()); INSERT INTO billing.trials VALUES ($w, 'free', now()); " +
+		"INSERT INTO billing.periods SELECT workspace_id, id, now() - interval '1 day', now(), plan, plan_version FROM billing.subscriptions; " +
+		totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
 		"INSERT INTO auth.disablements VALUES ($u, NULL, 'test', now()); INSERT INTO auth.operators VALUES ($u, now()); " +
 		"INSERT INTO auth.devices VALUES (gen_random_uuid(), $u, '', '', now(), now()); UPDATE auth.sessions SET impersonator_id = $v; "
 	without := find(more+"DELETE FROM identity.users") + find(more+"DELETE FROM tenant.workspaces")
@@ -354,6 +444,7 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 // promiseless are the tables of which no invariant tells anything, but for the
 // parents of their rows, and why.
 var promiseless = map[string]string{
+	"auth.api_key_requests":  "of requests whose keys may have ended, of a workspace, which parents checks",
 	"auth.throttles":         "counters of their own, which any value of is sound",
 	"auth.password_resets":   "stored for every address, known or not, and of nobody",
 	"identity.email_changes": "of a user, which parents checks",
@@ -409,6 +500,8 @@ func (s *Server) world(t *testing.T) *strings.Replacer {
 	}
 	owner, other, mate, gone := s.Register(t), s.Register(t), s.Register(t), s.Register(t)
 	w := owner.Workspace.Id
+	_, err := owner.Usage.RecordUsage(ctx, &billingv1.RecordUsageRequest{WorkspaceId: w, Event: &billingv1.UsageEvent{EventId: "a", Meter: "api_calls", Quantity: 2}})
+	must(err)
 	role, err := owner.Roles.CreateRole(ctx, &teamv1.CreateRoleRequest{WorkspaceId: w, Name: "Host", Permissions: []string{"invitation.create", "membership.get"}})
 	must(err)
 	_, err = owner.Tokens.CreateRefreshToken(ctx, &authv1.CreateRefreshTokenRequest{WorkspaceId: w})
@@ -464,7 +557,9 @@ func (s *Server) world(t *testing.T) *strings.Replacer {
 	if invited.UserId == "" {
 		t.Fatal("nobody registered")
 	}
+	s.Invoice(t, w)
 	for _, sql := range []string{
+		"INSERT INTO billing.pending_lines (workspace_id, subscription_id, kind, plan, description, meter, quantity, amount, currency, proration, create_time) SELECT workspace_id, id, 'seats', 'team', 'Team', '', 1, -100, 'EUR', true, now() FROM billing.subscriptions WHERE workspace_id = $w",
 		"INSERT INTO team.join_requests (id, workspace_id, user_id, message, state, create_time) VALUES (gen_random_uuid(), $o, $u, '', 'pending', now())",
 		"INSERT INTO tenant.domains (id, workspace_id, domain, record_value, create_time) VALUES (gen_random_uuid(), $w, 'example.org', '', now()), (gen_random_uuid(), $o, 'example.org', '', now())",
 	} {

@@ -96,6 +96,10 @@ func New(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	invoices, err := server.Invoices(s.Settings)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if s.Store, err = store.Open(t.Context(), store.Options{
 		URL:                s.Database,
 		MaxConnections:     s.Settings.DatabaseMaxConnections,
@@ -105,6 +109,9 @@ func New(t testing.TB, o Options) *Server {
 		SessionIdleTimeout: s.Settings.SessionIdleTimeout,
 		SessionLifetime:    s.Settings.SessionLifetime,
 		DeletionGrace:      s.Settings.DeletionGrace,
+		DunningReminders:   s.Settings.DunningReminders,
+		DunningGrace:       s.Settings.DunningGrace,
+		Invoices:           invoices,
 		SigningKeyLifetime: s.Settings.SigningKeyLifetime,
 		Permissions:        permissions,
 		Invite:             invite,
@@ -131,7 +138,7 @@ func New(t testing.TB, o Options) *Server {
 			t.Fatal(err)
 		}
 		if runner, err = jobs.Start(t.Context(), jobs.Options{
-			URL: s.Database, Store: s.Store, Renderer: mail.NewRenderer(public, s.Settings.ProductName), Sender: s.Mailbox, Logger: logger,
+			URL: s.Database, Store: s.Store, Renderer: mail.NewRenderer(public, s.Settings.ProductName), Sender: s.Mailbox, Logger: logger, Payments: s.Server.Payments(),
 			Workers: 1, // so that mails come in the order in which they were asked for
 		}); err != nil {
 			t.Fatal(err)

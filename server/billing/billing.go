@@ -7,15 +7,28 @@ import (
 	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
-	"github.com/logicspike/manager/server/convert"
+	"github.com/logicspike/manager/server/billing/payments"
 	"github.com/logicspike/manager/store"
 )
 
 // Module implements the services of logicspike.billing.v1.
-type Module struct{ store *store.Store }
+type Module struct {
+	store    *store.Store
+	payments *payments.Service
+	resolve  func(string) (string, error)
+}
+
+// Options are what the module needs.
+type Options struct {
+	Store    *store.Store
+	Payments *payments.Service
+	// ReturnURL returns the URL that a request asks browsers to go to in the end, or
+	// fails with the fault RETURN_URL_NOT_ALLOWED.
+	ReturnURL func(string) (string, error)
+}
 
 // New returns the module.
-func New(s *store.Store) *Module { return &Module{s} }
+func New(o Options) *Module { return &Module{o.Store, o.Payments, o.ReturnURL} }
 
 // ListPlans implements PlanService.
 func (m *Module) ListPlans(ctx context.Context, _ *billingv1.ListPlansRequest) (*billingv1.ListPlansResponse, error) {
@@ -51,19 +64,7 @@ func (m *Module) GetSubscription(ctx context.Context, req *billingv1.GetSubscrip
 	if err != nil {
 		return nil, err
 	}
-	return &billingv1.GetSubscriptionResponse{Subscription: &billingv1.Subscription{
-		Id:                     s.ID.String(),
-		WorkspaceId:            s.WorkspaceID.String(),
-		Plan:                   plan(s.Plan),
-		State:                  states[s.State],
-		Currency:               s.Currency,
-		Interval:               intervals[s.Interval],
-		TrialEndTime:           convert.Time(s.TrialEndTime),
-		CurrentPeriodStartTime: convert.Time(s.Period.Start),
-		CurrentPeriodEndTime:   convert.Time(s.Period.End),
-		CreateTime:             convert.Time(s.CreateTime),
-		CancelTime:             convert.Time(s.CancelTime),
-	}}, nil
+	return &billingv1.GetSubscriptionResponse{Subscription: subscription(s)}, nil
 }
 
 // GetSeatUsage implements SeatService.
@@ -78,11 +79,25 @@ func (m *Module) GetSeatUsage(ctx context.Context, req *billingv1.GetSeatUsageRe
 	}
 	res := &billingv1.GetSeatUsageResponse{
 		Limit: &billingv1.Limit{Value: int64(u.Limit), Unlimited: !u.Limited}, Active: int32(u.Active), Reserved: int32(u.Reserved),
+		SeatCount: int32(u.SeatCount), Billed: int32(u.Billed),
 	}
 	if u.Limited {
 		res.Free = int32(max(0, u.Limit-u.Active-u.Reserved))
 	}
 	return res, nil
+}
+
+// UpdateSeatCount implements SeatService.
+func (m *Module) UpdateSeatCount(ctx context.Context, req *billingv1.UpdateSeatCountRequest) (*billingv1.UpdateSeatCountResponse, error) {
+	workspace, err := workspaceID(req.WorkspaceId)
+	if err != nil {
+		return nil, err
+	}
+	s, err := m.store.UpdateSeatCount(ctx, workspace, int(req.SeatCount))
+	if err != nil {
+		return nil, err
+	}
+	return &billingv1.UpdateSeatCountResponse{Subscription: subscription(s)}, nil
 }
 
 func workspaceID(s string) (ids.Workspace, error) {

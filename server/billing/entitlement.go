@@ -88,6 +88,7 @@ func notGranted(name string) *billingv1.Entitlement {
 func entitlement(e *billing.Entitlement) *billingv1.Entitlement {
 	return &billingv1.Entitlement{
 		Feature: feature(e.Feature), Granted: e.Granted(), Overridden: e.Overridden, OverrideExpireTime: convert.Time(e.ExpireTime),
+		Used: e.Used,
 	}
 }
 

@@ -8,10 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
+	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/internal/testkit"
 )
@@ -177,6 +180,134 @@ func TestAKeyIsMadeOnceForARequestID(t *testing.T) {
 	}
 	if n := count(t, s.Server, "SELECT count(*) FROM audit.events WHERE action = 'api_key.created'"); n != 1 {
 		t.Errorf("%d events", n)
+	}
+}
+
+// TestARepeatedRequestMakesNoKeyInThePlaceOfOneThatEnded repeats requests whose keys
+// have ended, in every way in which one does.
+func TestARepeatedRequestMakesNoKeyInThePlaceOfOneThatEnded(t *testing.T) {
+	t.Parallel()
+	s, owner := newTeam(t, testkit.Options{})
+	member := s.member(t, owner, "member")
+	w, robot := owner.Workspace.Id, serviceAccountOf(t, owner, "Robot")
+	create := func(p *testkit.Person, account, request string) (*authv1.CreateApiKeyResponse, error) {
+		return p.APIKeys.CreateApiKey(t.Context(), &authv1.CreateApiKeyRequest{
+			WorkspaceId: w, DisplayName: "Key", Permissions: []string{"workspace.get"}, ServiceAccountId: account, RequestId: request,
+		})
+	}
+	made := 0
+	for what, c := range map[string]struct {
+		by      *testkit.Person
+		account string
+		end     func(key *authv1.CreateApiKeyResponse) error
+	}{
+		"revoked": {by: owner, end: func(key *authv1.CreateApiKeyResponse) error {
+			return revokeKey(t, owner.Client, w, key.ApiKey.Id)
+		}},
+		"revoked by its secret": {by: owner, end: func(key *authv1.CreateApiKeyResponse) error {
+			_, err := s.Client("").Tokens.RevokeToken(t.Context(), &authv1.RevokeTokenRequest{Token: key.Token})
+			return err
+		}},
+		"of a member who was deactivated": {by: member, end: func(*authv1.CreateApiKeyResponse) error {
+			id := member.Membership.Id
+			if _, err := owner.Memberships.DeactivateMembership(t.Context(), &teamv1.DeactivateMembershipRequest{WorkspaceId: w, MembershipId: id}); err != nil {
+				return err
+			}
+			_, err := owner.Memberships.ReactivateMembership(t.Context(), &teamv1.ReactivateMembershipRequest{WorkspaceId: w, MembershipId: id})
+			return err
+		}},
+		"of a service account that was deleted": {by: owner, account: robot, end: func(*authv1.CreateApiKeyResponse) error {
+			_, err := owner.ServiceAccounts.DeleteServiceAccount(t.Context(), &authv1.DeleteServiceAccountRequest{WorkspaceId: w, ServiceAccountId: robot})
+			return err
+		}},
+	} {
+		request := uuid.NewString()
+		key, err := create(c.by, c.account, request)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		made++
+		if again, err := create(c.by, c.account, request); err != nil || again.ApiKey.Id != key.ApiKey.Id || again.Token != "" {
+			t.Errorf("%s: repeated before: %v, %v", what, again, err)
+		}
+		if err := c.end(key); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		for _, after := range []time.Duration{0, 24*time.Hour - time.Minute} {
+			s.Clock.Advance(after)
+			if err := s.Store.DeleteExpired(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			*owner.Client, *member.Client = *signIn(t, s.Server, owner.Email, testkit.Password), *signIn(t, s.Server, member.Email, testkit.Password)
+			_, err := create(c.by, c.account, request)
+			refused(t, what, err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_REQUEST_ID_REUSED)
+		}
+		if c.account == "" { // another request is another key
+			if _, err := create(c.by, "", uuid.NewString()); err != nil {
+				t.Errorf("%s: by another request: %v", what, err)
+			}
+			made++
+		}
+	}
+	if n := count(t, s.Server, "SELECT count(*) FROM audit.events WHERE action = 'api_key.created'"); n != made {
+		t.Errorf("%d keys were made, want %d", n, made)
+	}
+	s.Clock.Advance(48 * time.Hour)
+	if err := s.Store.DeleteExpired(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, s.Server, "SELECT count(*) FROM auth.api_key_requests"); n != 0 {
+		t.Errorf("%d requests are kept", n)
+	}
+	s.CheckInvariants(t)
+}
+
+// TestRepeatedRequestsAreOneKeyThoughItIsRevokedMeanwhile revokes a key as soon as it is
+// seen, while its request is repeated at once many times.
+func TestRepeatedRequestsAreOneKeyThoughItIsRevokedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s, owner := newTeam(t, testkit.Options{})
+	w := owner.Workspace.Id
+	for range 5 {
+		req := &authv1.CreateApiKeyRequest{WorkspaceId: w, DisplayName: "Key", Permissions: []string{"workspace.get"}, RequestId: uuid.NewString()}
+		var mu sync.Mutex
+		keys, shown, refusals := map[string]bool{}, 0, 0
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				for range 3 {
+					res, err := owner.APIKeys.CreateApiKey(t.Context(), req)
+					mu.Lock()
+					switch {
+					case err == nil:
+						keys[res.ApiKey.Id] = true
+						if res.Token != "" {
+							shown++
+						}
+					case reasonOf(err) == "REQUEST_ID_REUSED":
+						refusals++
+					default:
+						t.Error(err)
+					}
+					mu.Unlock()
+					if err == nil {
+						if err := revokeKey(t, owner.Client, w, res.ApiKey.Id); err != nil && reasonOf(err) != "NOT_FOUND" {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		all.Wait()
+		if len(keys) != 1 || shown != 1 || refusals == 0 {
+			t.Errorf("%d keys were made, shown %d times; %d calls were refused", len(keys), shown, refusals)
+		}
+	}
+	if n := count(t, s.Server, "SELECT count(*) FROM audit.events WHERE action = 'api_key.created'"); n != 5 {
+		t.Errorf("%d keys were made", n)
+	}
+	if left := keysOf(t, owner.Client, w, ""); len(left) != 0 {
+		t.Errorf("left are %v", left)
 	}
 }
 

@@ -100,7 +100,7 @@ func TestAWorkspaceBeginsWithTheDefaultPlan(t *testing.T) {
 	// The trial ends by itself, once, and with an event; then come the periods.
 	srv.Clock.Advance(14*24*time.Hour - time.Hour)
 	for _, tried := range []bool{true, false, false} {
-		if err := srv.Store.EndTrials(t.Context()); err != nil {
+		if err := srv.Store.BillDue(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		srv.SignIn(t, ben)

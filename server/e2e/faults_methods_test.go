@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -16,9 +17,11 @@ import (
 	"github.com/logicspike/manager/client"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	authzv1 "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
+	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/testkit"
 )
@@ -82,6 +85,11 @@ var brokenCalls = map[string]func(w *world) broken{
 	"TokenService/RevokeToken(key)": func(w *world) broken {
 		return broken{message: &authv1.RevokeTokenRequest{Token: keyOf(w.t, w.owner, "workspace.get").Token}}
 	},
+	"ApiKeyService/CreateApiKey(with-a-request-id)": func(w *world) broken {
+		return broken{token: w.owner.Token, message: &authv1.CreateApiKeyRequest{
+			WorkspaceId: w.workspace, DisplayName: "Key", Permissions: []string{"workspace.get"}, RequestId: uuid.NewString(),
+		}}
+	},
 	"ApiKeyService/RevokeApiKey(itself)": func(w *world) broken {
 		key := keyOf(w.t, w.owner, "api_key.list")
 		return broken{token: key.Token, message: &authv1.RevokeApiKeyRequest{WorkspaceId: w.workspace, ApiKeyId: key.ApiKey.Id}}
@@ -120,6 +128,15 @@ var brokenCalls = map[string]func(w *world) broken{
 			Email: testkit.NewEmail(), EmailVerified: true, DisplayName: "Ann", WorkspaceName: "Ann's", PasswordHash: hash,
 		}}}}
 	},
+	"SubscriptionService/CancelSubscription(paid)": func(w *world) broken {
+		w.subscribe()
+		return broken{token: w.owner.Token, message: &billingv1.CancelSubscriptionRequest{WorkspaceId: w.workspace}}
+	},
+	"SubscriptionService/ResumeSubscription(scheduled)": func(w *world) broken {
+		w.subscribe()
+		cancelPlan(w.t, w.owner, true)
+		return broken{token: w.owner.Token, message: &billingv1.ResumeSubscriptionRequest{WorkspaceId: w.workspace}}
+	},
 	"UserService/DeleteMe(of-much)": func(w *world) broken {
 		w.guarded()
 		return broken{token: w.owner.Token, message: requests["UserService/DeleteMe"](w)}
@@ -157,10 +174,11 @@ func (w *world) programmer() (membership string) {
 
 // unbroken are the methods with an effect whose writes are not broken here, and why.
 var unbroken = map[string]string{
-	"TokenService/IntrospectToken":             "it reads; it has an effect so that no token is in a URL",
-	"InvitationService/GetInvitationByToken":   "it reads; it has an effect so that no token is in a URL",
-	"InvitationService/BatchCreateInvitations": "TestABatchSurvivesAFailureOfAnyWrite: it goes on where a write fails",
-	"TestClockService/AdvanceTestClock":        "it is many transactions, and says so",
+	"TokenService/IntrospectToken":                "it reads; it has an effect so that no token is in a URL",
+	"InvitationService/GetInvitationByToken":      "it reads; it has an effect so that no token is in a URL",
+	"InvitationService/BatchCreateInvitations":    "TestABatchSurvivesAFailureOfAnyWrite: it goes on where a write fails",
+	"TestClockService/AdvanceTestClock":           "it is many transactions, and says so",
+	"ReconciliationService/ReconcileSubscription": "TestReconciliationFindsWhatDiffersAndRepairsIt: it is many transactions, each of which may fail and be repeated",
 }
 
 // TestFailureOfAnyWriteOfAnyMethodLeavesNothing calls every method that has an effect,
@@ -188,6 +206,13 @@ func TestFailureOfAnyWriteOfAnyMethodLeavesNothing(t *testing.T) {
 		resolver.SetTXT(d.RecordName, d.RecordValue)
 		return broken{token: w.owner.Token, message: &tenantv1.VerifyDomainRequest{WorkspaceId: w.workspace, DomainId: d.Id}}
 	}
+	stripe := testkit.NewStripe(t, new(clock.Manual))
+	for name, request := range map[string]string{"CreateCheckoutSession(sold)": "CreateCheckoutSession", "CreatePortalSession(sold)": "CreatePortalSession"} {
+		calls["SubscriptionService/"+name] = func(w *world) broken {
+			applyPlans(w.t, w.srv, soldPlans)
+			return broken{token: w.owner.Token, message: requests["SubscriptionService/"+request](w)}
+		}
+	}
 	services := map[string][]string{}
 	for _, call := range slices.Sorted(maps.Keys(calls)) {
 		service, _, _ := strings.Cut(call, "/")
@@ -203,6 +228,7 @@ func TestFailureOfAnyWriteOfAnyMethodLeavesNothing(t *testing.T) {
 					s.EmailVerification = config.VerifyAfter
 					s.IdentityProviders = "github?client-id=i&client-secret=s" // which is not asked anything
 					s.DNSResolver = resolver.Address
+					stripe.Settings(s)
 				})
 				sabotage := s.sabotage(t)
 				// What a passkey has answered is used up, whatever comes of it: it is put
@@ -277,9 +303,10 @@ func (s saboteur) breakCall(t *testing.T, method protoreflect.MethodDescriptor, 
 	if request != nil {
 		b.message.ProtoReflect().Set(request, protoreflect.ValueOfString(uuid.NewString()))
 	}
-	// The use of all sessions and keys is noted by then: it is a write of each call.
+	// The use of all sessions and keys is noted by then, and for longer than the tries
+	// take: it is a write of a call each minute.
 	for _, table := range []string{"sessions", "api_keys"} {
-		if _, err := s.SQL.Exec(t.Context(), "UPDATE auth."+table+" SET last_use_time = $1", s.Clock.Now()); err != nil {
+		if _, err := s.SQL.Exec(t.Context(), "UPDATE auth."+table+" SET last_use_time = $1", s.Clock.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}

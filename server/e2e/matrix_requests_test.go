@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
@@ -219,6 +220,39 @@ var requests = map[string]func(w *world) proto.Message{
 	"SubscriptionService/GetSubscription": func(w *world) proto.Message {
 		return &billingv1.GetSubscriptionRequest{WorkspaceId: w.workspace}
 	},
+	"SubscriptionService/CreateCheckoutSession": func(w *world) proto.Message {
+		return &billingv1.CreateCheckoutSessionRequest{
+			WorkspaceId: w.workspace, Plan: "team", Currency: "EUR", Interval: billingv1.Interval_INTERVAL_MONTH, SuccessUrl: "/paid", CancelUrl: "/",
+		}
+	},
+	"SubscriptionService/CreatePortalSession": func(w *world) proto.Message {
+		return &billingv1.CreatePortalSessionRequest{WorkspaceId: w.workspace, ReturnUrl: "/"}
+	},
+	"ReconciliationService/ReconcileSubscription": func(w *world) proto.Message {
+		return &billingv1.ReconcileSubscriptionRequest{WorkspaceId: w.workspace}
+	},
+	"SubscriptionService/PreviewChangeSubscription": func(w *world) proto.Message { return w.previewOfChange() },
+	"SubscriptionService/ChangeSubscription": func(w *world) proto.Message {
+		req := w.previewOfChange()
+		etag := "of-none"
+		if res, err := w.owner.Subscriptions.PreviewChangeSubscription(w.t.Context(), req); err == nil { // of one that is not deleted
+			etag = res.Etag
+		}
+		return &billingv1.ChangeSubscriptionRequest{WorkspaceId: req.WorkspaceId, Plan: req.Plan, Currency: req.Currency, Interval: req.Interval, Etag: etag}
+	},
+	"SubscriptionService/StartTrial": func(w *world) proto.Message {
+		req := w.previewOfChange()
+		return &billingv1.StartTrialRequest{WorkspaceId: req.WorkspaceId, Plan: req.Plan, Currency: req.Currency, Interval: req.Interval}
+	},
+	"SubscriptionService/CancelSubscription": func(w *world) proto.Message {
+		return &billingv1.CancelSubscriptionRequest{WorkspaceId: w.workspace}
+	},
+	"SubscriptionService/ResumeSubscription": func(w *world) proto.Message {
+		return &billingv1.ResumeSubscriptionRequest{WorkspaceId: w.workspace}
+	},
+	"SeatService/UpdateSeatCount": func(w *world) proto.Message {
+		return &billingv1.UpdateSeatCountRequest{WorkspaceId: w.workspace, SeatCount: 50}
+	},
 	"SeatService/GetSeatUsage": func(w *world) proto.Message { return &billingv1.GetSeatUsageRequest{WorkspaceId: w.workspace} },
 	"EntitlementService/CheckEntitlement": func(w *world) proto.Message {
 		return &billingv1.CheckEntitlementRequest{WorkspaceId: w.workspace, Feature: "seats"}
@@ -230,9 +264,46 @@ var requests = map[string]func(w *world) proto.Message{
 	"TestClockService/AdvanceTestClock": func(*world) proto.Message {
 		return &billingv1.AdvanceTestClockRequest{By: durationpb.New(time.Hour)}
 	},
+	"InvoiceService/ListInvoices": func(w *world) proto.Message {
+		w.invoice()
+		return &billingv1.ListInvoicesRequest{WorkspaceId: w.workspace}
+	},
+	"InvoiceService/GetInvoice": func(w *world) proto.Message {
+		return &billingv1.GetInvoiceRequest{WorkspaceId: w.workspace, InvoiceId: w.invoice()}
+	},
+	"InvoiceService/GetUpcomingInvoice": func(w *world) proto.Message {
+		return &billingv1.GetUpcomingInvoiceRequest{WorkspaceId: w.workspace}
+	},
+	"InvoiceService/RenderInvoice": func(w *world) proto.Message {
+		return &billingv1.RenderInvoiceRequest{WorkspaceId: w.workspace, InvoiceId: w.invoice(), Format: billingv1.InvoiceFormat_INVOICE_FORMAT_PDF}
+	},
+	"InvoiceService/MarkInvoicePaid": func(w *world) proto.Message {
+		return &billingv1.MarkInvoicePaidRequest{InvoiceId: w.invoice(), Note: "A transfer"}
+	},
+	"InvoiceService/VoidInvoice": func(w *world) proto.Message {
+		return &billingv1.VoidInvoiceRequest{InvoiceId: w.invoice(), Reason: "A test"}
+	},
+	"InvoiceService/SearchInvoices": func(w *world) proto.Message {
+		w.invoice()
+		return &billingv1.SearchInvoicesRequest{WorkspaceId: w.workspace}
+	},
 	"EntitlementService/OverrideEntitlement": func(w *world) proto.Message {
 		return &billingv1.OverrideEntitlementRequest{
 			WorkspaceId: w.workspace, Feature: "sso", Value: &billingv1.OverrideEntitlementRequest_Enabled{Enabled: true}, Reason: "A test",
+		}
+	},
+	"UsageService/RecordUsage": func(w *world) proto.Message {
+		return &billingv1.RecordUsageRequest{WorkspaceId: w.workspace, Event: used("one", "api_calls", 1, time.Time{})}
+	},
+	"UsageService/BatchRecordUsage": func(w *world) proto.Message {
+		return &billingv1.BatchRecordUsageRequest{WorkspaceId: w.workspace, Events: []*billingv1.UsageEvent{
+			used("one", "api_calls", 1, time.Time{}), used("two", "storage", 1, time.Time{}),
+		}}
+	},
+	"UsageService/QueryUsage": func(w *world) proto.Message {
+		return &billingv1.QueryUsageRequest{
+			WorkspaceId: w.workspace, Meter: "api_calls", Bucket: billingv1.UsageBucket_USAGE_BUCKET_DAY,
+			StartTime: timestamppb.New(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), EndTime: timestamppb.New(time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)),
 		}
 	},
 	"EventService/ListEvents":      func(w *world) proto.Message { return &auditv1.ListEventsRequest{WorkspaceId: w.workspace} },
@@ -416,6 +487,23 @@ func (w *world) undeleted(do func()) {
 	w.sql(set, uuidOf(w.t, w.workspace), deletion, purge, etag)
 }
 
+// previewOfChange is a request to preview a plan that has a price and can be tried.
+func (w *world) previewOfChange() *billingv1.PreviewChangeSubscriptionRequest {
+	w.t.Helper()
+	w.sql(`WITH v AS (
+		INSERT INTO billing.plan_versions VALUES ('plus', 1, '{"display_name": "Plus", "trial_days": 14, "prices": [{"currency": "EUR", "interval": "month", "flat": 2000}]}', now())
+		ON CONFLICT DO NOTHING RETURNING plan)
+		INSERT INTO billing.plans SELECT plan, 1, 1, true, false, now(), now() FROM v`)
+	return &billingv1.PreviewChangeSubscriptionRequest{WorkspaceId: w.workspace, Plan: "plus", Currency: "EUR", Interval: billingv1.Interval_INTERVAL_MONTH}
+}
+
+// subscribe gives the workspace a plan that has a price.
+func (w *world) subscribe() {
+	w.t.Helper()
+	req := w.previewOfChange()
+	subscribe(w.t, w.owner, req.Plan, req.Currency, req.Interval)
+}
+
 // member makes a new person a member of the workspace.
 func (w *world) member(role authz.Role) (p *testkit.Person, id string) {
 	w.t.Helper()
@@ -485,6 +573,13 @@ func (w *world) link(owner *testkit.Person) (id string) {
 		w.must(err)
 		id = res.Link.Id
 	})
+	return id
+}
+
+// invoice has the workspace owe something.
+func (w *world) invoice() (id string) {
+	w.t.Helper()
+	id, _ = w.srv.Invoice(w.t, w.workspace)
 	return id
 }
 

@@ -170,12 +170,31 @@ JoinRequestService/RejectJoinRequest         session  hidden   hidden   role    
 DomainService/CreateDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/VerifyDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 SubscriptionService/GetSubscription          session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+SubscriptionService/CreateCheckoutSession    session  hidden   hidden   role     role     unsold   unsold   role     hidden   hidden   hidden   session  unsold
+SubscriptionService/CreatePortalSession      session  hidden   hidden   role     role     unsold   unsold   role     hidden   hidden   hidden   session  unsold
+ReconciliationService/ReconcileSubscription  session  op       op       op       op       op       op       op       op       op       op       session  op
+SubscriptionService/PreviewChangeSubscription session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/ChangeSubscription       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/StartTrial               session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/CancelSubscription       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SubscriptionService/ResumeSubscription       session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+SeatService/UpdateSeatCount                  session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 SeatService/GetSeatUsage                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/CheckEntitlement          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/ListEntitlements          session  hidden   hidden   ok       ok       ok       ok       role     hidden   hidden   hidden   session  ok
+UsageService/RecordUsage                     session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+UsageService/BatchRecordUsage                session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+UsageService/QueryUsage                      session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 EntitlementService/OverrideEntitlement       session  op       op       op       op       op       op       op       op       op       op       session  op
 TestClockService/GetTestClock                session  op       op       op       op       op       op       op       op       op       op       session  op
 TestClockService/AdvanceTestClock            session  op       op       op       op       op       op       op       op       op       op       session  op
+InvoiceService/ListInvoices                  session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+InvoiceService/GetInvoice                    session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+InvoiceService/GetUpcomingInvoice            session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
+InvoiceService/RenderInvoice                 session  hidden   hidden   role     role     ok       ok       role     hidden   ok       hidden   session  ok
+InvoiceService/MarkInvoicePaid               session  op       op       op       op       op       op       op       op       op       op       session  op
+InvoiceService/VoidInvoice                   session  op       op       op       op       op       op       op       op       op       op       session  op
+InvoiceService/SearchInvoices                session  op       op       op       op       op       op       op       op       op       op       session  op
 DomainService/ListDomains                    session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/UpdateDomainEnrollment         session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
 DomainService/DeleteDomain                   session  hidden   hidden   role     role     ok       ok       role     hidden   hidden   hidden   session  ok
@@ -203,6 +222,7 @@ var outcomes = map[string]string{
 	"more":    "permission_denied ROLE_NOT_GRANTABLE",
 	"op":      "permission_denied OPERATOR_REQUIRED",
 	"no-key":  "permission_denied API_KEY_NOT_ALLOWED",
+	"unsold":  "failed_precondition PAYMENT_PROVIDER_MISSING",
 	"owes":    "failed_precondition FACTOR_MISSING", // of a session that owes no second factor
 }
 

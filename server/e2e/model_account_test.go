@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,19 +84,22 @@ func (m *model) addUser(email, id string) *modelUser {
 	for _, other := range m.registrations {
 		other.over = other.over || other.email == email
 	}
-	u := &modelUser{id: id, email: email}
+	u := &modelUser{id: id, email: email, password: testkit.Password}
 	m.users = append(m.users, u)
 	return u
 }
 
 func (m *model) signIn(rt *rapid.T) {
 	email := likely(rt, "address", m.emails, func(e string) bool { return m.userAt(e) != nil })
-	password, want := testkit.Password, ""
-	if pick(rt, "password", []string{"right", "right", "right", "wrong"}) == "wrong" {
-		password = "not " + testkit.Password
-	}
 	u := m.userAt(email)
-	if u == nil || password != testkit.Password {
+	password, want := testkit.Password, ""
+	if u != nil && u.password != "" {
+		password = u.password
+	}
+	if pick(rt, "password", []string{"right", "right", "right", "wrong"}) == "wrong" {
+		password = "not " + password
+	}
+	if u == nil || password != u.password {
 		want = wrongSignIn
 	} else if u.disabled {
 		want = accountDisabled
@@ -126,10 +130,13 @@ func (m *model) signOut(rt *rapid.T) {
 func (m *model) reauthenticate(rt *rapid.T) {
 	s := m.session(rt)
 	want := m.authenticate(s)
-	res, err := m.as(s).Authentication.Reauthenticate(m.t.Context(), &authv1.ReauthenticateRequest{Password: testkit.Password})
+	if want == "" && s.user.password == "" {
+		want = wrongSignIn
+	}
+	res, err := m.as(s).Authentication.Reauthenticate(m.t.Context(), &authv1.ReauthenticateRequest{Password: cmp.Or(s.user.password, testkit.Password)})
 	m.answered(rt, "Reauthenticate", err, want)
 	if want == "" {
-		s.token, s.auth, s.use, s.idle = res.SessionToken, m.now, m.now, m.now+modelIdle
+		m.renewed(s, res.SessionToken)
 	}
 }
 

@@ -99,7 +99,7 @@ func (m *model) beganBy(rt *rapid.T, what string, u *modelUser, s *authv1.Sessio
 
 func (m *model) signInByMail(rt *rapid.T) {
 	u := likely(rt, "user", m.users, func(u *modelUser) bool { return !u.disabled })
-	if u.disabled {
+	if u.disabled || !m.mayMail(u) {
 		return // nothing is mailed
 	}
 	res, err := m.anon.EmailChallenges.StartEmailSignIn(m.t.Context(), &authv1.StartEmailSignInRequest{Email: u.email})
@@ -115,6 +115,17 @@ func (m *model) signInByMail(rt *rapid.T) {
 	if want == "" {
 		m.beganBy(rt, "CompleteEmailSignIn", u, done.Session, done.SessionToken, done.Requirements)
 	}
+}
+
+// mayMail reports whether a mail that anybody can cause may go to a user, of whom it
+// counts: 6 an hour may.
+func (m *model) mayMail(u *modelUser) bool {
+	u.mailed = slices.DeleteFunc(u.mailed, func(at time.Duration) bool { return m.now-at > time.Hour })
+	if len(u.mailed) >= 5 {
+		return false
+	}
+	u.mailed = append(u.mailed, m.now)
+	return true
 }
 
 // passkey picks one of somebody's, or nil.
@@ -331,7 +342,12 @@ func (m *model) removePasskey(rt *rapid.T) {
 	if len(f.passkeys) == 0 {
 		return
 	}
-	want := m.recent(s)
+	m.passkeyRemoved(rt, s, m.recent(s))
+}
+
+// passkeyRemoved removes the first passkey of a session's user.
+func (m *model) passkeyRemoved(rt *rapid.T, s *modelSession, want string) {
+	f := &s.user.factors
 	_, err := m.as(s).Passkeys.DeletePasskey(m.t.Context(), &authv1.DeletePasskeyRequest{PasskeyId: f.passkeys[0].id})
 	m.answered(rt, "DeletePasskey", err, want)
 	if want == "" {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -72,6 +73,8 @@ func TestProgramsActAsAPlainModelSays(t *testing.T) {
 			"leave":            rarely(m.leave),
 			"join":             m.join,
 
+			"delete robot":   rarely(m.useAfter(m.deleteRobot)),
+			"create robot":   m.createRobot,
 			"disable":        rarely(m.disable),
 			"enable":         m.enable,
 			"create key":     m.createKey,
@@ -98,6 +101,8 @@ var programMeets = []string{
 	"RotateApiKey", "RotateApiKey NOT_FOUND", "RevokeApiKey", "RevokeApiKey NOT_FOUND", "IntrospectToken live", "IntrospectToken over",
 	"CreateRefreshToken", "RefreshAccessToken", "RefreshAccessToken TOKEN_INVALID", "RefreshAccessToken again", "RefreshAccessToken reused",
 	"DisableUser", "EnableUser", "SignInWithPassword ACCOUNT_DISABLED", "RevokeOtherSessions", "UndeleteWorkspace", "DeactivateMembership",
+	"DeleteServiceAccount", "DeleteServiceAccount NOT_FOUND", "CreateServiceAccount",
+	"CreateServiceAccount SERVICE_ACCOUNT_NAME_TAKEN", "CreateApiKey NOT_FOUND",
 }
 
 type modelKey struct {
@@ -175,6 +180,38 @@ func (m *model) enable(rt *rapid.T) {
 	})
 }
 
+// createRobot makes the service account of the shared workspace, of which there is one.
+func (m *model) createRobot(rt *rapid.T) {
+	s, w := m.session(rt), m.shared
+	want := m.may(s, w, "service_account.manage")
+	if want == "" && w.robot != "" {
+		want = "SERVICE_ACCOUNT_NAME_TAKEN"
+	}
+	res, err := m.as(s).ServiceAccounts.CreateServiceAccount(m.t.Context(), &authv1.CreateServiceAccountRequest{WorkspaceId: w.id, DisplayName: "Robot"})
+	m.answered(rt, "CreateServiceAccount", err, want)
+	if want == "" {
+		w.robot = res.ServiceAccount.Id
+	}
+}
+
+// deleteRobot deletes it, or one that was deleted before.
+func (m *model) deleteRobot(rt *rapid.T) {
+	s, w := m.session(rt), m.shared
+	id, want := cmp.Or(w.robot, w.former), m.may(s, w, "service_account.manage")
+	if want == "" && w.robot == "" {
+		want = unknownHere
+	}
+	_, err := m.as(s).ServiceAccounts.DeleteServiceAccount(m.t.Context(), &authv1.DeleteServiceAccountRequest{WorkspaceId: w.id, ServiceAccountId: id})
+	m.answered(rt, "DeleteServiceAccount", err, want)
+	if want != "" {
+		return
+	}
+	w.robot, w.former = "", w.robot
+	for _, k := range m.keys {
+		k.ended = k.ended || k.workspace == w && k.user == nil
+	}
+}
+
 // mayRecently is may, for what a recent sign-in is needed for.
 func (m *model) mayRecently(s *modelSession, w *modelWorkspace, permission string) string {
 	reason := m.may(s, w, permission)
@@ -203,10 +240,13 @@ func (m *model) createKey(rt *rapid.T) {
 		WorkspaceId: w.id, DisplayName: "Key", Permissions: k.permissions, ExpireTime: timestamppb.New(m.srv.Clock.Now().Add(modelKeyLife)),
 	}
 	want := m.mayRecently(s, w, "api_key.create")
-	if w.robot != "" && pick(rt, "whose", []string{"own", "own", "robot"}) == "robot" {
-		k.user, req.ServiceAccountId = nil, w.robot
+	if robot := cmp.Or(w.robot, w.former); robot != "" && pick(rt, "whose", []string{"own", "own", "robot"}) == "robot" {
+		k.user, req.ServiceAccountId = nil, robot
 		if want == "" && !m.holds(w, w.member(s.user).role, "service_account.manage") {
 			want = noPermission
+		}
+		if want == "" && w.robot == "" {
+			want = unknownHere
 		}
 	}
 	if want == "" {
@@ -425,7 +465,7 @@ func (m *model) endLine(rt *rapid.T) {
 	l.ended = true
 }
 
-// compareKeys compares the keys, and the number of lines of refresh tokens, in the
+// compareKeys compares the keys, the service accounts, and the number of lines of refresh tokens, in the
 // database with the model's.
 func (m *model) compareKeys(rt *rapid.T) {
 	var want []string
@@ -438,7 +478,14 @@ func (m *model) compareKeys(rt *rapid.T) {
 			want = append(want, fmt.Sprint(uuidOf(m.t, k.id)))
 		}
 	}
-	rows, err := m.srv.SQL.Query(m.t.Context(), "SELECT id::text FROM auth.api_keys WHERE workspace_id = ANY ($1)", workspaces)
+	for _, w := range m.workspaces {
+		if w.robot != "" && !w.gone {
+			want = append(want, fmt.Sprint(uuidOf(m.t, w.robot)))
+		}
+	}
+	rows, err := m.srv.SQL.Query(m.t.Context(), `
+		SELECT id::text FROM auth.api_keys WHERE workspace_id = ANY ($1)
+		UNION ALL SELECT id::text FROM auth.service_accounts WHERE workspace_id = ANY ($1)`, workspaces)
 	if err != nil {
 		rt.Fatal(err)
 	}
@@ -448,7 +495,7 @@ func (m *model) compareKeys(rt *rapid.T) {
 	}
 	slices.Sort(got)
 	slices.Sort(want)
-	same(rt, "the keys", got, want)
+	same(rt, "the keys and service accounts", got, want)
 
 	lines, sessions := 0, []uuid.UUID{}
 	for _, s := range m.sessions {

@@ -72,10 +72,17 @@ func TestTheServerDoesWhatAPlainModelDoes(t *testing.T) {
 // a server of the model's own, and checks that all that should be met was met.
 func runModel(t *testing.T, length int, meets []string, begin func(*model, *rapid.T) map[string]func(*rapid.T)) {
 	t.Helper()
+	runModelOn(t, testkit.New(t, testkit.Options{WithoutJobs: true, Settings: modelSettings}), length, meets, begin)
+}
+
+func modelSettings(s *config.Settings) {
+	s.SessionIdleTimeout, s.SessionLifetime, s.DeletionGrace, s.ReauthenticationAge = modelIdle, modelLife, modelGrace, modelRecent
+}
+
+// runModelOn is runModel on a server that has modelSettings.
+func runModelOn(t *testing.T, srv *testkit.Server, length int, meets []string, begin func(*model, *rapid.T) map[string]func(*rapid.T)) {
+	t.Helper()
 	usual := usualRuns()
-	srv := testkit.New(t, testkit.Options{WithoutJobs: true, Settings: func(s *config.Settings) {
-		s.SessionIdleTimeout, s.SessionLifetime, s.DeletionGrace, s.ReauthenticationAge = modelIdle, modelLife, modelGrace, modelRecent
-	}})
 	anon := srv.Client("")
 	seen := map[string]int{}
 	rapid.Check(t, func(rt *rapid.T) {
@@ -149,8 +156,10 @@ type model struct {
 
 type modelUser struct {
 	id, email string
+	password  string // "" for none
 	gone      bool
 	disabled  bool
+	mailed    []time.Duration // when a mail was asked for that is limited
 	factors   modelFactors
 	passkeys  []*modelPasskey // all that there were
 }
@@ -158,6 +167,7 @@ type modelUser struct {
 type modelSession struct {
 	id, token             string
 	user                  *modelUser
+	by                    *modelSession // the operator's, who acts in the user's name; or nil
 	ended                 bool
 	owes                  bool          // its second factor: it can do nothing else
 	auth, use, idle, life time.Duration // when it was begun and used, and when it ends
@@ -171,6 +181,7 @@ type modelWorkspace struct {
 	purge         time.Duration // when it is due to be purged
 	etag          string        // of the deletion
 	robot         string        // its service account; "" for none
+	former        string        // the one before that was deleted; "" for none
 }
 
 type modelMember struct {
@@ -333,7 +344,9 @@ func (m *model) authenticate(s *modelSession) string {
 func (m *model) lives(s *modelSession) bool { return m.alive(s) && !s.owes }
 
 // alive is lives, also of one that owes its second factor.
-func (m *model) alive(s *modelSession) bool { return !s.ended && m.now < min(s.idle, s.life) }
+func (m *model) alive(s *modelSession) bool {
+	return !s.ended && m.now < min(s.idle, s.life) && (s.by == nil || m.alive(s.by))
+}
 
 func (m *model) remove(u *modelUser) {
 	u.gone = true
@@ -391,7 +404,7 @@ func (m *model) newestMail(rt *rapid.T) mail.Message {
 	return *message
 }
 
-// session picks one, most often one that lives. If none does, somebody signs in
+// session picks a user's own, most often one that lives. If none does, somebody signs in
 // first, or registers when there is nobody.
 func (m *model) session(rt *rapid.T) *modelSession {
 	if !slices.ContainsFunc(m.sessions, m.lives) {
@@ -402,8 +415,8 @@ func (m *model) session(rt *rapid.T) *modelSession {
 			m.verify(rt)
 		}
 	}
-	owe := func(s *modelSession) bool { return s.owes }
-	return likely(rt, "session", slices.DeleteFunc(slices.Clone(m.sessions), owe), m.lives)
+	other := func(s *modelSession) bool { return s.owes || s.by != nil }
+	return likely(rt, "session", slices.DeleteFunc(slices.Clone(m.sessions), other), m.lives)
 }
 
 // workspaceOf picks one, most often one that the user belongs to and that is

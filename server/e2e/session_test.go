@@ -161,6 +161,15 @@ func TestSessionsAreListedAndRevoked(t *testing.T) {
 		ended(t, "another session", other)
 	}
 	lives(t, "the caller's session", p.Client)
+
+	idle := signIn(t, srv, p.Email, testkit.Password)
+	id := lives(t, "another one", idle).Session.Id
+	for range 2 {
+		srv.Clock.Advance(13 * 24 * time.Hour)
+		lives(t, "the caller's session", p.Client)
+	}
+	_, err = p.Sessions.RevokeSession(t.Context(), &authv1.RevokeSessionRequest{SessionId: id})
+	refused(t, "a session that was idle too long", err, connect.CodeNotFound, faultv1.Reason_REASON_NOT_FOUND)
 }
 
 func TestChangingThePasswordEndsAllOtherSessions(t *testing.T) {

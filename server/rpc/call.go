@@ -35,10 +35,19 @@ type call struct {
 	code   connect.Code // 0 when the call went well
 	reason fault.Reason
 	cause  error // for the log alone
+	denied error // why no more than MaxRequestBytes was read, if there was more
 
 	written bool // whether anything has reached the client
 	status  int  // what was held back
 	body    bytes.Buffer
+}
+
+// maxBytes is how large the request may be.
+func (c *call) maxBytes() int {
+	if c.method == nil {
+		return MaxRequestBytes
+	}
+	return c.method.maxBytes
 }
 
 type state int

@@ -89,7 +89,7 @@ func (s *Stack) invalid(c *call, wrong violations) *connect.Error {
 func (s *Stack) unreadable(c *call, code connect.Code, message string) *connect.Error {
 	switch code {
 	case connect.CodeResourceExhausted:
-		f := fault.New(fault.ResourceExhausted, fault.RequestTooLarge, fmt.Sprintf("the request is larger than %d bytes", MaxRequestBytes))
+		f := fault.New(fault.ResourceExhausted, fault.RequestTooLarge, fmt.Sprintf("the request is larger than %d bytes", c.maxBytes()))
 		c.state, c.code, c.reason = refused, code, f.Reason
 		return errorOf(f)
 	case connect.CodeCanceled:

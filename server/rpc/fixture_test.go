@@ -53,6 +53,7 @@ type world struct {
 
 	operatorFailure error // of Operators, when set
 	stack           *rpc.Stack
+	options         rpc.Options
 	imports         func(context.Context, *connect.ClientStream[authv1.ImportUsersRequest]) (*authv1.ImportUsersResponse, error)
 	networks        sync.Map
 
@@ -187,7 +188,7 @@ func newWorld(t *testing.T, change func(*rpc.Options)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.stack = stack
+	w.stack, w.options = stack, o
 	mux := http.NewServeMux()
 	mux.Handle(stack.Mount(func(o ...connect.HandlerOption) (string, http.Handler) {
 		return authv1connect.NewOperatorServiceHandler(operatorService{world: w}, o...)

@@ -23,9 +23,13 @@ import (
 	"github.com/logicspike/manager/internal/ids"
 )
 
-// MaxRequestBytes is the largest request that a method accepts, decompressed. A
-// larger one fails with `resource_exhausted`, reason REQUEST_TOO_LARGE.
+// MaxRequestBytes is the largest request that a method accepts, decompressed, unless
+// its rule declares another size. A larger one fails with `resource_exhausted`, reason
+// REQUEST_TOO_LARGE.
 const MaxRequestBytes = 64 << 10
+
+// maxDeclaredBytes is the largest size that a rule may declare.
+const maxDeclaredBytes = 512 << 10
 
 // minCompressBytes is the size from which on answers are compressed.
 const minCompressBytes = 1 << 10
@@ -147,12 +151,9 @@ func New(rules *Rules, o Options) (*Stack, error) {
 	if o.RequestTimeout <= 0 {
 		o.RequestTimeout = DefaultRequestTimeout
 	}
-	validator, err := newValidator()
-	if err != nil {
-		return nil, err
-	}
-	s := &Stack{options: o, rules: rules, validator: validator, clients: clients{trusted: o.TrustedProxies}, streamTimeout: StreamTimeout, messageTimeout: MessageTimeout}
+	s := &Stack{options: o, rules: rules, validator: newValidator(), clients: clients{trusted: o.TrustedProxies}, streamTimeout: StreamTimeout, messageTimeout: MessageTimeout}
 	if o.Registerer != nil {
+		var err error
 		if s.metrics, err = newMetrics(o.Registerer, rules); err != nil {
 			return nil, err
 		}
@@ -171,9 +172,11 @@ func New(rules *Rules, o Options) (*Stack, error) {
 	}
 	s.handler = []connect.HandlerOption{
 		connect.WithInterceptors(append(chain, interceptor{s})...),
-		connect.WithReadMaxBytes(MaxRequestBytes),
 		connect.WithCompressMinBytes(minCompressBytes),
-		withBoundedGzip(MaxRequestBytes),
+		connect.WithConditionalHandlerOptions(func(spec connect.Spec) []connect.HandlerOption {
+			limit := rules.maxBytes(spec.Procedure)
+			return []connect.HandlerOption{connect.WithReadMaxBytes(limit), withBoundedGzip(int64(limit))}
+		}),
 	}
 	return s, nil
 }

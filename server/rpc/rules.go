@@ -49,6 +49,7 @@ type method struct {
 	allowDeleted bool
 	usersOnly    bool // whether no API key may call
 
+	maxBytes     int  // of the request, decompressed
 	impersonable bool // whether an operator may call in a user's name
 	streams      bool // whether the request is a stream
 }
@@ -138,12 +139,32 @@ func compileMethod(d protoreflect.MethodDescriptor, permissions map[string]*auth
 	if m.streams && m.caller == public {
 		return nil, errNoStream
 	}
+	if err := m.compileSize(rule.GetMaxRequestBytes()); err != nil {
+		return nil, err
+	}
 	return m, m.compileImpersonation(d, rule)
 }
 
 // errNoStream refuses a rule that cannot be kept before the first message: that it
 // is of a workspace the request would tell, and who is unknown is to send no stream.
 var errNoStream = errors.New("only methods for operators or any signed-in user may stream requests")
+
+// compileSize takes over how large a request may be, 0 for the default.
+func (m *method) compileSize(declared uint32) error {
+	m.maxBytes = MaxRequestBytes
+	switch {
+	case declared == 0:
+		return nil
+	case declared < MaxRequestBytes || declared > maxDeclaredBytes:
+		return fmt.Errorf("its rule asks for requests of %d bytes, which is not from %d to %d", declared, MaxRequestBytes, maxDeclaredBytes)
+	case m.caller == public:
+		return errors.New("a public method cannot ask for larger requests")
+	case m.streams:
+		return errors.New("a method that streams requests cannot ask for larger ones")
+	}
+	m.maxBytes = int(declared)
+	return nil
+}
 
 func (m *method) compileWorkspace(w *authzv1.Workspace, permissions map[string]*authz.Permission) error {
 	p := authz.Permission{Name: w.GetPermission(), Description: w.GetDescription(), LeastRole: roleOf(w.GetLeastRole())}
@@ -203,6 +224,14 @@ func (r *Rules) Permission(procedure string) (authz.Permission, bool) {
 func (r *Rules) Streams(procedure string) bool {
 	m := r.methods[procedure]
 	return m != nil && m.streams
+}
+
+// maxBytes returns how large the request of a procedure may be.
+func (r *Rules) maxBytes(procedure string) int {
+	if m := r.methods[procedure]; m != nil {
+		return m.maxBytes
+	}
+	return MaxRequestBytes
 }
 
 // Procedures returns the procedures that the rules cover, as in

@@ -142,6 +142,11 @@ func openTo(caller any, recent bool) *authzv1.Rule {
 	return r
 }
 
+func sized(r *authzv1.Rule, bytes uint32) *authzv1.Rule {
+	r.MaxRequestBytes = bytes
+	return r
+}
+
 func impersonated(r *authzv1.Rule) *authzv1.Rule {
 	r.Impersonation = true
 	return r
@@ -177,6 +182,10 @@ func TestCompileRefusesWhatIsNotSound(t *testing.T) {
 		`"names", which is not`:    {rule: sound(func(w *authzv1.Workspace) { w.Field = "names" })},
 		"another description":      {rule: sound(func(w *authzv1.Workspace) { w.Description = "d" })},
 		"or least role elsewhere":  {rule: sound(func(w *authzv1.Workspace) { w.LeastRole = authzv1.Role_ROLE_OWNER })},
+		"of 65535 bytes, which is": {rule: sized(sound(nil), 64<<10-1)},
+		"of 524289 bytes, which i": {rule: sized(sound(nil), 512<<10+1)},
+		"ask for larger requests":  {rule: sized(openTo(&authzv1.Public{}, false), 512<<10)},
+		"ask for larger ones":      {rule: sized(openTo(&authzv1.Authenticated{}, false), 512<<10), requests: true},
 		"permission a.c has no de": {rule: sound(func(w *authzv1.Workspace) { w.Permission, w.Description = "a.c", "" })},
 	} {
 		bad.name = "Bad"
@@ -222,10 +231,7 @@ func TestOnlyAPublicMethodThatSaysSoLooksAtTheSession(t *testing.T) {
 // compileValidation compiles the validation rules of all requests. It fails when one
 // does not compile.
 func compileValidation(rules *Rules) error {
-	v, err := newValidator()
-	if err != nil {
-		return err
-	}
+	v := newValidator()
 	known := map[protoreflect.FullName]protoreflect.MessageDescriptor{}
 	for _, m := range rules.methods {
 		reachable(m.request, known)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -35,17 +36,25 @@ func (v violations) Error() string {
 }
 
 // validator applies the rules that the protos declare for requests.
-type validator struct{ protovalidate.Validator }
+type validator struct {
+	made func() (protovalidate.Validator, error)
+}
 
-// newValidator returns the validator. The rules of a request are compiled when one
-// first comes: those of all methods take more memory than the rest of an idle
-// server. That all of them compile is for the tests to see.
-func newValidator() (*validator, error) {
-	v, err := protovalidate.New()
+// newValidator returns the validator. What it works by is made when the first request
+// comes, and the rules of a request are compiled when one of its kind first comes:
+// those of all methods take more memory than the rest of an idle server. That all of
+// them compile is for the tests to see.
+func newValidator() *validator {
+	return &validator{sync.OnceValues(func() (protovalidate.Validator, error) { return protovalidate.New() })}
+}
+
+// Validate applies the rules of a message.
+func (v *validator) Validate(message proto.Message) error {
+	made, err := v.made()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &validator{v}, nil
+	return made.Validate(message)
 }
 
 // validate returns the violations of the request, or another error when a rule

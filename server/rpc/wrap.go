@@ -26,8 +26,13 @@ func (s *Stack) Wrap(next http.Handler) http.Handler {
 		defer s.finish(r.Context(), c) // also when a panic goes through
 		ctx := authz.WithClient(context.WithValue(r.Context(), callKey{}, c), c.client)
 		body := r.Body
-		if r = r.WithContext(ctx); c.http1 && c.method != nil && c.method.streams {
+		r = r.WithContext(ctx)
+		switch {
+		case c.method == nil:
+		case c.method.streams && c.http1:
 			r.Body = heldOpen{body}
+		case c.method.maxBytes > MaxRequestBytes:
+			r.Body = s.guard(r, c)
 		}
 		next.ServeHTTP(c, r)
 		s.settle(c, r)
@@ -63,6 +68,8 @@ func (s *Stack) settle(c *call, r *http.Request) {
 		_, _ = c.Write(c.body.Bytes())
 	case c.state == answered:
 		s.write(c, r, s.internal(c, errors.New("the answer cannot be sent: "+message)))
+	case c.denied != nil:
+		s.write(c, r, s.refuse(r.Context(), c, c.denied))
 	default:
 		s.write(c, r, s.unreadable(c, code, message))
 	}

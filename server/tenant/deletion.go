@@ -26,6 +26,7 @@ func (m *Module) PreviewDeleteWorkspace(ctx context.Context, req *tenantv1.Previ
 		InvitationCount:    int32(p.Ends.Invitations), InvitationLinkCount: int32(p.Ends.Links), RoleCount: int32(p.Ends.Roles),
 		JoinRequestCount: int32(p.Ends.JoinRequests), DomainCount: int32(p.Domains),
 		ApiKeyCount: int32(p.APIKeys), ServiceAccountCount: int32(p.ServiceAccounts),
+		SubscriptionEndTime: convert.Time(p.SubscriptionEnd), OpenInvoiceCount: int32(p.OpenInvoices),
 		PurgeTime: convert.Time(p.PurgeTime),
 		Etag:      p.ETag,
 	}

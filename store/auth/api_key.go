@@ -88,6 +88,23 @@ func (r Repository) APIKeyRequested(ctx context.Context, workspace ids.Workspace
 	return k, nil
 }
 
+// NoteAPIKeyRequest notes that a request has made a key, whatever becomes of that.
+func (r Repository) NoteAPIKeyRequest(ctx context.Context, workspace ids.Workspace, request uuid.UUID, now time.Time) error {
+	_, err := r.db.NewRaw("INSERT INTO auth.api_key_requests (workspace_id, request_id, create_time) VALUES (?, ?, ?)", workspace, request, now).Exec(ctx)
+	return err
+}
+
+// MadeAPIKey reports whether a request is noted to have made a key.
+func (r Repository) MadeAPIKey(ctx context.Context, workspace ids.Workspace, request uuid.UUID) (made bool, err error) {
+	err = r.db.NewRaw("SELECT EXISTS (SELECT FROM auth.api_key_requests WHERE workspace_id = ? AND request_id = ?)", workspace, request).Scan(ctx, &made)
+	return made, err
+}
+
+// ForgetAPIKeyRequests removes the notes of requests from before a time.
+func (r Repository) ForgetAPIKeyRequests(ctx context.Context, before time.Time) error {
+	return r.deleteExpired(ctx, "DELETE FROM auth.api_key_requests WHERE create_time < ?", before)
+}
+
 // KeyOwner is whose keys are meant: a user's, or a service account's; zero for
 // everybody's.
 type KeyOwner struct {
@@ -181,9 +198,10 @@ func (r Repository) DeleteExpiredAPIKeys(ctx context.Context, before, now time.T
 	return r.deleteExpired(ctx, "UPDATE auth.api_keys SET previous_hash = NULL, previous_expire_time = NULL WHERE previous_expire_time < ?", now)
 }
 
-// DeleteProgramsOf removes the service accounts of a workspace, and all keys.
+// DeleteProgramsOf removes the service accounts of a workspace, and all keys, with the
+// notes of the requests that made them.
 func (r Repository) DeleteProgramsOf(ctx context.Context, workspace ids.Workspace) error {
-	for _, table := range []string{"api_keys", "service_accounts"} {
+	for _, table := range []string{"api_keys", "api_key_requests", "service_accounts"} {
 		if _, err := r.db.NewRaw("DELETE FROM auth."+table+" WHERE workspace_id = ?", workspace).Exec(ctx); err != nil {
 			return err
 		}

@@ -130,9 +130,9 @@ func (r Repository) HoldSession(ctx context.Context, user ids.User, id ids.Sessi
 	return n == 1, err
 }
 
-// DeleteSession ends a session of a user, and reports whether there was one.
-func (r Repository) DeleteSession(ctx context.Context, user ids.User, id ids.Session) (bool, error) {
-	result, err := r.db.NewDelete().Model((*Session)(nil)).Where("user_id = ? AND id = ?", user, id).Exec(ctx)
+// DeleteSession ends a live session of a user, and reports whether there was one.
+func (r Repository) DeleteSession(ctx context.Context, user ids.User, id ids.Session, now time.Time) (bool, error) {
+	result, err := r.db.NewDelete().Model((*Session)(nil)).Where("user_id = ? AND id = ? AND idle_expire_time > ?", user, id, now).Exec(ctx)
 	if err != nil {
 		return false, err
 	}

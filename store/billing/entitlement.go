@@ -10,6 +10,8 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/store/billing/pricing"
+	"github.com/logicspike/manager/store/postgres"
 )
 
 // Override gives a workspace a feature otherwise than its plan does.
@@ -30,28 +32,80 @@ type Entitlement struct {
 	// Overridden tells that an override gives it, until ExpireTime if that is set.
 	Overridden bool
 	ExpireTime time.Time
+	// Meter is what counts the feature, if the plan meters it, and Used what it counted
+	// in the present period.
+	Meter string
+	Used  int64
+}
+
+// overriddenBy returns what an override makes of what a plan gives: of what it meters,
+// a limit is that of the period.
+func (e Entitlement) overriddenBy(o Override) Entitlement {
+	if e.Metered != nil && o.Value.Limit != nil {
+		o.Value = Value{Metered: &Metered{Meter: e.Metered.Meter, Limit: *o.Value.Limit, Soft: e.Metered.Soft}}
+	}
+	e.Feature = Feature{Name: o.Feature, Value: o.Value}
+	e.Overridden, e.ExpireTime = true, o.ExpireTime
+	return e
 }
 
 // Entitlements returns what a workspace may use, by name, at a time; with a feature
-// that one alone. It is one statement, on the indexes of the workspace.
+// that one alone. What is paused entitles to nothing. It is one statement, on the indexes of the workspace.
 func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, feature string, now time.Time) ([]Entitlement, error) {
 	var row struct {
-		Definition json.RawMessage
-		Overrides  json.RawMessage
+		Subscription json.RawMessage
+		Overrides    json.RawMessage
 	}
 	err := r.db.NewRaw(`
-		SELECT (SELECT v.definition FROM billing.subscriptions s JOIN billing.plan_versions v ON v.plan = s.plan AND v.version = s.plan_version
-		        WHERE s.workspace_id = ?0 AND s.cancel_time IS NULL) AS definition,
+		SELECT (SELECT json_build_object('state', s.state, 'period_start_time', s.period_start_time, 'period_end_time', s.period_end_time, 'definition', v.definition, 'create_time', s.create_time, 'anchor_time', s.anchor_time, 'due_interval', s.due_interval,
+		               'used', (SELECT json_agg(t) FROM (
+		                   SELECT DISTINCT f -> 'metered' ->> 'meter' AS meter FROM jsonb_array_elements(v.definition -> 'features') f WHERE f -> 'metered' IS NOT NULL) m
+		                   CROSS JOIN LATERAL (
+		                       SELECT meter, period_start_time, quantity FROM billing.usage_totals
+		                       WHERE workspace_id = ?0 AND meter = m.meter AND period_start_time <= ?1 ORDER BY period_start_time DESC LIMIT 1) t))
+		        FROM billing.subscriptions s JOIN billing.plan_versions v ON v.plan = s.plan AND v.version = s.plan_version
+		        WHERE s.workspace_id = ?0 AND s.cancel_time IS NULL) AS subscription,
 		       (SELECT coalesce(json_agg(json_build_object('feature', o.feature, 'value', o.value, 'expire_time', o.expire_time)), '[]')
 		        FROM billing.overrides o WHERE o.workspace_id = ?0 AND (o.expire_time IS NULL OR o.expire_time > ?1)) AS overrides`,
 		workspace, now).Scan(ctx, &row)
 	if err != nil {
 		return nil, err
 	}
-	var plan Definition
-	if len(row.Definition) > 0 {
-		if err := json.Unmarshal(row.Definition, &plan); err != nil {
+	var present struct {
+		State      State             `json:"state"`
+		Start      *time.Time        `json:"period_start_time"` // of the period that is stored
+		End        *time.Time        `json:"period_end_time"`
+		Definition Definition        `json:"definition"`
+		CreateTime time.Time         `json:"create_time"`
+		AnchorTime time.Time         `json:"anchor_time"`
+		Interval   *pricing.Interval `json:"due_interval"`
+		// Used is the last period of each meter in which anything was.
+		Used []struct {
+			Meter    string    `json:"meter"`
+			Start    time.Time `json:"period_start_time"`
+			Quantity int64     `json:"quantity"`
+		} `json:"used"`
+	}
+	used := map[string]int64{}
+	if len(row.Subscription) > 0 {
+		if err := json.Unmarshal(row.Subscription, &present); err != nil {
 			return nil, err
+		}
+		s := Subscription{CreateTime: present.CreateTime, AnchorTime: present.AnchorTime}
+		if present.Interval != nil {
+			s.Interval = *present.Interval
+		}
+		if present.State == Paused {
+			return nil, nil
+		}
+		if present.Start != nil {
+			s.SetPeriod(pricing.Period{Start: *present.Start, End: *present.End})
+		}
+		period := s.Period(now)
+		for _, u := range present.Used {
+			if u.Start.Equal(period.Start) {
+				used[u.Meter] = u.Quantity
+			}
 		}
 	}
 	var overrides []struct {
@@ -63,15 +117,19 @@ func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, f
 		return nil, err
 	}
 	found := map[string]Entitlement{}
-	for _, f := range plan.Features {
-		found[f.Name] = Entitlement{Feature: f}
+	for _, f := range present.Definition.Features {
+		e := Entitlement{Feature: f}
+		if f.Metered != nil {
+			e.Meter, e.Used = f.Metered.Meter, used[f.Metered.Meter]
+		}
+		found[f.Name] = e
 	}
 	for _, o := range overrides {
-		e := Entitlement{Feature: Feature{Name: o.Feature, Value: o.Value}, Overridden: true}
+		override := Override{Feature: o.Feature, Value: o.Value}
 		if o.ExpireTime != nil {
-			e.ExpireTime = *o.ExpireTime
+			override.ExpireTime = *o.ExpireTime
 		}
-		found[o.Feature] = e
+		found[o.Feature] = found[o.Feature].overriddenBy(override)
 	}
 	var list []Entitlement
 	for _, e := range found {
@@ -81,6 +139,16 @@ func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, f
 	}
 	slices.SortFunc(list, func(a, b Entitlement) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
+}
+
+// Override returns the override of a feature at a time, nil for none.
+func (r Repository) Override(ctx context.Context, workspace ids.Workspace, feature string, now time.Time) (*Override, error) {
+	o := new(Override)
+	err := r.db.NewSelect().Model(o).Where("o.workspace_id = ? AND o.feature = ? AND (o.expire_time IS NULL OR o.expire_time > ?)", workspace, feature, now).Scan(ctx)
+	if postgres.NotFound(err) {
+		return nil, nil
+	}
+	return o, err
 }
 
 // PutOverride stores an override in the place of an earlier one of the feature.

@@ -22,6 +22,29 @@ type Plan struct {
 	CreateTime time.Time // of the version
 }
 
+// Free reports whether the plan costs nothing.
+func (p *Plan) Free() bool { return len(p.Definition.Prices) == 0 }
+
+// Price returns the price in a currency and interval, nil for none.
+func (p *Plan) Price(currency string, interval pricing.Interval) *pricing.Price {
+	for i := range p.Definition.Prices {
+		if price := &p.Definition.Prices[i]; price.Currency == currency && price.Interval == interval {
+			return price
+		}
+	}
+	return nil
+}
+
+// Feature returns what the plan gives of a feature; nothing is set in it for none.
+func (p *Plan) Feature(name string) Value {
+	for _, f := range p.Definition.Features {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return Value{}
+}
+
 // Definition is what a version of a plan says. It never changes.
 type Definition struct {
 	DisplayName string          `json:"display_name"`

@@ -9,6 +9,7 @@ import {
   EventService,
   ExternalIdentityService,
   InvitationService,
+  InvoiceService,
   JoinRequestService,
   MembershipService,
   MfaService,
@@ -16,6 +17,7 @@ import {
   PasskeyService,
   PasswordService,
   PlanService,
+  ReconciliationService,
   RegistrationService,
   RoleService,
   SeatService,
@@ -25,6 +27,7 @@ import {
   SubscriptionService,
   TestClockService,
   TokenService,
+  UsageService,
   UserService,
   WorkspaceService,
 } from "./api.js";
@@ -92,6 +95,12 @@ export interface Manager {
   readonly entitlements: Client<typeof EntitlementService>;
   /** Moves the time of a server that is being tried out. */
   readonly testClock: Client<typeof TestClockService>;
+  /** Shows what a workspace owes and has paid. */
+  readonly invoices: Client<typeof InvoiceService>;
+  /** Records what a workspace uses, and tells it. */
+  readonly usage: Client<typeof UsageService>;
+  /** For operators: compares a subscription with the payment provider's. */
+  readonly reconciliations: Client<typeof ReconciliationService>;
   /** Reads the event log. */
   readonly events: Client<typeof EventService>;
 }
@@ -148,6 +157,9 @@ export function createManager(options: ManagerOptions): Manager {
     seats: createClient(SeatService, transport),
     entitlements: createClient(EntitlementService, transport),
     testClock: createClient(TestClockService, transport),
+    invoices: createClient(InvoiceService, transport),
+    usage: createClient(UsageService, transport),
+    reconciliations: createClient(ReconciliationService, transport),
     events: createClient(EventService, transport),
   };
 }

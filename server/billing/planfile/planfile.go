@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"regexp"
 	"slices"
@@ -55,6 +56,14 @@ type price struct {
 	Flat     amount  `yaml:"flat"`
 	Seat     *seat   `yaml:"seat"`
 	Usage    []usage `yaml:"usage"`
+	Stripe   *sold   `yaml:"stripe"`
+}
+
+// sold is Stripe's ids of what a price consists of.
+type sold struct {
+	Flat  string            `yaml:"flat"`
+	Seat  string            `yaml:"seat"`
+	Usage map[string]string `yaml:"usage"`
 }
 
 type seat struct {
@@ -208,7 +217,43 @@ func (c *check) price(key string, p price) pricing.Price {
 		meters[u.Meter] = true
 		out.Usage = append(out.Usage, c.usage(what, u, digits))
 	}
+	if p.Stripe != nil {
+		out.Stripe = c.sold(key, *p.Stripe, out)
+	}
 	return out
+}
+
+var stripePrices = regexp.MustCompile(`^price_[0-9A-Za-z_]{1,200}$`)
+
+// sold reads what a price is at Stripe: each part that costs something has a price
+// there, and nothing else has.
+func (c *check) sold(key string, s sold, p pricing.Price) *pricing.StripePrices {
+	seen := map[string]bool{}
+	part := func(what, id string, costs bool) {
+		switch {
+		case costs && id == "":
+			c.fail("%s: stripe: %s has no price there", key, what)
+		case !costs && id != "":
+			c.fail("%s: stripe: %s costs nothing here", key, what)
+		case id != "" && (!stripePrices.MatchString(id) || seen[id]):
+			c.fail("%s: stripe: %s: %q is no id of a price, or is there twice", key, what, id)
+		}
+		seen[id] = true
+	}
+	part("flat", s.Flat, p.Flat != 0)
+	part("seat", s.Seat, p.Seat != nil && p.Seat.Amount != 0)
+	left := maps.Clone(s.Usage)
+	for _, u := range p.Usage {
+		part("usage of "+u.Meter, s.Usage[u.Meter], true)
+		delete(left, u.Meter)
+	}
+	for meter := range left {
+		part("usage of "+meter, left[meter], false)
+	}
+	if len(seen) == 0 || len(seen) == 1 && seen[""] {
+		c.fail("%s: stripe: it names no price", key)
+	}
+	return &pricing.StripePrices{Flat: s.Flat, Seat: s.Seat, Usage: s.Usage}
 }
 
 func (c *check) usage(what string, u usage, digits uint8) pricing.UsagePrice {

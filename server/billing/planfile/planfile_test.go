@@ -30,6 +30,7 @@ plans:
             tiers:
               - {up_to: 10000}
               - {unit: 0.0005, flat: 1}
+        stripe: {flat: price_a, seat: price_b, usage: {api_calls: price_c}}
       - {currency: JPY, interval: year, flat: 30000}
       - {currency: KWD, interval: month, flat: 6.125}
     features:
@@ -55,7 +56,7 @@ func TestAFileOfPlans(t *testing.T) {
 			Prices: []pricing.Price{
 				{Currency: "EUR", Interval: pricing.Month, Flat: 2000, Seat: &pricing.SeatPrice{Amount: 750, Included: 5}, Usage: []pricing.UsagePrice{{
 					Meter: "api_calls", Mode: pricing.Graduated, Tiers: []pricing.Tier{{UpTo: 10000}, {Unit: "0.05", Flat: 100}},
-				}}},
+				}}, Stripe: &pricing.StripePrices{Flat: "price_a", Seat: "price_b", Usage: map[string]string{"api_calls": "price_c"}}},
 				{Currency: "JPY", Interval: pricing.Year, Flat: 30000},
 				{Currency: "KWD", Interval: pricing.Month, Flat: 6125},
 			},
@@ -95,19 +96,26 @@ func TestWhatIsWrongWithAFileIsSaid(t *testing.T) {
 		price("flat: 1.005"): "more than 2 decimals",
 		price("flat: -1"):    "not an amount",
 		price("flat: 1e3"):   "not an amount",
-		price("flat: 1}, {currency: EUR, interval: month"):                "there twice",
-		price("seat: {amount: 1, included: -1}"):                          "included",
-		price("usage: [{meter: m}]"):                                      "1 to 50 tiers",
-		price("usage: [{meter: m, mode: cubic, tiers: [{}]}]"):            "not graduated or volume",
-		price("usage: [{meter: m, tiers: [{up_to: 5}]}]"):                 "the last tier has no up_to",
-		price("usage: [{meter: m, tiers: [{up_to: 5}, {up_to: 5}, {}]}]"): "order of their up_to",
-		feature("SSO: true"):                                              "other characters",
-		feature("sso: true, sso: true"):                                   "there twice",
-		feature("sso: maybe"):                                             "a number or unlimited",
-		feature("seats: true"):                                            "how many may belong",
-		feature("seats: -1"):                                              "a number or unlimited",
-		feature("calls: {limit: 3}"):                                      "names no meter",
-		feature("calls: {meter: calls, limit: 3, sofft: true}"):           "field sofft is unknown",
+		price("flat: 1}, {currency: EUR, interval: month"):                                 "there twice",
+		price("seat: {amount: 1, included: -1}"):                                           "included",
+		price("usage: [{meter: m}]"):                                                       "1 to 50 tiers",
+		price("usage: [{meter: m, mode: cubic, tiers: [{}]}]"):                             "not graduated or volume",
+		price("usage: [{meter: m, tiers: [{up_to: 5}]}]"):                                  "the last tier has no up_to",
+		price("usage: [{meter: m, tiers: [{up_to: 5}, {up_to: 5}, {}]}]"):                  "order of their up_to",
+		price("flat: 1, stripe: {}"):                                                       "it names no price",
+		price("flat: 1, stripe: {flat: prod_1}"):                                           "no id of a price",
+		price("flat: 1, stripe: {flat: price_1, seat: price_2}"):                           "seat costs nothing here",
+		price("flat: 1, seat: {amount: 1}, stripe: {flat: price_1}"):                       "seat has no price there",
+		price("flat: 1, seat: {amount: 1}, stripe: {flat: price_1, seat: price_1}"):        "there twice",
+		price("flat: 1, usage: [{meter: m, tiers: [{unit: 1}]}], stripe: {flat: price_1}"): "usage of m has no price there",
+		price("flat: 1, stripe: {flat: price_1, usage: {m: price_2}}"):                     "usage of m costs nothing here",
+		feature("SSO: true"):                                    "other characters",
+		feature("sso: true, sso: true"):                         "there twice",
+		feature("sso: maybe"):                                   "a number or unlimited",
+		feature("seats: true"):                                  "how many may belong",
+		feature("seats: -1"):                                    "a number or unlimited",
+		feature("calls: {limit: 3}"):                            "names no meter",
+		feature("calls: {meter: calls, limit: 3, sofft: true}"): "field sofft is unknown",
 	} {
 		if _, err := Read(strings.NewReader(file)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n%v, want %q", file, err, want)

@@ -12,6 +12,22 @@ type Price struct {
 	Flat     int64        `json:"flat,omitempty"`
 	Seat     *SeatPrice   `json:"seat,omitempty"`
 	Usage    []UsagePrice `json:"usage,omitempty"`
+	// Stripe names what is the same at Stripe; nil when it is not sold there.
+	Stripe *StripePrices `json:"stripe,omitempty"`
+}
+
+// StripePrices are Stripe's ids of the prices that a price consists of.
+type StripePrices struct {
+	Flat string `json:"flat,omitempty"`
+	Seat string `json:"seat,omitempty"`
+	// Usage is by meter.
+	Usage map[string]string `json:"usage,omitempty"`
+}
+
+// PaidSeats returns for how many seats beyond those included there is something to pay.
+func (p Price) PaidSeats(seats int) int64 {
+	n, _ := p.paidSeats(seats)
+	return n
 }
 
 // SeatPrice is what seats cost beyond those that the flat amount includes.
@@ -56,6 +72,7 @@ const (
 	ForFlat  Kind = "flat"
 	ForSeats Kind = "seats"
 	ForUsage Kind = "usage"
+	ForTax   Kind = "tax"
 )
 
 // Line is an amount that is due for something in a time.

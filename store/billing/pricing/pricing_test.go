@@ -220,3 +220,52 @@ func TestGraduatedTiersAreWhatEveryUnitCosts(t *testing.T) {
 		}
 	})
 }
+
+// TestATaxIsRoundedOncePerInvoice to the nearest minor unit, and half of one away from
+// zero.
+func TestATaxIsRoundedOncePerInvoice(t *testing.T) {
+	lines := func(amounts ...int64) (list []pricing.Line) {
+		for _, a := range amounts {
+			list = append(list, pricing.Line{Kind: pricing.ForFlat, Amount: a})
+		}
+		return list
+	}
+	for _, test := range []struct {
+		percent string
+		lines   []pricing.Line
+		want    int64
+	}{
+		{"19", lines(100), 19}, {"19", lines(13, 13), 5}, {"50", lines(1), 1}, {"50", lines(1, 1, 1), 2}, {"7.7", lines(1000, -500), 39},
+		{"0", lines(1000), 0}, {"100", lines(7), 7}, {"8.875", lines(10000), 888}, {"8.875", lines(9999), 887}, {"0.000001", lines(50_000_000), 1},
+		{"19", lines(9_000_000_000_000_000_000), 1_710_000_000_000_000_000},
+	} {
+		tax, err := pricing.NewFixedRate("VAT", test.percent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []pricing.TaxLine{{Name: "VAT " + test.percent + "%", Amount: test.want}}
+		if diff := cmp.Diff(want, tax.Due(test.lines)); diff != "" {
+			t.Errorf("%s%% (-want +got):\n%s", test.percent, diff)
+		}
+	}
+	for _, wrong := range [][2]string{{"", "19"}, {" ", "19"}, {"VAT", ""}, {"VAT", "101"}, {"VAT", "-1"}, {"VAT", "1e1"}, {"VAT", "1/3"}, {"VAT", "1.1234567"}} {
+		if _, err := pricing.NewFixedRate(wrong[0], wrong[1]); err == nil {
+			t.Errorf("a tax %q of %q percent", wrong[0], wrong[1])
+		}
+	}
+}
+
+func TestAmountsAreWrittenWithTheDecimalsOfTheirCurrency(t *testing.T) {
+	for _, test := range []struct {
+		amount   int64
+		currency string
+		want     string
+	}{
+		{123456789, "EUR", "EUR 1,234,567.89"}, {-5, "EUR", "EUR -0.05"}, {0, "EUR", "EUR 0.00"},
+		{1000, "JPY", "JPY 1,000"}, {-1234567, "KWD", "KWD -1,234.567"}, {1050, "XXY", "XXY 1050"},
+	} {
+		if got := pricing.Format(test.amount, test.currency); got != test.want {
+			t.Errorf("%d %s: %q, want %q", test.amount, test.currency, got, test.want)
+		}
+	}
+}

@@ -266,7 +266,8 @@ type CreateApiKeyRequest struct {
 	// The service account whose key it is to be, for which the caller needs the
 	// permission `service_account.manage`. Default: the caller's own key.
 	ServiceAccountId string `protobuf:"bytes,5,opt,name=service_account_id,json=serviceAccountId,proto3" json:"service_account_id,omitempty"`
-	// A UUID that makes the call safe to repeat for 24 hours.
+	// A UUID that makes the call safe to repeat for 24 hours. Once the key has ended
+	// that it made, a repeated call fails with REQUEST_ID_REUSED and makes no other.
 	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

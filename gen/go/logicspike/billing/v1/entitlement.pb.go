@@ -35,8 +35,11 @@ type Entitlement struct {
 	Overridden bool `protobuf:"varint,3,opt,name=overridden,proto3" json:"overridden,omitempty"`
 	// When the override ends; unset for never.
 	OverrideExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=override_expire_time,json=overrideExpireTime,proto3" json:"override_expire_time,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// How much was used in the present period, of what is metered; 0 for everything
+	// else.
+	Used          int64 `protobuf:"varint,5,opt,name=used,proto3" json:"used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Entitlement) Reset() {
@@ -95,6 +98,13 @@ func (x *Entitlement) GetOverrideExpireTime() *timestamppb.Timestamp {
 		return x.OverrideExpireTime
 	}
 	return nil
+}
+
+func (x *Entitlement) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
 }
 
 // Request of CheckEntitlement.
@@ -499,14 +509,15 @@ var File_logicspike_billing_v1_entitlement_proto protoreflect.FileDescriptor
 
 const file_logicspike_billing_v1_entitlement_proto_rawDesc = "" +
 	"\n" +
-	"'logicspike/billing/v1/entitlement.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a logicspike/billing/v1/plan.proto\"\xcf\x01\n" +
+	"'logicspike/billing/v1/entitlement.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a logicspike/billing/v1/plan.proto\"\xe3\x01\n" +
 	"\vEntitlement\x128\n" +
 	"\afeature\x18\x01 \x01(\v2\x1e.logicspike.billing.v1.FeatureR\afeature\x12\x18\n" +
 	"\agranted\x18\x02 \x01(\bR\agranted\x12\x1e\n" +
 	"\n" +
 	"overridden\x18\x03 \x01(\bR\n" +
 	"overridden\x12L\n" +
-	"\x14override_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x12overrideExpireTime\"\x89\x01\n" +
+	"\x14override_expire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x12overrideExpireTime\x12\x12\n" +
+	"\x04used\x18\x05 \x01(\x03R\x04used\"\x89\x01\n" +
 	"\x17CheckEntitlementRequest\x12,\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\x12#\n" +
 	"\afeature\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<R\afeature\x12\x1b\n" +

@@ -73,7 +73,7 @@ func (x *GetSeatUsageRequest) GetWorkspaceId() string {
 type GetSeatUsageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many seats there are: the entitlement `seats`, unlimited when the plan does not
-	// name it.
+	// name it, and no more than were bought; none while the subscription is paused.
 	Limit *Limit `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
 	// Seats that active members take.
 	Active int32 `protobuf:"varint,2,opt,name=active,proto3" json:"active,omitempty"`
@@ -81,7 +81,12 @@ type GetSeatUsageResponse struct {
 	Reserved int32 `protobuf:"varint,3,opt,name=reserved,proto3" json:"reserved,omitempty"`
 	// Seats that are free; 0 also when there are fewer seats than members. Ignored when
 	// they are unlimited.
-	Free          int32 `protobuf:"varint,4,opt,name=free,proto3" json:"free,omitempty"`
+	Free int32 `protobuf:"varint,4,opt,name=free,proto3" json:"free,omitempty"`
+	// How many seats were bought; 0 for as many as there are members.
+	SeatCount int32 `protobuf:"varint,5,opt,name=seat_count,json=seatCount,proto3" json:"seat_count,omitempty"`
+	// How many seats are charged, those that the price includes among them: those that
+	// were bought, else those of active members.
+	Billed        int32 `protobuf:"varint,6,opt,name=billed,proto3" json:"billed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -144,21 +149,147 @@ func (x *GetSeatUsageResponse) GetFree() int32 {
 	return 0
 }
 
+func (x *GetSeatUsageResponse) GetSeatCount() int32 {
+	if x != nil {
+		return x.SeatCount
+	}
+	return 0
+}
+
+func (x *GetSeatUsageResponse) GetBilled() int32 {
+	if x != nil {
+		return x.Billed
+	}
+	return 0
+}
+
+// Request of UpdateSeatCount.
+type UpdateSeatCountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// How many seats; 0 for as many as there are members.
+	SeatCount     int32 `protobuf:"varint,2,opt,name=seat_count,json=seatCount,proto3" json:"seat_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSeatCountRequest) Reset() {
+	*x = UpdateSeatCountRequest{}
+	mi := &file_logicspike_billing_v1_seat_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSeatCountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSeatCountRequest) ProtoMessage() {}
+
+func (x *UpdateSeatCountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_seat_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSeatCountRequest.ProtoReflect.Descriptor instead.
+func (*UpdateSeatCountRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_seat_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *UpdateSeatCountRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *UpdateSeatCountRequest) GetSeatCount() int32 {
+	if x != nil {
+		return x.SeatCount
+	}
+	return 0
+}
+
+// Response of UpdateSeatCount.
+type UpdateSeatCountResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The subscription.
+	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSeatCountResponse) Reset() {
+	*x = UpdateSeatCountResponse{}
+	mi := &file_logicspike_billing_v1_seat_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSeatCountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSeatCountResponse) ProtoMessage() {}
+
+func (x *UpdateSeatCountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_seat_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSeatCountResponse.ProtoReflect.Descriptor instead.
+func (*UpdateSeatCountResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_seat_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *UpdateSeatCountResponse) GetSubscription() *Subscription {
+	if x != nil {
+		return x.Subscription
+	}
+	return nil
+}
+
 var File_logicspike_billing_v1_seat_proto protoreflect.FileDescriptor
 
 const file_logicspike_billing_v1_seat_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/billing/v1/seat.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a logicspike/billing/v1/plan.proto\"C\n" +
+	" logicspike/billing/v1/seat.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a logicspike/billing/v1/plan.proto\x1a(logicspike/billing/v1/subscription.proto\"C\n" +
 	"\x13GetSeatUsageRequest\x12,\n" +
-	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\"\x92\x01\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\"\xc9\x01\n" +
 	"\x14GetSeatUsageResponse\x122\n" +
 	"\x05limit\x18\x01 \x01(\v2\x1c.logicspike.billing.v1.LimitR\x05limit\x12\x16\n" +
 	"\x06active\x18\x02 \x01(\x05R\x06active\x12\x1a\n" +
 	"\breserved\x18\x03 \x01(\x05R\breserved\x12\x12\n" +
-	"\x04free\x18\x04 \x01(\x05R\x04free2\xd5\x01\n" +
+	"\x04free\x18\x04 \x01(\x05R\x04free\x12\x1d\n" +
+	"\n" +
+	"seat_count\x18\x05 \x01(\x05R\tseatCount\x12\x16\n" +
+	"\x06billed\x18\x06 \x01(\x05R\x06billed\"r\n" +
+	"\x16UpdateSeatCountRequest\x12,\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\x12*\n" +
+	"\n" +
+	"seat_count\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\tseatCount\"b\n" +
+	"\x17UpdateSeatCountResponse\x12G\n" +
+	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription2\xa2\x03\n" +
 	"\vSeatService\x12\xc5\x01\n" +
 	"\fGetSeatUsage\x12*.logicspike.billing.v1.GetSeatUsageRequest\x1a+.logicspike.billing.v1.GetSeatUsageResponse\"\\\xd2\xe7\x18U\x1aS\n" +
-	"\vbilling.get\x124See the workspace's subscription, seats and invoices\x1a\fworkspace_id \x03\x90\x02\x01BFZDgithub.com/logicspike/manager/gen/go/logicspike/billing/v1;billingv1b\x06proto3"
+	"\vbilling.get\x124See the workspace's subscription, seats and invoices\x1a\fworkspace_id \x03\x90\x02\x01\x12\xca\x01\n" +
+	"\x0fUpdateSeatCount\x12-.logicspike.billing.v1.UpdateSeatCountRequest\x1a..logicspike.billing.v1.UpdateSeatCountResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0ebilling.update\x12.Change the workspace's plan, seats and payment\x1a\fworkspace_id \x038\x01BFZDgithub.com/logicspike/manager/gen/go/logicspike/billing/v1;billingv1b\x06proto3"
 
 var (
 	file_logicspike_billing_v1_seat_proto_rawDescOnce sync.Once
@@ -172,21 +303,27 @@ func file_logicspike_billing_v1_seat_proto_rawDescGZIP() []byte {
 	return file_logicspike_billing_v1_seat_proto_rawDescData
 }
 
-var file_logicspike_billing_v1_seat_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_logicspike_billing_v1_seat_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_logicspike_billing_v1_seat_proto_goTypes = []any{
-	(*GetSeatUsageRequest)(nil),  // 0: logicspike.billing.v1.GetSeatUsageRequest
-	(*GetSeatUsageResponse)(nil), // 1: logicspike.billing.v1.GetSeatUsageResponse
-	(*Limit)(nil),                // 2: logicspike.billing.v1.Limit
+	(*GetSeatUsageRequest)(nil),     // 0: logicspike.billing.v1.GetSeatUsageRequest
+	(*GetSeatUsageResponse)(nil),    // 1: logicspike.billing.v1.GetSeatUsageResponse
+	(*UpdateSeatCountRequest)(nil),  // 2: logicspike.billing.v1.UpdateSeatCountRequest
+	(*UpdateSeatCountResponse)(nil), // 3: logicspike.billing.v1.UpdateSeatCountResponse
+	(*Limit)(nil),                   // 4: logicspike.billing.v1.Limit
+	(*Subscription)(nil),            // 5: logicspike.billing.v1.Subscription
 }
 var file_logicspike_billing_v1_seat_proto_depIdxs = []int32{
-	2, // 0: logicspike.billing.v1.GetSeatUsageResponse.limit:type_name -> logicspike.billing.v1.Limit
-	0, // 1: logicspike.billing.v1.SeatService.GetSeatUsage:input_type -> logicspike.billing.v1.GetSeatUsageRequest
-	1, // 2: logicspike.billing.v1.SeatService.GetSeatUsage:output_type -> logicspike.billing.v1.GetSeatUsageResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	4, // 0: logicspike.billing.v1.GetSeatUsageResponse.limit:type_name -> logicspike.billing.v1.Limit
+	5, // 1: logicspike.billing.v1.UpdateSeatCountResponse.subscription:type_name -> logicspike.billing.v1.Subscription
+	0, // 2: logicspike.billing.v1.SeatService.GetSeatUsage:input_type -> logicspike.billing.v1.GetSeatUsageRequest
+	2, // 3: logicspike.billing.v1.SeatService.UpdateSeatCount:input_type -> logicspike.billing.v1.UpdateSeatCountRequest
+	1, // 4: logicspike.billing.v1.SeatService.GetSeatUsage:output_type -> logicspike.billing.v1.GetSeatUsageResponse
+	3, // 5: logicspike.billing.v1.SeatService.UpdateSeatCount:output_type -> logicspike.billing.v1.UpdateSeatCountResponse
+	4, // [4:6] is the sub-list for method output_type
+	2, // [2:4] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_billing_v1_seat_proto_init() }
@@ -195,13 +332,14 @@ func file_logicspike_billing_v1_seat_proto_init() {
 		return
 	}
 	file_logicspike_billing_v1_plan_proto_init()
+	file_logicspike_billing_v1_subscription_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logicspike_billing_v1_seat_proto_rawDesc), len(file_logicspike_billing_v1_seat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

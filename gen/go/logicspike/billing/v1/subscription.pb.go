@@ -36,6 +36,11 @@ const (
 	SubscriptionState_SUBSCRIPTION_STATE_ACTIVE SubscriptionState = 2
 	// It ended, or ends with its workspace.
 	SubscriptionState_SUBSCRIPTION_STATE_CANCELED SubscriptionState = 3
+	// An invoice is overdue. All goes on for a while; then it is paused.
+	SubscriptionState_SUBSCRIPTION_STATE_PAST_DUE SubscriptionState = 4
+	// It costs nothing and entitles to nothing. Members keep their access, nobody joins,
+	// and nothing is lost.
+	SubscriptionState_SUBSCRIPTION_STATE_PAUSED SubscriptionState = 5
 )
 
 // Enum value maps for SubscriptionState.
@@ -45,12 +50,16 @@ var (
 		1: "SUBSCRIPTION_STATE_TRIALING",
 		2: "SUBSCRIPTION_STATE_ACTIVE",
 		3: "SUBSCRIPTION_STATE_CANCELED",
+		4: "SUBSCRIPTION_STATE_PAST_DUE",
+		5: "SUBSCRIPTION_STATE_PAUSED",
 	}
 	SubscriptionState_value = map[string]int32{
 		"SUBSCRIPTION_STATE_UNSPECIFIED": 0,
 		"SUBSCRIPTION_STATE_TRIALING":    1,
 		"SUBSCRIPTION_STATE_ACTIVE":      2,
 		"SUBSCRIPTION_STATE_CANCELED":    3,
+		"SUBSCRIPTION_STATE_PAST_DUE":    4,
+		"SUBSCRIPTION_STATE_PAUSED":      5,
 	}
 )
 
@@ -81,6 +90,166 @@ func (SubscriptionState) EnumDescriptor() ([]byte, []int) {
 	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{0}
 }
 
+// Why a subscription is paused.
+type PauseReason int32
+
+const (
+	// It is not paused.
+	PauseReason_PAUSE_REASON_UNSPECIFIED PauseReason = 0
+	// Invoices are overdue: it goes on once they are paid.
+	PauseReason_PAUSE_REASON_UNPAID PauseReason = 1
+	// It was canceled, and no plan that costs nothing takes its place:
+	// ResumeSubscription or ChangeSubscription start it again.
+	PauseReason_PAUSE_REASON_CANCELED PauseReason = 2
+)
+
+// Enum value maps for PauseReason.
+var (
+	PauseReason_name = map[int32]string{
+		0: "PAUSE_REASON_UNSPECIFIED",
+		1: "PAUSE_REASON_UNPAID",
+		2: "PAUSE_REASON_CANCELED",
+	}
+	PauseReason_value = map[string]int32{
+		"PAUSE_REASON_UNSPECIFIED": 0,
+		"PAUSE_REASON_UNPAID":      1,
+		"PAUSE_REASON_CANCELED":    2,
+	}
+)
+
+func (x PauseReason) Enum() *PauseReason {
+	p := new(PauseReason)
+	*p = x
+	return p
+}
+
+func (x PauseReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PauseReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_logicspike_billing_v1_subscription_proto_enumTypes[1].Descriptor()
+}
+
+func (PauseReason) Type() protoreflect.EnumType {
+	return &file_logicspike_billing_v1_subscription_proto_enumTypes[1]
+}
+
+func (x PauseReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PauseReason.Descriptor instead.
+func (PauseReason) EnumDescriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{1}
+}
+
+// Who collects the payment for a subscription.
+type PaymentProvider int32
+
+const (
+	// Not a provider.
+	PaymentProvider_PAYMENT_PROVIDER_UNSPECIFIED PaymentProvider = 0
+	// Invoices are sent, and marked paid by operators.
+	PaymentProvider_PAYMENT_PROVIDER_MANUAL PaymentProvider = 1
+	// Stripe.
+	PaymentProvider_PAYMENT_PROVIDER_STRIPE PaymentProvider = 2
+)
+
+// Enum value maps for PaymentProvider.
+var (
+	PaymentProvider_name = map[int32]string{
+		0: "PAYMENT_PROVIDER_UNSPECIFIED",
+		1: "PAYMENT_PROVIDER_MANUAL",
+		2: "PAYMENT_PROVIDER_STRIPE",
+	}
+	PaymentProvider_value = map[string]int32{
+		"PAYMENT_PROVIDER_UNSPECIFIED": 0,
+		"PAYMENT_PROVIDER_MANUAL":      1,
+		"PAYMENT_PROVIDER_STRIPE":      2,
+	}
+)
+
+func (x PaymentProvider) Enum() *PaymentProvider {
+	p := new(PaymentProvider)
+	*p = x
+	return p
+}
+
+func (x PaymentProvider) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PaymentProvider) Descriptor() protoreflect.EnumDescriptor {
+	return file_logicspike_billing_v1_subscription_proto_enumTypes[2].Descriptor()
+}
+
+func (PaymentProvider) Type() protoreflect.EnumType {
+	return &file_logicspike_billing_v1_subscription_proto_enumTypes[2]
+}
+
+func (x PaymentProvider) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PaymentProvider.Descriptor instead.
+func (PaymentProvider) EnumDescriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{2}
+}
+
+// What a charge is for.
+type ChargeKind int32
+
+const (
+	// Not a kind.
+	ChargeKind_CHARGE_KIND_UNSPECIFIED ChargeKind = 0
+	// The flat amount.
+	ChargeKind_CHARGE_KIND_FLAT ChargeKind = 1
+	// Seats.
+	ChargeKind_CHARGE_KIND_SEATS ChargeKind = 2
+)
+
+// Enum value maps for ChargeKind.
+var (
+	ChargeKind_name = map[int32]string{
+		0: "CHARGE_KIND_UNSPECIFIED",
+		1: "CHARGE_KIND_FLAT",
+		2: "CHARGE_KIND_SEATS",
+	}
+	ChargeKind_value = map[string]int32{
+		"CHARGE_KIND_UNSPECIFIED": 0,
+		"CHARGE_KIND_FLAT":        1,
+		"CHARGE_KIND_SEATS":       2,
+	}
+)
+
+func (x ChargeKind) Enum() *ChargeKind {
+	p := new(ChargeKind)
+	*p = x
+	return p
+}
+
+func (x ChargeKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChargeKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_logicspike_billing_v1_subscription_proto_enumTypes[3].Descriptor()
+}
+
+func (ChargeKind) Type() protoreflect.EnumType {
+	return &file_logicspike_billing_v1_subscription_proto_enumTypes[3]
+}
+
+func (x ChargeKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChargeKind.Descriptor instead.
+func (ChargeKind) EnumDescriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{3}
+}
+
 // What a workspace is subscribed to.
 type Subscription struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -107,7 +276,23 @@ type Subscription struct {
 	// When it began.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it ended; unset while it lives.
-	CancelTime    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=cancel_time,json=cancelTime,proto3" json:"cancel_time,omitempty"`
+	CancelTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=cancel_time,json=cancelTime,proto3" json:"cancel_time,omitempty"`
+	// Active members.
+	Seats int32 `protobuf:"varint,12,opt,name=seats,proto3" json:"seats,omitempty"`
+	// Seats that were bought; 0 for as many as there are members.
+	SeatCount int32 `protobuf:"varint,13,opt,name=seat_count,json=seatCount,proto3" json:"seat_count,omitempty"`
+	// Seats that are charged, those that the price includes among them.
+	BilledSeats int32 `protobuf:"varint,14,opt,name=billed_seats,json=billedSeats,proto3" json:"billed_seats,omitempty"`
+	// When it will end, if that is scheduled: with the present period or trial.
+	ScheduledCancelTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=scheduled_cancel_time,json=scheduledCancelTime,proto3" json:"scheduled_cancel_time,omitempty"`
+	// Since when it is past due; unset when it is not.
+	PastDueTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=past_due_time,json=pastDueTime,proto3" json:"past_due_time,omitempty"`
+	// Why it is paused; unspecified when it is not.
+	PauseReason PauseReason `protobuf:"varint,17,opt,name=pause_reason,json=pauseReason,proto3,enum=logicspike.billing.v1.PauseReason" json:"pause_reason,omitempty"`
+	// Who collects the payment.
+	Provider PaymentProvider `protobuf:"varint,18,opt,name=provider,proto3,enum=logicspike.billing.v1.PaymentProvider" json:"provider,omitempty"`
+	// Changes whenever the subscription does.
+	Etag          string `protobuf:"bytes,19,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -219,6 +404,162 @@ func (x *Subscription) GetCancelTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Subscription) GetSeats() int32 {
+	if x != nil {
+		return x.Seats
+	}
+	return 0
+}
+
+func (x *Subscription) GetSeatCount() int32 {
+	if x != nil {
+		return x.SeatCount
+	}
+	return 0
+}
+
+func (x *Subscription) GetBilledSeats() int32 {
+	if x != nil {
+		return x.BilledSeats
+	}
+	return 0
+}
+
+func (x *Subscription) GetScheduledCancelTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScheduledCancelTime
+	}
+	return nil
+}
+
+func (x *Subscription) GetPastDueTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PastDueTime
+	}
+	return nil
+}
+
+func (x *Subscription) GetPauseReason() PauseReason {
+	if x != nil {
+		return x.PauseReason
+	}
+	return PauseReason_PAUSE_REASON_UNSPECIFIED
+}
+
+func (x *Subscription) GetProvider() PaymentProvider {
+	if x != nil {
+		return x.Provider
+	}
+	return PaymentProvider_PAYMENT_PROVIDER_UNSPECIFIED
+}
+
+func (x *Subscription) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// An amount that a change charges or credits.
+type Charge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is for.
+	Kind ChargeKind `protobuf:"varint,1,opt,name=kind,proto3,enum=logicspike.billing.v1.ChargeKind" json:"kind,omitempty"`
+	// The plan whose price it is of.
+	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// How many: of seats those beyond what the price includes.
+	Quantity int64 `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
+	// How much; negative for what is credited.
+	Amount *Money `protobuf:"bytes,4,opt,name=amount,proto3" json:"amount,omitempty"`
+	// From when it is for.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Until when it is for.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Whether it is a part of what a whole period costs.
+	Proration     bool `protobuf:"varint,7,opt,name=proration,proto3" json:"proration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Charge) Reset() {
+	*x = Charge{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Charge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Charge) ProtoMessage() {}
+
+func (x *Charge) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Charge.ProtoReflect.Descriptor instead.
+func (*Charge) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Charge) GetKind() ChargeKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ChargeKind_CHARGE_KIND_UNSPECIFIED
+}
+
+func (x *Charge) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Charge) GetQuantity() int64 {
+	if x != nil {
+		return x.Quantity
+	}
+	return 0
+}
+
+func (x *Charge) GetAmount() *Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *Charge) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Charge) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *Charge) GetProration() bool {
+	if x != nil {
+		return x.Proration
+	}
+	return false
+}
+
 // Request of GetSubscription.
 type GetSubscriptionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -230,7 +571,7 @@ type GetSubscriptionRequest struct {
 
 func (x *GetSubscriptionRequest) Reset() {
 	*x = GetSubscriptionRequest{}
-	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[1]
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -242,7 +583,7 @@ func (x *GetSubscriptionRequest) String() string {
 func (*GetSubscriptionRequest) ProtoMessage() {}
 
 func (x *GetSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[1]
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -255,7 +596,7 @@ func (x *GetSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*GetSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{1}
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetSubscriptionRequest) GetWorkspaceId() string {
@@ -276,7 +617,7 @@ type GetSubscriptionResponse struct {
 
 func (x *GetSubscriptionResponse) Reset() {
 	*x = GetSubscriptionResponse{}
-	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[2]
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +629,7 @@ func (x *GetSubscriptionResponse) String() string {
 func (*GetSubscriptionResponse) ProtoMessage() {}
 
 func (x *GetSubscriptionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[2]
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,10 +642,627 @@ func (x *GetSubscriptionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSubscriptionResponse.ProtoReflect.Descriptor instead.
 func (*GetSubscriptionResponse) Descriptor() ([]byte, []int) {
-	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{2}
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetSubscriptionResponse) GetSubscription() *Subscription {
+	if x != nil {
+		return x.Subscription
+	}
+	return nil
+}
+
+// Request of PreviewChangeSubscription.
+type PreviewChangeSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The plan, in its present version.
+	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The currency of the price (ISO 4217). Empty for a plan that costs nothing.
+	Currency string `protobuf:"bytes,3,opt,name=currency,proto3" json:"currency,omitempty"`
+	// How often the price is due. Unspecified for a plan that costs nothing.
+	Interval      Interval `protobuf:"varint,4,opt,name=interval,proto3,enum=logicspike.billing.v1.Interval" json:"interval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewChangeSubscriptionRequest) Reset() {
+	*x = PreviewChangeSubscriptionRequest{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewChangeSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewChangeSubscriptionRequest) ProtoMessage() {}
+
+func (x *PreviewChangeSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewChangeSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*PreviewChangeSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PreviewChangeSubscriptionRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *PreviewChangeSubscriptionRequest) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *PreviewChangeSubscriptionRequest) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *PreviewChangeSubscriptionRequest) GetInterval() Interval {
+	if x != nil {
+		return x.Interval
+	}
+	return Interval_INTERVAL_UNSPECIFIED
+}
+
+// Response of PreviewChangeSubscription.
+type PreviewChangeSubscriptionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the change charges and credits; empty when it costs nothing, or changes
+	// nothing.
+	Charges []*Charge `protobuf:"bytes,1,rep,name=charges,proto3" json:"charges,omitempty"`
+	// Their sum, before taxes; unset when neither plan has a price.
+	Total *Money `protobuf:"bytes,2,opt,name=total,proto3" json:"total,omitempty"`
+	// What is invoiced at once, before taxes: the sum, with what waits for an invoice, if
+	// that is more than nothing. Otherwise it waits. Unset as the sum is.
+	DueNow *Money `protobuf:"bytes,3,opt,name=due_now,json=dueNow,proto3" json:"due_now,omitempty"`
+	// When the next period begins; unset when the plan costs nothing.
+	NextPeriodTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=next_period_time,json=nextPeriodTime,proto3" json:"next_period_time,omitempty"`
+	// What that will cost with the present seats, before taxes and usage.
+	NextPeriodTotal *Money `protobuf:"bytes,5,opt,name=next_period_total,json=nextPeriodTotal,proto3" json:"next_period_total,omitempty"`
+	// To be given to ChangeSubscription.
+	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewChangeSubscriptionResponse) Reset() {
+	*x = PreviewChangeSubscriptionResponse{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewChangeSubscriptionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewChangeSubscriptionResponse) ProtoMessage() {}
+
+func (x *PreviewChangeSubscriptionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewChangeSubscriptionResponse.ProtoReflect.Descriptor instead.
+func (*PreviewChangeSubscriptionResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PreviewChangeSubscriptionResponse) GetCharges() []*Charge {
+	if x != nil {
+		return x.Charges
+	}
+	return nil
+}
+
+func (x *PreviewChangeSubscriptionResponse) GetTotal() *Money {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *PreviewChangeSubscriptionResponse) GetDueNow() *Money {
+	if x != nil {
+		return x.DueNow
+	}
+	return nil
+}
+
+func (x *PreviewChangeSubscriptionResponse) GetNextPeriodTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextPeriodTime
+	}
+	return nil
+}
+
+func (x *PreviewChangeSubscriptionResponse) GetNextPeriodTotal() *Money {
+	if x != nil {
+		return x.NextPeriodTotal
+	}
+	return nil
+}
+
+func (x *PreviewChangeSubscriptionResponse) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Request of ChangeSubscription.
+type ChangeSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The plan, in its present version.
+	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The currency of the price (ISO 4217). Empty for a plan that costs nothing.
+	Currency string `protobuf:"bytes,3,opt,name=currency,proto3" json:"currency,omitempty"`
+	// How often the price is due. Unspecified for a plan that costs nothing.
+	Interval Interval `protobuf:"varint,4,opt,name=interval,proto3,enum=logicspike.billing.v1.Interval" json:"interval,omitempty"`
+	// The etag of the preview of this choice.
+	Etag          string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeSubscriptionRequest) Reset() {
+	*x = ChangeSubscriptionRequest{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeSubscriptionRequest) ProtoMessage() {}
+
+func (x *ChangeSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*ChangeSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ChangeSubscriptionRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *ChangeSubscriptionRequest) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *ChangeSubscriptionRequest) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *ChangeSubscriptionRequest) GetInterval() Interval {
+	if x != nil {
+		return x.Interval
+	}
+	return Interval_INTERVAL_UNSPECIFIED
+}
+
+func (x *ChangeSubscriptionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Response of ChangeSubscription.
+type ChangeSubscriptionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The subscription.
+	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeSubscriptionResponse) Reset() {
+	*x = ChangeSubscriptionResponse{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeSubscriptionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeSubscriptionResponse) ProtoMessage() {}
+
+func (x *ChangeSubscriptionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeSubscriptionResponse.ProtoReflect.Descriptor instead.
+func (*ChangeSubscriptionResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ChangeSubscriptionResponse) GetSubscription() *Subscription {
+	if x != nil {
+		return x.Subscription
+	}
+	return nil
+}
+
+// Request of StartTrial.
+type StartTrialRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// The plan, in its present version.
+	Plan string `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The currency of the price that is due after the trial (ISO 4217). Empty for a plan that costs nothing.
+	Currency string `protobuf:"bytes,3,opt,name=currency,proto3" json:"currency,omitempty"`
+	// How often the price is due. Unspecified for a plan that costs nothing.
+	Interval      Interval `protobuf:"varint,4,opt,name=interval,proto3,enum=logicspike.billing.v1.Interval" json:"interval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartTrialRequest) Reset() {
+	*x = StartTrialRequest{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartTrialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartTrialRequest) ProtoMessage() {}
+
+func (x *StartTrialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartTrialRequest.ProtoReflect.Descriptor instead.
+func (*StartTrialRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StartTrialRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *StartTrialRequest) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *StartTrialRequest) GetCurrency() string {
+	if x != nil {
+		return x.Currency
+	}
+	return ""
+}
+
+func (x *StartTrialRequest) GetInterval() Interval {
+	if x != nil {
+		return x.Interval
+	}
+	return Interval_INTERVAL_UNSPECIFIED
+}
+
+// Response of StartTrial.
+type StartTrialResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The subscription.
+	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartTrialResponse) Reset() {
+	*x = StartTrialResponse{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartTrialResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartTrialResponse) ProtoMessage() {}
+
+func (x *StartTrialResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartTrialResponse.ProtoReflect.Descriptor instead.
+func (*StartTrialResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *StartTrialResponse) GetSubscription() *Subscription {
+	if x != nil {
+		return x.Subscription
+	}
+	return nil
+}
+
+// Request of CancelSubscription.
+type CancelSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// Whether it ends with the present period or trial, rather than now. What costs
+	// nothing ends now.
+	AtPeriodEnd bool `protobuf:"varint,2,opt,name=at_period_end,json=atPeriodEnd,proto3" json:"at_period_end,omitempty"`
+	// The subscription's etag, to cancel what was seen only. Default: whatever there is.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelSubscriptionRequest) Reset() {
+	*x = CancelSubscriptionRequest{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelSubscriptionRequest) ProtoMessage() {}
+
+func (x *CancelSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*CancelSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CancelSubscriptionRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *CancelSubscriptionRequest) GetAtPeriodEnd() bool {
+	if x != nil {
+		return x.AtPeriodEnd
+	}
+	return false
+}
+
+func (x *CancelSubscriptionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Response of CancelSubscription.
+type CancelSubscriptionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The subscription that the workspace has now: with the default plan, if the other one
+	// ended.
+	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelSubscriptionResponse) Reset() {
+	*x = CancelSubscriptionResponse{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelSubscriptionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelSubscriptionResponse) ProtoMessage() {}
+
+func (x *CancelSubscriptionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelSubscriptionResponse.ProtoReflect.Descriptor instead.
+func (*CancelSubscriptionResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CancelSubscriptionResponse) GetSubscription() *Subscription {
+	if x != nil {
+		return x.Subscription
+	}
+	return nil
+}
+
+// Request of ResumeSubscription.
+type ResumeSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId   string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeSubscriptionRequest) Reset() {
+	*x = ResumeSubscriptionRequest{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeSubscriptionRequest) ProtoMessage() {}
+
+func (x *ResumeSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*ResumeSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ResumeSubscriptionRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+// Response of ResumeSubscription.
+type ResumeSubscriptionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The subscription.
+	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeSubscriptionResponse) Reset() {
+	*x = ResumeSubscriptionResponse{}
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeSubscriptionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeSubscriptionResponse) ProtoMessage() {}
+
+func (x *ResumeSubscriptionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_billing_v1_subscription_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeSubscriptionResponse.ProtoReflect.Descriptor instead.
+func (*ResumeSubscriptionResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_billing_v1_subscription_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ResumeSubscriptionResponse) GetSubscription() *Subscription {
 	if x != nil {
 		return x.Subscription
 	}
@@ -315,7 +1273,7 @@ var File_logicspike_billing_v1_subscription_proto protoreflect.FileDescriptor
 
 const file_logicspike_billing_v1_subscription_proto_rawDesc = "" +
 	"\n" +
-	"(logicspike/billing/v1/subscription.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a logicspike/billing/v1/plan.proto\"\xf1\x04\n" +
+	"(logicspike/billing/v1/subscription.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a$logicspike/billing/v1/checkout.proto\x1a!logicspike/billing/v1/money.proto\x1a logicspike/billing/v1/plan.proto\"\xf8\a\n" +
 	"\fSubscription\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fworkspace_id\x18\x02 \x01(\tR\vworkspaceId\x12/\n" +
@@ -330,19 +1288,105 @@ const file_logicspike_billing_v1_subscription_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vcancel_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"cancelTime\"F\n" +
+	"cancelTime\x12\x14\n" +
+	"\x05seats\x18\f \x01(\x05R\x05seats\x12\x1d\n" +
+	"\n" +
+	"seat_count\x18\r \x01(\x05R\tseatCount\x12!\n" +
+	"\fbilled_seats\x18\x0e \x01(\x05R\vbilledSeats\x12N\n" +
+	"\x15scheduled_cancel_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x13scheduledCancelTime\x12>\n" +
+	"\rpast_due_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vpastDueTime\x12E\n" +
+	"\fpause_reason\x18\x11 \x01(\x0e2\".logicspike.billing.v1.PauseReasonR\vpauseReason\x12B\n" +
+	"\bprovider\x18\x12 \x01(\x0e2&.logicspike.billing.v1.PaymentProviderR\bprovider\x12\x12\n" +
+	"\x04etag\x18\x13 \x01(\tR\x04etag\"\xb5\x02\n" +
+	"\x06Charge\x125\n" +
+	"\x04kind\x18\x01 \x01(\x0e2!.logicspike.billing.v1.ChargeKindR\x04kind\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\tR\x04plan\x12\x1a\n" +
+	"\bquantity\x18\x03 \x01(\x03R\bquantity\x124\n" +
+	"\x06amount\x18\x04 \x01(\v2\x1c.logicspike.billing.v1.MoneyR\x06amount\x129\n" +
+	"\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1c\n" +
+	"\tproration\x18\a \x01(\bR\tproration\"F\n" +
 	"\x16GetSubscriptionRequest\x12,\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\"b\n" +
 	"\x17GetSubscriptionResponse\x12G\n" +
-	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription*\x98\x01\n" +
+	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription\"\xdb\x01\n" +
+	" PreviewChangeSubscriptionRequest\x12,\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\x12\x1d\n" +
+	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x04plan\x12#\n" +
+	"\bcurrency\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18\x03R\bcurrency\x12E\n" +
+	"\binterval\x18\x04 \x01(\x0e2\x1f.logicspike.billing.v1.IntervalB\b\xbaH\x05\x82\x01\x02\x10\x01R\binterval\"\xeb\x02\n" +
+	"!PreviewChangeSubscriptionResponse\x127\n" +
+	"\acharges\x18\x01 \x03(\v2\x1d.logicspike.billing.v1.ChargeR\acharges\x122\n" +
+	"\x05total\x18\x02 \x01(\v2\x1c.logicspike.billing.v1.MoneyR\x05total\x125\n" +
+	"\adue_now\x18\x03 \x01(\v2\x1c.logicspike.billing.v1.MoneyR\x06dueNow\x12D\n" +
+	"\x10next_period_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0enextPeriodTime\x12H\n" +
+	"\x11next_period_total\x18\x05 \x01(\v2\x1c.logicspike.billing.v1.MoneyR\x0fnextPeriodTotal\x12\x12\n" +
+	"\x04etag\x18\x06 \x01(\tR\x04etag\"\xf4\x01\n" +
+	"\x19ChangeSubscriptionRequest\x12,\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\x12\x1d\n" +
+	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x04plan\x12#\n" +
+	"\bcurrency\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18\x03R\bcurrency\x12E\n" +
+	"\binterval\x18\x04 \x01(\x0e2\x1f.logicspike.billing.v1.IntervalB\b\xbaH\x05\x82\x01\x02\x10\x01R\binterval\x12\x1e\n" +
+	"\x04etag\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x90\x03R\x04etag\"e\n" +
+	"\x1aChangeSubscriptionResponse\x12G\n" +
+	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription\"\xcc\x01\n" +
+	"\x11StartTrialRequest\x12,\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\x12\x1d\n" +
+	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x04plan\x12#\n" +
+	"\bcurrency\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18\x03R\bcurrency\x12E\n" +
+	"\binterval\x18\x04 \x01(\x0e2\x1f.logicspike.billing.v1.IntervalB\b\xbaH\x05\x82\x01\x02\x10\x01R\binterval\"]\n" +
+	"\x12StartTrialResponse\x12G\n" +
+	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription\"\x8a\x01\n" +
+	"\x19CancelSubscriptionRequest\x12,\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\x12\"\n" +
+	"\rat_period_end\x18\x02 \x01(\bR\vatPeriodEnd\x12\x1b\n" +
+	"\x04etag\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"e\n" +
+	"\x1aCancelSubscriptionResponse\x12G\n" +
+	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription\"I\n" +
+	"\x19ResumeSubscriptionRequest\x12,\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\"e\n" +
+	"\x1aResumeSubscriptionResponse\x12G\n" +
+	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription*\xd8\x01\n" +
 	"\x11SubscriptionState\x12\"\n" +
 	"\x1eSUBSCRIPTION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bSUBSCRIPTION_STATE_TRIALING\x10\x01\x12\x1d\n" +
 	"\x19SUBSCRIPTION_STATE_ACTIVE\x10\x02\x12\x1f\n" +
-	"\x1bSUBSCRIPTION_STATE_CANCELED\x10\x032\xe8\x01\n" +
+	"\x1bSUBSCRIPTION_STATE_CANCELED\x10\x03\x12\x1f\n" +
+	"\x1bSUBSCRIPTION_STATE_PAST_DUE\x10\x04\x12\x1d\n" +
+	"\x19SUBSCRIPTION_STATE_PAUSED\x10\x05*_\n" +
+	"\vPauseReason\x12\x1c\n" +
+	"\x18PAUSE_REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13PAUSE_REASON_UNPAID\x10\x01\x12\x19\n" +
+	"\x15PAUSE_REASON_CANCELED\x10\x02*m\n" +
+	"\x0fPaymentProvider\x12 \n" +
+	"\x1cPAYMENT_PROVIDER_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17PAYMENT_PROVIDER_MANUAL\x10\x01\x12\x1b\n" +
+	"\x17PAYMENT_PROVIDER_STRIPE\x10\x02*V\n" +
+	"\n" +
+	"ChargeKind\x12\x1b\n" +
+	"\x17CHARGE_KIND_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10CHARGE_KIND_FLAT\x10\x01\x12\x15\n" +
+	"\x11CHARGE_KIND_SEATS\x10\x022\xcf\r\n" +
 	"\x13SubscriptionService\x12\xd0\x01\n" +
 	"\x0fGetSubscription\x12-.logicspike.billing.v1.GetSubscriptionRequest\x1a..logicspike.billing.v1.GetSubscriptionResponse\"^\xd2\xe7\x18W\x1aU\n" +
-	"\vbilling.get\x124See the workspace's subscription, seats and invoices\x1a\fworkspace_id \x030\x01\x90\x02\x01BFZDgithub.com/logicspike/manager/gen/go/logicspike/billing/v1;billingv1b\x06proto3"
+	"\vbilling.get\x124See the workspace's subscription, seats and invoices\x1a\fworkspace_id \x030\x01\x90\x02\x01\x12\xec\x01\n" +
+	"\x19PreviewChangeSubscription\x127.logicspike.billing.v1.PreviewChangeSubscriptionRequest\x1a8.logicspike.billing.v1.PreviewChangeSubscriptionResponse\"\\\xd2\xe7\x18U\x1aS\n" +
+	"\vbilling.get\x124See the workspace's subscription, seats and invoices\x1a\fworkspace_id \x03\x90\x02\x01\x12\xd3\x01\n" +
+	"\x12ChangeSubscription\x120.logicspike.billing.v1.ChangeSubscriptionRequest\x1a1.logicspike.billing.v1.ChangeSubscriptionResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0ebilling.update\x12.Change the workspace's plan, seats and payment\x1a\fworkspace_id \x038\x01\x12\xbb\x01\n" +
+	"\n" +
+	"StartTrial\x12(.logicspike.billing.v1.StartTrialRequest\x1a).logicspike.billing.v1.StartTrialResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0ebilling.update\x12.Change the workspace's plan, seats and payment\x1a\fworkspace_id \x038\x01\x12\xd3\x01\n" +
+	"\x12CancelSubscription\x120.logicspike.billing.v1.CancelSubscriptionRequest\x1a1.logicspike.billing.v1.CancelSubscriptionResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0ebilling.update\x12.Change the workspace's plan, seats and payment\x1a\fworkspace_id \x038\x01\x12\xd3\x01\n" +
+	"\x12ResumeSubscription\x120.logicspike.billing.v1.ResumeSubscriptionRequest\x1a1.logicspike.billing.v1.ResumeSubscriptionResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0ebilling.update\x12.Change the workspace's plan, seats and payment\x1a\fworkspace_id \x038\x01\x12\xdc\x01\n" +
+	"\x15CreateCheckoutSession\x123.logicspike.billing.v1.CreateCheckoutSessionRequest\x1a4.logicspike.billing.v1.CreateCheckoutSessionResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0ebilling.update\x12.Change the workspace's plan, seats and payment\x1a\fworkspace_id \x038\x01\x12\xd6\x01\n" +
+	"\x13CreatePortalSession\x121.logicspike.billing.v1.CreatePortalSessionRequest\x1a2.logicspike.billing.v1.CreatePortalSessionResponse\"X\xd2\xe7\x18T\x1aR\n" +
+	"\x0ebilling.update\x12.Change the workspace's plan, seats and payment\x1a\fworkspace_id \x038\x01BFZDgithub.com/logicspike/manager/gen/go/logicspike/billing/v1;billingv1b\x06proto3"
 
 var (
 	file_logicspike_billing_v1_subscription_proto_rawDescOnce sync.Once
@@ -356,34 +1400,87 @@ func file_logicspike_billing_v1_subscription_proto_rawDescGZIP() []byte {
 	return file_logicspike_billing_v1_subscription_proto_rawDescData
 }
 
-var file_logicspike_billing_v1_subscription_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_logicspike_billing_v1_subscription_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_logicspike_billing_v1_subscription_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_logicspike_billing_v1_subscription_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_logicspike_billing_v1_subscription_proto_goTypes = []any{
-	(SubscriptionState)(0),          // 0: logicspike.billing.v1.SubscriptionState
-	(*Subscription)(nil),            // 1: logicspike.billing.v1.Subscription
-	(*GetSubscriptionRequest)(nil),  // 2: logicspike.billing.v1.GetSubscriptionRequest
-	(*GetSubscriptionResponse)(nil), // 3: logicspike.billing.v1.GetSubscriptionResponse
-	(*Plan)(nil),                    // 4: logicspike.billing.v1.Plan
-	(Interval)(0),                   // 5: logicspike.billing.v1.Interval
-	(*timestamppb.Timestamp)(nil),   // 6: google.protobuf.Timestamp
+	(SubscriptionState)(0),                    // 0: logicspike.billing.v1.SubscriptionState
+	(PauseReason)(0),                          // 1: logicspike.billing.v1.PauseReason
+	(PaymentProvider)(0),                      // 2: logicspike.billing.v1.PaymentProvider
+	(ChargeKind)(0),                           // 3: logicspike.billing.v1.ChargeKind
+	(*Subscription)(nil),                      // 4: logicspike.billing.v1.Subscription
+	(*Charge)(nil),                            // 5: logicspike.billing.v1.Charge
+	(*GetSubscriptionRequest)(nil),            // 6: logicspike.billing.v1.GetSubscriptionRequest
+	(*GetSubscriptionResponse)(nil),           // 7: logicspike.billing.v1.GetSubscriptionResponse
+	(*PreviewChangeSubscriptionRequest)(nil),  // 8: logicspike.billing.v1.PreviewChangeSubscriptionRequest
+	(*PreviewChangeSubscriptionResponse)(nil), // 9: logicspike.billing.v1.PreviewChangeSubscriptionResponse
+	(*ChangeSubscriptionRequest)(nil),         // 10: logicspike.billing.v1.ChangeSubscriptionRequest
+	(*ChangeSubscriptionResponse)(nil),        // 11: logicspike.billing.v1.ChangeSubscriptionResponse
+	(*StartTrialRequest)(nil),                 // 12: logicspike.billing.v1.StartTrialRequest
+	(*StartTrialResponse)(nil),                // 13: logicspike.billing.v1.StartTrialResponse
+	(*CancelSubscriptionRequest)(nil),         // 14: logicspike.billing.v1.CancelSubscriptionRequest
+	(*CancelSubscriptionResponse)(nil),        // 15: logicspike.billing.v1.CancelSubscriptionResponse
+	(*ResumeSubscriptionRequest)(nil),         // 16: logicspike.billing.v1.ResumeSubscriptionRequest
+	(*ResumeSubscriptionResponse)(nil),        // 17: logicspike.billing.v1.ResumeSubscriptionResponse
+	(*Plan)(nil),                              // 18: logicspike.billing.v1.Plan
+	(Interval)(0),                             // 19: logicspike.billing.v1.Interval
+	(*timestamppb.Timestamp)(nil),             // 20: google.protobuf.Timestamp
+	(*Money)(nil),                             // 21: logicspike.billing.v1.Money
+	(*CreateCheckoutSessionRequest)(nil),      // 22: logicspike.billing.v1.CreateCheckoutSessionRequest
+	(*CreatePortalSessionRequest)(nil),        // 23: logicspike.billing.v1.CreatePortalSessionRequest
+	(*CreateCheckoutSessionResponse)(nil),     // 24: logicspike.billing.v1.CreateCheckoutSessionResponse
+	(*CreatePortalSessionResponse)(nil),       // 25: logicspike.billing.v1.CreatePortalSessionResponse
 }
 var file_logicspike_billing_v1_subscription_proto_depIdxs = []int32{
-	4,  // 0: logicspike.billing.v1.Subscription.plan:type_name -> logicspike.billing.v1.Plan
+	18, // 0: logicspike.billing.v1.Subscription.plan:type_name -> logicspike.billing.v1.Plan
 	0,  // 1: logicspike.billing.v1.Subscription.state:type_name -> logicspike.billing.v1.SubscriptionState
-	5,  // 2: logicspike.billing.v1.Subscription.interval:type_name -> logicspike.billing.v1.Interval
-	6,  // 3: logicspike.billing.v1.Subscription.trial_end_time:type_name -> google.protobuf.Timestamp
-	6,  // 4: logicspike.billing.v1.Subscription.current_period_start_time:type_name -> google.protobuf.Timestamp
-	6,  // 5: logicspike.billing.v1.Subscription.current_period_end_time:type_name -> google.protobuf.Timestamp
-	6,  // 6: logicspike.billing.v1.Subscription.create_time:type_name -> google.protobuf.Timestamp
-	6,  // 7: logicspike.billing.v1.Subscription.cancel_time:type_name -> google.protobuf.Timestamp
-	1,  // 8: logicspike.billing.v1.GetSubscriptionResponse.subscription:type_name -> logicspike.billing.v1.Subscription
-	2,  // 9: logicspike.billing.v1.SubscriptionService.GetSubscription:input_type -> logicspike.billing.v1.GetSubscriptionRequest
-	3,  // 10: logicspike.billing.v1.SubscriptionService.GetSubscription:output_type -> logicspike.billing.v1.GetSubscriptionResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	19, // 2: logicspike.billing.v1.Subscription.interval:type_name -> logicspike.billing.v1.Interval
+	20, // 3: logicspike.billing.v1.Subscription.trial_end_time:type_name -> google.protobuf.Timestamp
+	20, // 4: logicspike.billing.v1.Subscription.current_period_start_time:type_name -> google.protobuf.Timestamp
+	20, // 5: logicspike.billing.v1.Subscription.current_period_end_time:type_name -> google.protobuf.Timestamp
+	20, // 6: logicspike.billing.v1.Subscription.create_time:type_name -> google.protobuf.Timestamp
+	20, // 7: logicspike.billing.v1.Subscription.cancel_time:type_name -> google.protobuf.Timestamp
+	20, // 8: logicspike.billing.v1.Subscription.scheduled_cancel_time:type_name -> google.protobuf.Timestamp
+	20, // 9: logicspike.billing.v1.Subscription.past_due_time:type_name -> google.protobuf.Timestamp
+	1,  // 10: logicspike.billing.v1.Subscription.pause_reason:type_name -> logicspike.billing.v1.PauseReason
+	2,  // 11: logicspike.billing.v1.Subscription.provider:type_name -> logicspike.billing.v1.PaymentProvider
+	3,  // 12: logicspike.billing.v1.Charge.kind:type_name -> logicspike.billing.v1.ChargeKind
+	21, // 13: logicspike.billing.v1.Charge.amount:type_name -> logicspike.billing.v1.Money
+	20, // 14: logicspike.billing.v1.Charge.start_time:type_name -> google.protobuf.Timestamp
+	20, // 15: logicspike.billing.v1.Charge.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 16: logicspike.billing.v1.GetSubscriptionResponse.subscription:type_name -> logicspike.billing.v1.Subscription
+	19, // 17: logicspike.billing.v1.PreviewChangeSubscriptionRequest.interval:type_name -> logicspike.billing.v1.Interval
+	5,  // 18: logicspike.billing.v1.PreviewChangeSubscriptionResponse.charges:type_name -> logicspike.billing.v1.Charge
+	21, // 19: logicspike.billing.v1.PreviewChangeSubscriptionResponse.total:type_name -> logicspike.billing.v1.Money
+	21, // 20: logicspike.billing.v1.PreviewChangeSubscriptionResponse.due_now:type_name -> logicspike.billing.v1.Money
+	20, // 21: logicspike.billing.v1.PreviewChangeSubscriptionResponse.next_period_time:type_name -> google.protobuf.Timestamp
+	21, // 22: logicspike.billing.v1.PreviewChangeSubscriptionResponse.next_period_total:type_name -> logicspike.billing.v1.Money
+	19, // 23: logicspike.billing.v1.ChangeSubscriptionRequest.interval:type_name -> logicspike.billing.v1.Interval
+	4,  // 24: logicspike.billing.v1.ChangeSubscriptionResponse.subscription:type_name -> logicspike.billing.v1.Subscription
+	19, // 25: logicspike.billing.v1.StartTrialRequest.interval:type_name -> logicspike.billing.v1.Interval
+	4,  // 26: logicspike.billing.v1.StartTrialResponse.subscription:type_name -> logicspike.billing.v1.Subscription
+	4,  // 27: logicspike.billing.v1.CancelSubscriptionResponse.subscription:type_name -> logicspike.billing.v1.Subscription
+	4,  // 28: logicspike.billing.v1.ResumeSubscriptionResponse.subscription:type_name -> logicspike.billing.v1.Subscription
+	6,  // 29: logicspike.billing.v1.SubscriptionService.GetSubscription:input_type -> logicspike.billing.v1.GetSubscriptionRequest
+	8,  // 30: logicspike.billing.v1.SubscriptionService.PreviewChangeSubscription:input_type -> logicspike.billing.v1.PreviewChangeSubscriptionRequest
+	10, // 31: logicspike.billing.v1.SubscriptionService.ChangeSubscription:input_type -> logicspike.billing.v1.ChangeSubscriptionRequest
+	12, // 32: logicspike.billing.v1.SubscriptionService.StartTrial:input_type -> logicspike.billing.v1.StartTrialRequest
+	14, // 33: logicspike.billing.v1.SubscriptionService.CancelSubscription:input_type -> logicspike.billing.v1.CancelSubscriptionRequest
+	16, // 34: logicspike.billing.v1.SubscriptionService.ResumeSubscription:input_type -> logicspike.billing.v1.ResumeSubscriptionRequest
+	22, // 35: logicspike.billing.v1.SubscriptionService.CreateCheckoutSession:input_type -> logicspike.billing.v1.CreateCheckoutSessionRequest
+	23, // 36: logicspike.billing.v1.SubscriptionService.CreatePortalSession:input_type -> logicspike.billing.v1.CreatePortalSessionRequest
+	7,  // 37: logicspike.billing.v1.SubscriptionService.GetSubscription:output_type -> logicspike.billing.v1.GetSubscriptionResponse
+	9,  // 38: logicspike.billing.v1.SubscriptionService.PreviewChangeSubscription:output_type -> logicspike.billing.v1.PreviewChangeSubscriptionResponse
+	11, // 39: logicspike.billing.v1.SubscriptionService.ChangeSubscription:output_type -> logicspike.billing.v1.ChangeSubscriptionResponse
+	13, // 40: logicspike.billing.v1.SubscriptionService.StartTrial:output_type -> logicspike.billing.v1.StartTrialResponse
+	15, // 41: logicspike.billing.v1.SubscriptionService.CancelSubscription:output_type -> logicspike.billing.v1.CancelSubscriptionResponse
+	17, // 42: logicspike.billing.v1.SubscriptionService.ResumeSubscription:output_type -> logicspike.billing.v1.ResumeSubscriptionResponse
+	24, // 43: logicspike.billing.v1.SubscriptionService.CreateCheckoutSession:output_type -> logicspike.billing.v1.CreateCheckoutSessionResponse
+	25, // 44: logicspike.billing.v1.SubscriptionService.CreatePortalSession:output_type -> logicspike.billing.v1.CreatePortalSessionResponse
+	37, // [37:45] is the sub-list for method output_type
+	29, // [29:37] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_billing_v1_subscription_proto_init() }
@@ -391,14 +1488,16 @@ func file_logicspike_billing_v1_subscription_proto_init() {
 	if File_logicspike_billing_v1_subscription_proto != nil {
 		return
 	}
+	file_logicspike_billing_v1_checkout_proto_init()
+	file_logicspike_billing_v1_money_proto_init()
 	file_logicspike_billing_v1_plan_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logicspike_billing_v1_subscription_proto_rawDesc), len(file_logicspike_billing_v1_subscription_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      4,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

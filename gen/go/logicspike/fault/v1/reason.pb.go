@@ -36,7 +36,7 @@ const (
 	Reason_REASON_FIELD_INVALID Reason = 1
 	// The page token was not made by this method with this filter.
 	Reason_REASON_PAGE_TOKEN_INVALID Reason = 2
-	// The request id was used before with another content.
+	// The request id was used before with another content, or what it made has ended.
 	Reason_REASON_REQUEST_ID_REUSED Reason = 3
 	// The resource does not exist, or the caller may not know that it does.
 	Reason_REASON_NOT_FOUND Reason = 4
@@ -174,6 +174,45 @@ const (
 	Reason_REASON_CAPTCHA_UNAVAILABLE Reason = 69
 	// The server has no test clock: it tells the real time.
 	Reason_REASON_TEST_CLOCK_OFF Reason = 96
+	// What the subscription has become does not allow it; the metadata `state` names it.
+	Reason_REASON_SUBSCRIPTION_STATE Reason = 70
+	// The plan is not offered.
+	Reason_REASON_PLAN_NOT_OFFERED Reason = 71
+	// More seats are in use: the metadata `active` and `reserved` say how many members
+	// and invitations have one, and `limit` how many there would be.
+	Reason_REASON_SEATS_IN_USE Reason = 72
+	// The subscription is paid in another currency; go to a plan that costs nothing
+	// first.
+	Reason_REASON_CURRENCY_MISMATCH Reason = 73
+	// Invoices are overdue; pay them first.
+	Reason_REASON_SUBSCRIPTION_UNPAID Reason = 74
+	// The plan has fewer seats; the metadata `limit` says how many.
+	Reason_REASON_SEAT_LIMIT_EXCEEDED Reason = 75
+	// The workspace has tried the plan before.
+	Reason_REASON_TRIAL_USED Reason = 76
+	// The plan cannot be tried.
+	Reason_REASON_TRIAL_NOT_OFFERED Reason = 77
+	// The invoice is paid.
+	Reason_REASON_INVOICE_PAID Reason = 80
+	// The invoice is void.
+	Reason_REASON_INVOICE_VOID Reason = 81
+	// The invoice is the payment provider's: what is to be done with it is done there.
+	Reason_REASON_INVOICE_OF_PROVIDER Reason = 82
+	// A usage event of that id has another content.
+	Reason_REASON_USAGE_EVENT_CONFLICT Reason = 85
+	// The period has no more of the meter to use; the metadata tells how much there is.
+	Reason_REASON_USAGE_LIMIT_REACHED Reason = 86
+	// The workspace's subscription is paused: nothing can be used.
+	Reason_REASON_SUBSCRIPTION_PAUSED Reason = 87
+	// The server has no payment provider.
+	Reason_REASON_PAYMENT_PROVIDER_MISSING Reason = 90
+	// The payment provider does not answer, or refused; try again later.
+	Reason_REASON_PAYMENT_PROVIDER_UNAVAILABLE Reason = 91
+	// The plan is not offered, or not sold by the payment provider in that currency and
+	// interval.
+	Reason_REASON_PLAN_NOT_FOR_SALE Reason = 92
+	// The workspace pays by the payment provider already: change the subscription.
+	Reason_REASON_PAYMENT_PROVIDER_IN_USE Reason = 93
 )
 
 // Enum value maps for Reason.
@@ -250,79 +289,115 @@ var (
 		68: "REASON_SERVICE_ACCOUNT_NAME_TAKEN",
 		69: "REASON_CAPTCHA_UNAVAILABLE",
 		96: "REASON_TEST_CLOCK_OFF",
+		70: "REASON_SUBSCRIPTION_STATE",
+		71: "REASON_PLAN_NOT_OFFERED",
+		72: "REASON_SEATS_IN_USE",
+		73: "REASON_CURRENCY_MISMATCH",
+		74: "REASON_SUBSCRIPTION_UNPAID",
+		75: "REASON_SEAT_LIMIT_EXCEEDED",
+		76: "REASON_TRIAL_USED",
+		77: "REASON_TRIAL_NOT_OFFERED",
+		80: "REASON_INVOICE_PAID",
+		81: "REASON_INVOICE_VOID",
+		82: "REASON_INVOICE_OF_PROVIDER",
+		85: "REASON_USAGE_EVENT_CONFLICT",
+		86: "REASON_USAGE_LIMIT_REACHED",
+		87: "REASON_SUBSCRIPTION_PAUSED",
+		90: "REASON_PAYMENT_PROVIDER_MISSING",
+		91: "REASON_PAYMENT_PROVIDER_UNAVAILABLE",
+		92: "REASON_PLAN_NOT_FOR_SALE",
+		93: "REASON_PAYMENT_PROVIDER_IN_USE",
 	}
 	Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":                0,
-		"REASON_FIELD_INVALID":              1,
-		"REASON_PAGE_TOKEN_INVALID":         2,
-		"REASON_REQUEST_ID_REUSED":          3,
-		"REASON_NOT_FOUND":                  4,
-		"REASON_SESSION_REQUIRED":           5,
-		"REASON_CREDENTIALS_INVALID":        6,
-		"REASON_REAUTHENTICATION_REQUIRED":  7,
-		"REASON_PERMISSION_MISSING":         8,
-		"REASON_CODE_INVALID":               9,
-		"REASON_REGISTRATION_EXPIRED":       10,
-		"REASON_PASSWORD_LENGTH":            11,
-		"REASON_PASSWORD_COMMON":            12,
-		"REASON_RATE_LIMITED":               13,
-		"REASON_OVERLOADED":                 14,
-		"REASON_SLUG_TAKEN":                 15,
-		"REASON_ETAG_MISMATCH":              16,
-		"REASON_WORKSPACE_DELETED":          17,
-		"REASON_WORKSPACE_NOT_DELETED":      18,
-		"REASON_OWNER_REQUIRED":             19,
-		"REASON_EMAIL_TAKEN":                20,
-		"REASON_INTERNAL":                   21,
-		"REASON_UNAVAILABLE":                22,
-		"REASON_ORIGIN_FORBIDDEN":           23,
-		"REASON_REQUEST_TOO_LARGE":          24,
-		"REASON_CONFLICT":                   25,
-		"REASON_INVITATION_EXPIRED":         26,
-		"REASON_INVITATION_REVOKED":         27,
-		"REASON_INVITATION_USED":            28,
-		"REASON_INVITATION_PENDING":         29,
-		"REASON_EMAIL_UNVERIFIED":           30,
-		"REASON_EMAIL_MISMATCH":             31,
-		"REASON_ALREADY_MEMBER":             32,
-		"REASON_MEMBERSHIP_DEACTIVATED":     33,
-		"REASON_SEATS_EXHAUSTED":            34,
-		"REASON_ROLE_NOT_GRANTABLE":         35,
-		"REASON_ROLE_NAME_TAKEN":            36,
-		"REASON_ROLE_IN_USE":                37,
-		"REASON_DOMAIN_TAKEN":               38,
-		"REASON_DOMAIN_NOT_ALLOWED":         39,
-		"REASON_DOMAIN_NOT_VERIFIED":        40,
-		"REASON_DOMAIN_RECORD_MISSING":      41,
-		"REASON_DNS_UNAVAILABLE":            42,
-		"REASON_JOIN_REQUEST_DECIDED":       43,
-		"REASON_DUPLICATE":                  44,
-		"REASON_MEMBER_REMOVED":             45,
-		"REASON_SECOND_FACTOR_REQUIRED":     46,
-		"REASON_SECOND_FACTOR_INVALID":      47,
-		"REASON_FACTOR_MISSING":             48,
-		"REASON_LAST_SIGN_IN_METHOD":        49,
-		"REASON_CHALLENGE_INVALID":          50,
-		"REASON_PASSKEY_TAKEN":              51,
-		"REASON_TOO_MANY":                   52,
-		"REASON_PROVIDER_UNKNOWN":           53,
-		"REASON_PROVIDER_FAILED":            54,
-		"REASON_IDENTITY_TAKEN":             55,
-		"REASON_IDENTITY_NOT_LINKED":        56,
-		"REASON_RETURN_URL_NOT_ALLOWED":     57,
-		"REASON_AUDIENCE_NOT_ALLOWED":       58,
-		"REASON_TOKEN_INVALID":              59,
-		"REASON_API_KEY_NOT_ALLOWED":        60,
-		"REASON_PERMISSION_NOT_GRANTABLE":   61,
-		"REASON_OPERATOR_REQUIRED":          62,
-		"REASON_ACCOUNT_DISABLED":           63,
-		"REASON_IMPERSONATION_NOT_ALLOWED":  64,
-		"REASON_CAPTCHA_REQUIRED":           65,
-		"REASON_PASSWORD_LEAKED":            66,
-		"REASON_PASSWORD_HASH_UNSUPPORTED":  67,
-		"REASON_SERVICE_ACCOUNT_NAME_TAKEN": 68,
-		"REASON_CAPTCHA_UNAVAILABLE":        69,
-		"REASON_TEST_CLOCK_OFF":             96,
+		"REASON_UNSPECIFIED":                  0,
+		"REASON_FIELD_INVALID":                1,
+		"REASON_PAGE_TOKEN_INVALID":           2,
+		"REASON_REQUEST_ID_REUSED":            3,
+		"REASON_NOT_FOUND":                    4,
+		"REASON_SESSION_REQUIRED":             5,
+		"REASON_CREDENTIALS_INVALID":          6,
+		"REASON_REAUTHENTICATION_REQUIRED":    7,
+		"REASON_PERMISSION_MISSING":           8,
+		"REASON_CODE_INVALID":                 9,
+		"REASON_REGISTRATION_EXPIRED":         10,
+		"REASON_PASSWORD_LENGTH":              11,
+		"REASON_PASSWORD_COMMON":              12,
+		"REASON_RATE_LIMITED":                 13,
+		"REASON_OVERLOADED":                   14,
+		"REASON_SLUG_TAKEN":                   15,
+		"REASON_ETAG_MISMATCH":                16,
+		"REASON_WORKSPACE_DELETED":            17,
+		"REASON_WORKSPACE_NOT_DELETED":        18,
+		"REASON_OWNER_REQUIRED":               19,
+		"REASON_EMAIL_TAKEN":                  20,
+		"REASON_INTERNAL":                     21,
+		"REASON_UNAVAILABLE":                  22,
+		"REASON_ORIGIN_FORBIDDEN":             23,
+		"REASON_REQUEST_TOO_LARGE":            24,
+		"REASON_CONFLICT":                     25,
+		"REASON_INVITATION_EXPIRED":           26,
+		"REASON_INVITATION_REVOKED":           27,
+		"REASON_INVITATION_USED":              28,
+		"REASON_INVITATION_PENDING":           29,
+		"REASON_EMAIL_UNVERIFIED":             30,
+		"REASON_EMAIL_MISMATCH":               31,
+		"REASON_ALREADY_MEMBER":               32,
+		"REASON_MEMBERSHIP_DEACTIVATED":       33,
+		"REASON_SEATS_EXHAUSTED":              34,
+		"REASON_ROLE_NOT_GRANTABLE":           35,
+		"REASON_ROLE_NAME_TAKEN":              36,
+		"REASON_ROLE_IN_USE":                  37,
+		"REASON_DOMAIN_TAKEN":                 38,
+		"REASON_DOMAIN_NOT_ALLOWED":           39,
+		"REASON_DOMAIN_NOT_VERIFIED":          40,
+		"REASON_DOMAIN_RECORD_MISSING":        41,
+		"REASON_DNS_UNAVAILABLE":              42,
+		"REASON_JOIN_REQUEST_DECIDED":         43,
+		"REASON_DUPLICATE":                    44,
+		"REASON_MEMBER_REMOVED":               45,
+		"REASON_SECOND_FACTOR_REQUIRED":       46,
+		"REASON_SECOND_FACTOR_INVALID":        47,
+		"REASON_FACTOR_MISSING":               48,
+		"REASON_LAST_SIGN_IN_METHOD":          49,
+		"REASON_CHALLENGE_INVALID":            50,
+		"REASON_PASSKEY_TAKEN":                51,
+		"REASON_TOO_MANY":                     52,
+		"REASON_PROVIDER_UNKNOWN":             53,
+		"REASON_PROVIDER_FAILED":              54,
+		"REASON_IDENTITY_TAKEN":               55,
+		"REASON_IDENTITY_NOT_LINKED":          56,
+		"REASON_RETURN_URL_NOT_ALLOWED":       57,
+		"REASON_AUDIENCE_NOT_ALLOWED":         58,
+		"REASON_TOKEN_INVALID":                59,
+		"REASON_API_KEY_NOT_ALLOWED":          60,
+		"REASON_PERMISSION_NOT_GRANTABLE":     61,
+		"REASON_OPERATOR_REQUIRED":            62,
+		"REASON_ACCOUNT_DISABLED":             63,
+		"REASON_IMPERSONATION_NOT_ALLOWED":    64,
+		"REASON_CAPTCHA_REQUIRED":             65,
+		"REASON_PASSWORD_LEAKED":              66,
+		"REASON_PASSWORD_HASH_UNSUPPORTED":    67,
+		"REASON_SERVICE_ACCOUNT_NAME_TAKEN":   68,
+		"REASON_CAPTCHA_UNAVAILABLE":          69,
+		"REASON_TEST_CLOCK_OFF":               96,
+		"REASON_SUBSCRIPTION_STATE":           70,
+		"REASON_PLAN_NOT_OFFERED":             71,
+		"REASON_SEATS_IN_USE":                 72,
+		"REASON_CURRENCY_MISMATCH":            73,
+		"REASON_SUBSCRIPTION_UNPAID":          74,
+		"REASON_SEAT_LIMIT_EXCEEDED":          75,
+		"REASON_TRIAL_USED":                   76,
+		"REASON_TRIAL_NOT_OFFERED":            77,
+		"REASON_INVOICE_PAID":                 80,
+		"REASON_INVOICE_VOID":                 81,
+		"REASON_INVOICE_OF_PROVIDER":          82,
+		"REASON_USAGE_EVENT_CONFLICT":         85,
+		"REASON_USAGE_LIMIT_REACHED":          86,
+		"REASON_SUBSCRIPTION_PAUSED":          87,
+		"REASON_PAYMENT_PROVIDER_MISSING":     90,
+		"REASON_PAYMENT_PROVIDER_UNAVAILABLE": 91,
+		"REASON_PLAN_NOT_FOR_SALE":            92,
+		"REASON_PAYMENT_PROVIDER_IN_USE":      93,
 	}
 )
 
@@ -357,7 +432,7 @@ var File_logicspike_fault_v1_reason_proto protoreflect.FileDescriptor
 
 const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\x9e\x10\n" +
+	" logicspike/fault/v1/reason.proto\x12\x13logicspike.fault.v1*\xc9\x14\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_FIELD_INVALID\x10\x01\x12\x1d\n" +
@@ -430,7 +505,25 @@ const file_logicspike_fault_v1_reason_proto_rawDesc = "" +
 	" REASON_PASSWORD_HASH_UNSUPPORTED\x10C\x12%\n" +
 	"!REASON_SERVICE_ACCOUNT_NAME_TAKEN\x10D\x12\x1e\n" +
 	"\x1aREASON_CAPTCHA_UNAVAILABLE\x10E\x12\x19\n" +
-	"\x15REASON_TEST_CLOCK_OFF\x10`BBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
+	"\x15REASON_TEST_CLOCK_OFF\x10`\x12\x1d\n" +
+	"\x19REASON_SUBSCRIPTION_STATE\x10F\x12\x1b\n" +
+	"\x17REASON_PLAN_NOT_OFFERED\x10G\x12\x17\n" +
+	"\x13REASON_SEATS_IN_USE\x10H\x12\x1c\n" +
+	"\x18REASON_CURRENCY_MISMATCH\x10I\x12\x1e\n" +
+	"\x1aREASON_SUBSCRIPTION_UNPAID\x10J\x12\x1e\n" +
+	"\x1aREASON_SEAT_LIMIT_EXCEEDED\x10K\x12\x15\n" +
+	"\x11REASON_TRIAL_USED\x10L\x12\x1c\n" +
+	"\x18REASON_TRIAL_NOT_OFFERED\x10M\x12\x17\n" +
+	"\x13REASON_INVOICE_PAID\x10P\x12\x17\n" +
+	"\x13REASON_INVOICE_VOID\x10Q\x12\x1e\n" +
+	"\x1aREASON_INVOICE_OF_PROVIDER\x10R\x12\x1f\n" +
+	"\x1bREASON_USAGE_EVENT_CONFLICT\x10U\x12\x1e\n" +
+	"\x1aREASON_USAGE_LIMIT_REACHED\x10V\x12\x1e\n" +
+	"\x1aREASON_SUBSCRIPTION_PAUSED\x10W\x12#\n" +
+	"\x1fREASON_PAYMENT_PROVIDER_MISSING\x10Z\x12'\n" +
+	"#REASON_PAYMENT_PROVIDER_UNAVAILABLE\x10[\x12\x1c\n" +
+	"\x18REASON_PLAN_NOT_FOR_SALE\x10\\\x12\"\n" +
+	"\x1eREASON_PAYMENT_PROVIDER_IN_USE\x10]BBZ@github.com/logicspike/manager/gen/go/logicspike/fault/v1;faultv1b\x06proto3"
 
 var (
 	file_logicspike_fault_v1_reason_proto_rawDescOnce sync.Once

@@ -207,8 +207,9 @@ type CreateWorkspaceRequest struct {
 	// The slug: 2 to 63 of a–z, 0–9 and -, neither first nor last a -. Default:
 	// made from the name, with a suffix when taken.
 	Slug string `protobuf:"bytes,2,opt,name=slug,proto3" json:"slug,omitempty"`
-	// A UUID that makes the call safe to repeat, at any time: the same id of the same
-	// caller with the same content gives the same workspace once. Recommended.
+	// A UUID that makes the call safe to repeat, until the workspace is purged: the same
+	// id of the same caller with the same content gives the same workspace once.
+	// Recommended.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -902,8 +903,13 @@ type PreviewDeleteWorkspaceResponse struct {
 	ApiKeyCount int32 `protobuf:"varint,16,opt,name=api_key_count,json=apiKeyCount,proto3" json:"api_key_count,omitempty"`
 	// How many service accounts are removed.
 	ServiceAccountCount int32 `protobuf:"varint,17,opt,name=service_account_count,json=serviceAccountCount,proto3" json:"service_account_count,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Until when the workspace is paid for, or tried: the invoice that would come then
+	// does not. Unset when it costs nothing.
+	SubscriptionEndTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=subscription_end_time,json=subscriptionEndTime,proto3" json:"subscription_end_time,omitempty"`
+	// How many invoices are open: they stay due.
+	OpenInvoiceCount int32 `protobuf:"varint,19,opt,name=open_invoice_count,json=openInvoiceCount,proto3" json:"open_invoice_count,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *PreviewDeleteWorkspaceResponse) Reset() {
@@ -1051,6 +1057,20 @@ func (x *PreviewDeleteWorkspaceResponse) GetApiKeyCount() int32 {
 func (x *PreviewDeleteWorkspaceResponse) GetServiceAccountCount() int32 {
 	if x != nil {
 		return x.ServiceAccountCount
+	}
+	return 0
+}
+
+func (x *PreviewDeleteWorkspaceResponse) GetSubscriptionEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SubscriptionEndTime
+	}
+	return nil
+}
+
+func (x *PreviewDeleteWorkspaceResponse) GetOpenInvoiceCount() int32 {
+	if x != nil {
+		return x.OpenInvoiceCount
 	}
 	return 0
 }
@@ -1553,7 +1573,7 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"suggestion\x18\x02 \x01(\tR\n" +
 	"suggestion\"l\n" +
 	"\x1dPreviewDeleteWorkspaceRequest\x12K\n" +
-	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\"\xe1\x06\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\"\xdf\a\n" +
 	"\x1ePreviewDeleteWorkspaceResponse\x12,\n" +
 	"\x12deleted_user_count\x18\x01 \x01(\x05R\x10deletedUserCount\x12G\n" +
 	"\rdeleted_users\x18\x02 \x03(\v2\".logicspike.tenant.v1.AffectedUserR\fdeletedUsers\x120\n" +
@@ -1574,7 +1594,9 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"\x12join_request_count\x18\x0e \x01(\x05R\x10joinRequestCount\x12!\n" +
 	"\fdomain_count\x18\x0f \x01(\x05R\vdomainCount\x12\"\n" +
 	"\rapi_key_count\x18\x10 \x01(\x05R\vapiKeyCount\x122\n" +
-	"\x15service_account_count\x18\x11 \x01(\x05R\x13serviceAccountCount\"`\n" +
+	"\x15service_account_count\x18\x11 \x01(\x05R\x13serviceAccountCount\x12N\n" +
+	"\x15subscription_end_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x13subscriptionEndTime\x12,\n" +
+	"\x12open_invoice_count\x18\x13 \x01(\x05R\x10openInvoiceCount\"`\n" +
 	"\fAffectedUser\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x14\n" +
@@ -1682,32 +1704,33 @@ var file_logicspike_tenant_v1_workspace_proto_depIdxs = []int32{
 	24, // 14: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.memberships:type_name -> logicspike.team.v1.Membership
 	16, // 15: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.sessions:type_name -> logicspike.tenant.v1.AffectedSession
 	23, // 16: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.purge_time:type_name -> google.protobuf.Timestamp
-	23, // 17: logicspike.tenant.v1.AffectedSession.last_use_time:type_name -> google.protobuf.Timestamp
-	1,  // 18: logicspike.tenant.v1.DeleteWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
-	1,  // 19: logicspike.tenant.v1.UndeleteWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
-	2,  // 20: logicspike.tenant.v1.WorkspaceService.CreateWorkspace:input_type -> logicspike.tenant.v1.CreateWorkspaceRequest
-	4,  // 21: logicspike.tenant.v1.WorkspaceService.GetWorkspace:input_type -> logicspike.tenant.v1.GetWorkspaceRequest
-	6,  // 22: logicspike.tenant.v1.WorkspaceService.ListWorkspaces:input_type -> logicspike.tenant.v1.ListWorkspacesRequest
-	9,  // 23: logicspike.tenant.v1.WorkspaceService.UpdateWorkspace:input_type -> logicspike.tenant.v1.UpdateWorkspaceRequest
-	11, // 24: logicspike.tenant.v1.WorkspaceService.CheckSlugAvailability:input_type -> logicspike.tenant.v1.CheckSlugAvailabilityRequest
-	13, // 25: logicspike.tenant.v1.WorkspaceService.PreviewDeleteWorkspace:input_type -> logicspike.tenant.v1.PreviewDeleteWorkspaceRequest
-	17, // 26: logicspike.tenant.v1.WorkspaceService.DeleteWorkspace:input_type -> logicspike.tenant.v1.DeleteWorkspaceRequest
-	19, // 27: logicspike.tenant.v1.WorkspaceService.UndeleteWorkspace:input_type -> logicspike.tenant.v1.UndeleteWorkspaceRequest
-	21, // 28: logicspike.tenant.v1.WorkspaceService.PurgeWorkspace:input_type -> logicspike.tenant.v1.PurgeWorkspaceRequest
-	3,  // 29: logicspike.tenant.v1.WorkspaceService.CreateWorkspace:output_type -> logicspike.tenant.v1.CreateWorkspaceResponse
-	5,  // 30: logicspike.tenant.v1.WorkspaceService.GetWorkspace:output_type -> logicspike.tenant.v1.GetWorkspaceResponse
-	7,  // 31: logicspike.tenant.v1.WorkspaceService.ListWorkspaces:output_type -> logicspike.tenant.v1.ListWorkspacesResponse
-	10, // 32: logicspike.tenant.v1.WorkspaceService.UpdateWorkspace:output_type -> logicspike.tenant.v1.UpdateWorkspaceResponse
-	12, // 33: logicspike.tenant.v1.WorkspaceService.CheckSlugAvailability:output_type -> logicspike.tenant.v1.CheckSlugAvailabilityResponse
-	14, // 34: logicspike.tenant.v1.WorkspaceService.PreviewDeleteWorkspace:output_type -> logicspike.tenant.v1.PreviewDeleteWorkspaceResponse
-	18, // 35: logicspike.tenant.v1.WorkspaceService.DeleteWorkspace:output_type -> logicspike.tenant.v1.DeleteWorkspaceResponse
-	20, // 36: logicspike.tenant.v1.WorkspaceService.UndeleteWorkspace:output_type -> logicspike.tenant.v1.UndeleteWorkspaceResponse
-	22, // 37: logicspike.tenant.v1.WorkspaceService.PurgeWorkspace:output_type -> logicspike.tenant.v1.PurgeWorkspaceResponse
-	29, // [29:38] is the sub-list for method output_type
-	20, // [20:29] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	23, // 17: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.subscription_end_time:type_name -> google.protobuf.Timestamp
+	23, // 18: logicspike.tenant.v1.AffectedSession.last_use_time:type_name -> google.protobuf.Timestamp
+	1,  // 19: logicspike.tenant.v1.DeleteWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
+	1,  // 20: logicspike.tenant.v1.UndeleteWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
+	2,  // 21: logicspike.tenant.v1.WorkspaceService.CreateWorkspace:input_type -> logicspike.tenant.v1.CreateWorkspaceRequest
+	4,  // 22: logicspike.tenant.v1.WorkspaceService.GetWorkspace:input_type -> logicspike.tenant.v1.GetWorkspaceRequest
+	6,  // 23: logicspike.tenant.v1.WorkspaceService.ListWorkspaces:input_type -> logicspike.tenant.v1.ListWorkspacesRequest
+	9,  // 24: logicspike.tenant.v1.WorkspaceService.UpdateWorkspace:input_type -> logicspike.tenant.v1.UpdateWorkspaceRequest
+	11, // 25: logicspike.tenant.v1.WorkspaceService.CheckSlugAvailability:input_type -> logicspike.tenant.v1.CheckSlugAvailabilityRequest
+	13, // 26: logicspike.tenant.v1.WorkspaceService.PreviewDeleteWorkspace:input_type -> logicspike.tenant.v1.PreviewDeleteWorkspaceRequest
+	17, // 27: logicspike.tenant.v1.WorkspaceService.DeleteWorkspace:input_type -> logicspike.tenant.v1.DeleteWorkspaceRequest
+	19, // 28: logicspike.tenant.v1.WorkspaceService.UndeleteWorkspace:input_type -> logicspike.tenant.v1.UndeleteWorkspaceRequest
+	21, // 29: logicspike.tenant.v1.WorkspaceService.PurgeWorkspace:input_type -> logicspike.tenant.v1.PurgeWorkspaceRequest
+	3,  // 30: logicspike.tenant.v1.WorkspaceService.CreateWorkspace:output_type -> logicspike.tenant.v1.CreateWorkspaceResponse
+	5,  // 31: logicspike.tenant.v1.WorkspaceService.GetWorkspace:output_type -> logicspike.tenant.v1.GetWorkspaceResponse
+	7,  // 32: logicspike.tenant.v1.WorkspaceService.ListWorkspaces:output_type -> logicspike.tenant.v1.ListWorkspacesResponse
+	10, // 33: logicspike.tenant.v1.WorkspaceService.UpdateWorkspace:output_type -> logicspike.tenant.v1.UpdateWorkspaceResponse
+	12, // 34: logicspike.tenant.v1.WorkspaceService.CheckSlugAvailability:output_type -> logicspike.tenant.v1.CheckSlugAvailabilityResponse
+	14, // 35: logicspike.tenant.v1.WorkspaceService.PreviewDeleteWorkspace:output_type -> logicspike.tenant.v1.PreviewDeleteWorkspaceResponse
+	18, // 36: logicspike.tenant.v1.WorkspaceService.DeleteWorkspace:output_type -> logicspike.tenant.v1.DeleteWorkspaceResponse
+	20, // 37: logicspike.tenant.v1.WorkspaceService.UndeleteWorkspace:output_type -> logicspike.tenant.v1.UndeleteWorkspaceResponse
+	22, // 38: logicspike.tenant.v1.WorkspaceService.PurgeWorkspace:output_type -> logicspike.tenant.v1.PurgeWorkspaceResponse
+	30, // [30:39] is the sub-list for method output_type
+	21, // [21:30] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_tenant_v1_workspace_proto_init() }

@@ -206,7 +206,8 @@ export type CreateApiKeyRequest = Message<"logicspike.auth.v1.CreateApiKeyReques
   serviceAccountId: string;
 
   /**
-   * A UUID that makes the call safe to repeat for 24 hours.
+   * A UUID that makes the call safe to repeat for 24 hours. Once the key has ended
+   * that it made, a repeated call fails with REQUEST_ID_REUSED and makes no other.
    *
    * @generated from field: string request_id = 6;
    */

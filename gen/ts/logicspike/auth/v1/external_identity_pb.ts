@@ -536,10 +536,10 @@ export const ExternalIdentityService: GenService<{
    *
    * Errors: `failed_precondition` PROVIDER_UNKNOWN; RETURN_URL_NOT_ALLOWED;
    * `unauthenticated` SESSION_REQUIRED to link or reauthenticate without a
-   * session; `failed_precondition` REAUTHENTICATION_REQUIRED and
+   * session, or by one that an operator has in the user's name;
+   * `failed_precondition` REAUTHENTICATION_REQUIRED and
    * EMAIL_UNVERIFIED to link; PROVIDER_FAILED to reauthenticate by a provider that
-   * cannot be asked for it; `permission_denied` IMPERSONATION_NOT_ALLOWED;
-   * `unavailable` PROVIDER_FAILED.
+   * cannot be asked for it; `unavailable` PROVIDER_FAILED.
    *
    * @generated from rpc logicspike.auth.v1.ExternalIdentityService.StartExternalSignIn
    */

@@ -8,13 +8,15 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js
 import { file_logicspike_authz_v1_rule } from "../../authz/v1/rule_pb.js";
 import type { Limit } from "./plan_pb.js";
 import { file_logicspike_billing_v1_plan } from "./plan_pb.js";
+import type { Subscription } from "./subscription_pb.js";
+import { file_logicspike_billing_v1_subscription } from "./subscription_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file logicspike/billing/v1/seat.proto.
  */
 export const file_logicspike_billing_v1_seat: GenFile = /*@__PURE__*/
-  fileDesc("CiBsb2dpY3NwaWtlL2JpbGxpbmcvdjEvc2VhdC5wcm90bxIVbG9naWNzcGlrZS5iaWxsaW5nLnYxIjYKE0dldFNlYXRVc2FnZVJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEAicwoUR2V0U2VhdFVzYWdlUmVzcG9uc2USKwoFbGltaXQYASABKAsyHC5sb2dpY3NwaWtlLmJpbGxpbmcudjEuTGltaXQSDgoGYWN0aXZlGAIgASgFEhAKCHJlc2VydmVkGAMgASgFEgwKBGZyZWUYBCABKAUy1QEKC1NlYXRTZXJ2aWNlEsUBCgxHZXRTZWF0VXNhZ2USKi5sb2dpY3NwaWtlLmJpbGxpbmcudjEuR2V0U2VhdFVzYWdlUmVxdWVzdBorLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5HZXRTZWF0VXNhZ2VSZXNwb25zZSJckAIB0ucYVRpTCgtiaWxsaW5nLmdldBI0U2VlIHRoZSB3b3Jrc3BhY2UncyBzdWJzY3JpcHRpb24sIHNlYXRzIGFuZCBpbnZvaWNlcxoMd29ya3NwYWNlX2lkIANCRlpEZ2l0aHViLmNvbS9sb2dpY3NwaWtlL21hbmFnZXIvZ2VuL2dvL2xvZ2ljc3Bpa2UvYmlsbGluZy92MTtiaWxsaW5ndjFiBnByb3RvMw", [file_buf_validate_validate, file_logicspike_authz_v1_rule, file_logicspike_billing_v1_plan]);
+  fileDesc("CiBsb2dpY3NwaWtlL2JpbGxpbmcvdjEvc2VhdC5wcm90bxIVbG9naWNzcGlrZS5iaWxsaW5nLnYxIjYKE0dldFNlYXRVc2FnZVJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEAilwEKFEdldFNlYXRVc2FnZVJlc3BvbnNlEisKBWxpbWl0GAEgASgLMhwubG9naWNzcGlrZS5iaWxsaW5nLnYxLkxpbWl0Eg4KBmFjdGl2ZRgCIAEoBRIQCghyZXNlcnZlZBgDIAEoBRIMCgRmcmVlGAQgASgFEhIKCnNlYXRfY291bnQYBSABKAUSDgoGYmlsbGVkGAYgASgFIloKFlVwZGF0ZVNlYXRDb3VudFJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEASHwoKc2VhdF9jb3VudBgCIAEoBUILukgIGgYYwIQ9KAAiVAoXVXBkYXRlU2VhdENvdW50UmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbjKiAwoLU2VhdFNlcnZpY2USxQEKDEdldFNlYXRVc2FnZRIqLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5HZXRTZWF0VXNhZ2VSZXF1ZXN0GisubG9naWNzcGlrZS5iaWxsaW5nLnYxLkdldFNlYXRVc2FnZVJlc3BvbnNlIlyQAgHS5xhVGlMKC2JpbGxpbmcuZ2V0EjRTZWUgdGhlIHdvcmtzcGFjZSdzIHN1YnNjcmlwdGlvbiwgc2VhdHMgYW5kIGludm9pY2VzGgx3b3Jrc3BhY2VfaWQgAxLKAQoPVXBkYXRlU2VhdENvdW50Ei0ubG9naWNzcGlrZS5iaWxsaW5nLnYxLlVwZGF0ZVNlYXRDb3VudFJlcXVlc3QaLi5sb2dpY3NwaWtlLmJpbGxpbmcudjEuVXBkYXRlU2VhdENvdW50UmVzcG9uc2UiWNLnGFQaUgoOYmlsbGluZy51cGRhdGUSLkNoYW5nZSB0aGUgd29ya3NwYWNlJ3MgcGxhbiwgc2VhdHMgYW5kIHBheW1lbnQaDHdvcmtzcGFjZV9pZCADOAFCRlpEZ2l0aHViLmNvbS9sb2dpY3NwaWtlL21hbmFnZXIvZ2VuL2dvL2xvZ2ljc3Bpa2UvYmlsbGluZy92MTtiaWxsaW5ndjFiBnByb3RvMw", [file_buf_validate_validate, file_logicspike_authz_v1_rule, file_logicspike_billing_v1_plan, file_logicspike_billing_v1_subscription]);
 
 /**
  * Request of GetSeatUsage.
@@ -45,7 +47,7 @@ export const GetSeatUsageRequestSchema: GenMessage<GetSeatUsageRequest> = /*@__P
 export type GetSeatUsageResponse = Message<"logicspike.billing.v1.GetSeatUsageResponse"> & {
   /**
    * How many seats there are: the entitlement `seats`, unlimited when the plan does not
-   * name it.
+   * name it, and no more than were bought; none while the subscription is paused.
    *
    * @generated from field: logicspike.billing.v1.Limit limit = 1;
    */
@@ -72,6 +74,21 @@ export type GetSeatUsageResponse = Message<"logicspike.billing.v1.GetSeatUsageRe
    * @generated from field: int32 free = 4;
    */
   free: number;
+
+  /**
+   * How many seats were bought; 0 for as many as there are members.
+   *
+   * @generated from field: int32 seat_count = 5;
+   */
+  seatCount: number;
+
+  /**
+   * How many seats are charged, those that the price includes among them: those that
+   * were bought, else those of active members.
+   *
+   * @generated from field: int32 billed = 6;
+   */
+  billed: number;
 };
 
 /**
@@ -80,6 +97,55 @@ export type GetSeatUsageResponse = Message<"logicspike.billing.v1.GetSeatUsageRe
  */
 export const GetSeatUsageResponseSchema: GenMessage<GetSeatUsageResponse> = /*@__PURE__*/
   messageDesc(file_logicspike_billing_v1_seat, 1);
+
+/**
+ * Request of UpdateSeatCount.
+ *
+ * @generated from message logicspike.billing.v1.UpdateSeatCountRequest
+ */
+export type UpdateSeatCountRequest = Message<"logicspike.billing.v1.UpdateSeatCountRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * How many seats; 0 for as many as there are members.
+   *
+   * @generated from field: int32 seat_count = 2;
+   */
+  seatCount: number;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.UpdateSeatCountRequest.
+ * Use `create(UpdateSeatCountRequestSchema)` to create a new message.
+ */
+export const UpdateSeatCountRequestSchema: GenMessage<UpdateSeatCountRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_seat, 2);
+
+/**
+ * Response of UpdateSeatCount.
+ *
+ * @generated from message logicspike.billing.v1.UpdateSeatCountResponse
+ */
+export type UpdateSeatCountResponse = Message<"logicspike.billing.v1.UpdateSeatCountResponse"> & {
+  /**
+   * The subscription.
+   *
+   * @generated from field: logicspike.billing.v1.Subscription subscription = 1;
+   */
+  subscription?: Subscription | undefined;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.UpdateSeatCountResponse.
+ * Use `create(UpdateSeatCountResponseSchema)` to create a new message.
+ */
+export const UpdateSeatCountResponseSchema: GenMessage<UpdateSeatCountResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_seat, 3);
 
 /**
  * SeatService tells how many may belong to a workspace, and how many do. Each active
@@ -98,6 +164,22 @@ export const SeatService: GenService<{
     methodKind: "unary";
     input: typeof GetSeatUsageRequestSchema;
     output: typeof GetSeatUsageResponseSchema;
+  },
+  /**
+   * UpdateSeatCount buys a number of seats, or as many as there are members. Seats that
+   * come within a period are due, and those that go are credited, for the rest of it:
+   * with the next invoice. What there is already has no effect.
+   *
+   * Errors: `failed_precondition` SEATS_IN_USE when members and invitations have more,
+   * SEAT_LIMIT_EXCEEDED when the plan has fewer, SUBSCRIPTION_STATE when the
+   * subscription is paused.
+   *
+   * @generated from rpc logicspike.billing.v1.SeatService.UpdateSeatCount
+   */
+  updateSeatCount: {
+    methodKind: "unary";
+    input: typeof UpdateSeatCountRequestSchema;
+    output: typeof UpdateSeatCountResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_logicspike_billing_v1_seat, 0);

@@ -8,6 +8,10 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_logicspike_authz_v1_rule } from "../../authz/v1/rule_pb.js";
+import type { CreateCheckoutSessionRequestSchema, CreateCheckoutSessionResponseSchema, CreatePortalSessionRequestSchema, CreatePortalSessionResponseSchema } from "./checkout_pb.js";
+import { file_logicspike_billing_v1_checkout } from "./checkout_pb.js";
+import type { Money } from "./money_pb.js";
+import { file_logicspike_billing_v1_money } from "./money_pb.js";
 import type { Interval, Plan } from "./plan_pb.js";
 import { file_logicspike_billing_v1_plan } from "./plan_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/billing/v1/subscription.proto.
  */
 export const file_logicspike_billing_v1_subscription: GenFile = /*@__PURE__*/
-  fileDesc("Cihsb2dpY3NwaWtlL2JpbGxpbmcvdjEvc3Vic2NyaXB0aW9uLnByb3RvEhVsb2dpY3NwaWtlLmJpbGxpbmcudjEi6wMKDFN1YnNjcmlwdGlvbhIKCgJpZBgBIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAiABKAkSKQoEcGxhbhgDIAEoCzIbLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5QbGFuEjcKBXN0YXRlGAQgASgOMigubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvblN0YXRlEhAKCGN1cnJlbmN5GAUgASgJEjEKCGludGVydmFsGAYgASgOMh8ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkludGVydmFsEjIKDnRyaWFsX2VuZF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI9ChljdXJyZW50X3BlcmlvZF9zdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI7ChdjdXJyZW50X3BlcmlvZF9lbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NhbmNlbF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI5ChZHZXRTdWJzY3JpcHRpb25SZXF1ZXN0Eh8KDHdvcmtzcGFjZV9pZBgBIAEoCUIJukgGcgQQARhAIlQKF0dldFN1YnNjcmlwdGlvblJlc3BvbnNlEjkKDHN1YnNjcmlwdGlvbhgBIAEoCzIjLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5TdWJzY3JpcHRpb24qmAEKEVN1YnNjcmlwdGlvblN0YXRlEiIKHlNVQlNDUklQVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEh8KG1NVQlNDUklQVElPTl9TVEFURV9UUklBTElORxABEh0KGVNVQlNDUklQVElPTl9TVEFURV9BQ1RJVkUQAhIfChtTVUJTQ1JJUFRJT05fU1RBVEVfQ0FOQ0VMRUQQAzLoAQoTU3Vic2NyaXB0aW9uU2VydmljZRLQAQoPR2V0U3Vic2NyaXB0aW9uEi0ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkdldFN1YnNjcmlwdGlvblJlcXVlc3QaLi5sb2dpY3NwaWtlLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2UiXpACAdLnGFcaVQoLYmlsbGluZy5nZXQSNFNlZSB0aGUgd29ya3NwYWNlJ3Mgc3Vic2NyaXB0aW9uLCBzZWF0cyBhbmQgaW52b2ljZXMaDHdvcmtzcGFjZV9pZCADMAFCRlpEZ2l0aHViLmNvbS9sb2dpY3NwaWtlL21hbmFnZXIvZ2VuL2dvL2xvZ2ljc3Bpa2UvYmlsbGluZy92MTtiaWxsaW5ndjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule, file_logicspike_billing_v1_plan]);
+  fileDesc("Cihsb2dpY3NwaWtlL2JpbGxpbmcvdjEvc3Vic2NyaXB0aW9uLnByb3RvEhVsb2dpY3NwaWtlLmJpbGxpbmcudjEilAYKDFN1YnNjcmlwdGlvbhIKCgJpZBgBIAEoCRIUCgx3b3Jrc3BhY2VfaWQYAiABKAkSKQoEcGxhbhgDIAEoCzIbLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5QbGFuEjcKBXN0YXRlGAQgASgOMigubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvblN0YXRlEhAKCGN1cnJlbmN5GAUgASgJEjEKCGludGVydmFsGAYgASgOMh8ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkludGVydmFsEjIKDnRyaWFsX2VuZF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI9ChljdXJyZW50X3BlcmlvZF9zdGFydF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI7ChdjdXJyZW50X3BlcmlvZF9lbmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLY3JlYXRlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NhbmNlbF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVzZWF0cxgMIAEoBRISCgpzZWF0X2NvdW50GA0gASgFEhQKDGJpbGxlZF9zZWF0cxgOIAEoBRI5ChVzY2hlZHVsZWRfY2FuY2VsX3RpbWUYDyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDXBhc3RfZHVlX3RpbWUYECABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjgKDHBhdXNlX3JlYXNvbhgRIAEoDjIiLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5QYXVzZVJlYXNvbhI4Cghwcm92aWRlchgSIAEoDjImLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5QYXltZW50UHJvdmlkZXISDAoEZXRhZxgTIAEoCSL4AQoGQ2hhcmdlEi8KBGtpbmQYASABKA4yIS5sb2dpY3NwaWtlLmJpbGxpbmcudjEuQ2hhcmdlS2luZBIMCgRwbGFuGAIgASgJEhAKCHF1YW50aXR5GAMgASgDEiwKBmFtb3VudBgEIAEoCzIcLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5Nb25leRIuCgpzdGFydF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJvcmF0aW9uGAcgASgIIjkKFkdldFN1YnNjcmlwdGlvblJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEAiVAoXR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiK0AQogUHJldmlld0NoYW5nZVN1YnNjcmlwdGlvblJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEASFwoEcGxhbhgCIAEoCUIJukgGcgQQARgoEhkKCGN1cnJlbmN5GAMgASgJQge6SARyAhgDEjsKCGludGVydmFsGAQgASgOMh8ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkludGVydmFsQgi6SAWCAQIQASKsAgohUHJldmlld0NoYW5nZVN1YnNjcmlwdGlvblJlc3BvbnNlEi4KB2NoYXJnZXMYASADKAsyHS5sb2dpY3NwaWtlLmJpbGxpbmcudjEuQ2hhcmdlEisKBXRvdGFsGAIgASgLMhwubG9naWNzcGlrZS5iaWxsaW5nLnYxLk1vbmV5Ei0KB2R1ZV9ub3cYAyABKAsyHC5sb2dpY3NwaWtlLmJpbGxpbmcudjEuTW9uZXkSNAoQbmV4dF9wZXJpb2RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoRbmV4dF9wZXJpb2RfdG90YWwYBSABKAsyHC5sb2dpY3NwaWtlLmJpbGxpbmcudjEuTW9uZXkSDAoEZXRhZxgGIAEoCSLHAQoZQ2hhbmdlU3Vic2NyaXB0aW9uUmVxdWVzdBIfCgx3b3Jrc3BhY2VfaWQYASABKAlCCbpIBnIEEAEYQBIXCgRwbGFuGAIgASgJQgm6SAZyBBABGCgSGQoIY3VycmVuY3kYAyABKAlCB7pIBHICGAMSOwoIaW50ZXJ2YWwYBCABKA4yHy5sb2dpY3NwaWtlLmJpbGxpbmcudjEuSW50ZXJ2YWxCCLpIBYIBAhABEhgKBGV0YWcYBSABKAlCCrpIB3IFEAEYkAMiVwoaQ2hhbmdlU3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiKlAQoRU3RhcnRUcmlhbFJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEASFwoEcGxhbhgCIAEoCUIJukgGcgQQARgoEhkKCGN1cnJlbmN5GAMgASgJQge6SARyAhgDEjsKCGludGVydmFsGAQgASgOMh8ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkludGVydmFsQgi6SAWCAQIQASJPChJTdGFydFRyaWFsUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbiJqChlDYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0Eh8KDHdvcmtzcGFjZV9pZBgBIAEoCUIJukgGcgQQARhAEhUKDWF0X3BlcmlvZF9lbmQYAiABKAgSFQoEZXRhZxgDIAEoCUIHukgEcgIYQCJXChpDYW5jZWxTdWJzY3JpcHRpb25SZXNwb25zZRI5CgxzdWJzY3JpcHRpb24YASABKAsyIy5sb2dpY3NwaWtlLmJpbGxpbmcudjEuU3Vic2NyaXB0aW9uIjwKGVJlc3VtZVN1YnNjcmlwdGlvblJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEAiVwoaUmVzdW1lU3Vic2NyaXB0aW9uUmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbirYAQoRU3Vic2NyaXB0aW9uU3RhdGUSIgoeU1VCU0NSSVBUSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASHwobU1VCU0NSSVBUSU9OX1NUQVRFX1RSSUFMSU5HEAESHQoZU1VCU0NSSVBUSU9OX1NUQVRFX0FDVElWRRACEh8KG1NVQlNDUklQVElPTl9TVEFURV9DQU5DRUxFRBADEh8KG1NVQlNDUklQVElPTl9TVEFURV9QQVNUX0RVRRAEEh0KGVNVQlNDUklQVElPTl9TVEFURV9QQVVTRUQQBSpfCgtQYXVzZVJlYXNvbhIcChhQQVVTRV9SRUFTT05fVU5TUEVDSUZJRUQQABIXChNQQVVTRV9SRUFTT05fVU5QQUlEEAESGQoVUEFVU0VfUkVBU09OX0NBTkNFTEVEEAIqbQoPUGF5bWVudFByb3ZpZGVyEiAKHFBBWU1FTlRfUFJPVklERVJfVU5TUEVDSUZJRUQQABIbChdQQVlNRU5UX1BST1ZJREVSX01BTlVBTBABEhsKF1BBWU1FTlRfUFJPVklERVJfU1RSSVBFEAIqVgoKQ2hhcmdlS2luZBIbChdDSEFSR0VfS0lORF9VTlNQRUNJRklFRBAAEhQKEENIQVJHRV9LSU5EX0ZMQVQQARIVChFDSEFSR0VfS0lORF9TRUFUUxACMs8NChNTdWJzY3JpcHRpb25TZXJ2aWNlEtABCg9HZXRTdWJzY3JpcHRpb24SLS5sb2dpY3NwaWtlLmJpbGxpbmcudjEuR2V0U3Vic2NyaXB0aW9uUmVxdWVzdBouLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5HZXRTdWJzY3JpcHRpb25SZXNwb25zZSJekAIB0ucYVxpVCgtiaWxsaW5nLmdldBI0U2VlIHRoZSB3b3Jrc3BhY2UncyBzdWJzY3JpcHRpb24sIHNlYXRzIGFuZCBpbnZvaWNlcxoMd29ya3NwYWNlX2lkIAMwARLsAQoZUHJldmlld0NoYW5nZVN1YnNjcmlwdGlvbhI3LmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5QcmV2aWV3Q2hhbmdlU3Vic2NyaXB0aW9uUmVxdWVzdBo4LmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5QcmV2aWV3Q2hhbmdlU3Vic2NyaXB0aW9uUmVzcG9uc2UiXJACAdLnGFUaUwoLYmlsbGluZy5nZXQSNFNlZSB0aGUgd29ya3NwYWNlJ3Mgc3Vic2NyaXB0aW9uLCBzZWF0cyBhbmQgaW52b2ljZXMaDHdvcmtzcGFjZV9pZCADEtMBChJDaGFuZ2VTdWJzY3JpcHRpb24SMC5sb2dpY3NwaWtlLmJpbGxpbmcudjEuQ2hhbmdlU3Vic2NyaXB0aW9uUmVxdWVzdBoxLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5DaGFuZ2VTdWJzY3JpcHRpb25SZXNwb25zZSJY0ucYVBpSCg5iaWxsaW5nLnVwZGF0ZRIuQ2hhbmdlIHRoZSB3b3Jrc3BhY2UncyBwbGFuLCBzZWF0cyBhbmQgcGF5bWVudBoMd29ya3NwYWNlX2lkIAM4ARK7AQoKU3RhcnRUcmlhbBIoLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5TdGFydFRyaWFsUmVxdWVzdBopLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5TdGFydFRyaWFsUmVzcG9uc2UiWNLnGFQaUgoOYmlsbGluZy51cGRhdGUSLkNoYW5nZSB0aGUgd29ya3NwYWNlJ3MgcGxhbiwgc2VhdHMgYW5kIHBheW1lbnQaDHdvcmtzcGFjZV9pZCADOAES0wEKEkNhbmNlbFN1YnNjcmlwdGlvbhIwLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5DYW5jZWxTdWJzY3JpcHRpb25SZXF1ZXN0GjEubG9naWNzcGlrZS5iaWxsaW5nLnYxLkNhbmNlbFN1YnNjcmlwdGlvblJlc3BvbnNlIljS5xhUGlIKDmJpbGxpbmcudXBkYXRlEi5DaGFuZ2UgdGhlIHdvcmtzcGFjZSdzIHBsYW4sIHNlYXRzIGFuZCBwYXltZW50Ggx3b3Jrc3BhY2VfaWQgAzgBEtMBChJSZXN1bWVTdWJzY3JpcHRpb24SMC5sb2dpY3NwaWtlLmJpbGxpbmcudjEuUmVzdW1lU3Vic2NyaXB0aW9uUmVxdWVzdBoxLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5SZXN1bWVTdWJzY3JpcHRpb25SZXNwb25zZSJY0ucYVBpSCg5iaWxsaW5nLnVwZGF0ZRIuQ2hhbmdlIHRoZSB3b3Jrc3BhY2UncyBwbGFuLCBzZWF0cyBhbmQgcGF5bWVudBoMd29ya3NwYWNlX2lkIAM4ARLcAQoVQ3JlYXRlQ2hlY2tvdXRTZXNzaW9uEjMubG9naWNzcGlrZS5iaWxsaW5nLnYxLkNyZWF0ZUNoZWNrb3V0U2Vzc2lvblJlcXVlc3QaNC5sb2dpY3NwaWtlLmJpbGxpbmcudjEuQ3JlYXRlQ2hlY2tvdXRTZXNzaW9uUmVzcG9uc2UiWNLnGFQaUgoOYmlsbGluZy51cGRhdGUSLkNoYW5nZSB0aGUgd29ya3NwYWNlJ3MgcGxhbiwgc2VhdHMgYW5kIHBheW1lbnQaDHdvcmtzcGFjZV9pZCADOAES1gEKE0NyZWF0ZVBvcnRhbFNlc3Npb24SMS5sb2dpY3NwaWtlLmJpbGxpbmcudjEuQ3JlYXRlUG9ydGFsU2Vzc2lvblJlcXVlc3QaMi5sb2dpY3NwaWtlLmJpbGxpbmcudjEuQ3JlYXRlUG9ydGFsU2Vzc2lvblJlc3BvbnNlIljS5xhUGlIKDmJpbGxpbmcudXBkYXRlEi5DaGFuZ2UgdGhlIHdvcmtzcGFjZSdzIHBsYW4sIHNlYXRzIGFuZCBwYXltZW50Ggx3b3Jrc3BhY2VfaWQgAzgBQkZaRGdpdGh1Yi5jb20vbG9naWNzcGlrZS9tYW5hZ2VyL2dlbi9nby9sb2dpY3NwaWtlL2JpbGxpbmcvdjE7YmlsbGluZ3YxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule, file_logicspike_billing_v1_checkout, file_logicspike_billing_v1_money, file_logicspike_billing_v1_plan]);
 
 /**
  * What a workspace is subscribed to.
@@ -102,6 +106,62 @@ export type Subscription = Message<"logicspike.billing.v1.Subscription"> & {
    * @generated from field: google.protobuf.Timestamp cancel_time = 11;
    */
   cancelTime?: Timestamp | undefined;
+
+  /**
+   * Active members.
+   *
+   * @generated from field: int32 seats = 12;
+   */
+  seats: number;
+
+  /**
+   * Seats that were bought; 0 for as many as there are members.
+   *
+   * @generated from field: int32 seat_count = 13;
+   */
+  seatCount: number;
+
+  /**
+   * Seats that are charged, those that the price includes among them.
+   *
+   * @generated from field: int32 billed_seats = 14;
+   */
+  billedSeats: number;
+
+  /**
+   * When it will end, if that is scheduled: with the present period or trial.
+   *
+   * @generated from field: google.protobuf.Timestamp scheduled_cancel_time = 15;
+   */
+  scheduledCancelTime?: Timestamp | undefined;
+
+  /**
+   * Since when it is past due; unset when it is not.
+   *
+   * @generated from field: google.protobuf.Timestamp past_due_time = 16;
+   */
+  pastDueTime?: Timestamp | undefined;
+
+  /**
+   * Why it is paused; unspecified when it is not.
+   *
+   * @generated from field: logicspike.billing.v1.PauseReason pause_reason = 17;
+   */
+  pauseReason: PauseReason;
+
+  /**
+   * Who collects the payment.
+   *
+   * @generated from field: logicspike.billing.v1.PaymentProvider provider = 18;
+   */
+  provider: PaymentProvider;
+
+  /**
+   * Changes whenever the subscription does.
+   *
+   * @generated from field: string etag = 19;
+   */
+  etag: string;
 };
 
 /**
@@ -110,6 +170,69 @@ export type Subscription = Message<"logicspike.billing.v1.Subscription"> & {
  */
 export const SubscriptionSchema: GenMessage<Subscription> = /*@__PURE__*/
   messageDesc(file_logicspike_billing_v1_subscription, 0);
+
+/**
+ * An amount that a change charges or credits.
+ *
+ * @generated from message logicspike.billing.v1.Charge
+ */
+export type Charge = Message<"logicspike.billing.v1.Charge"> & {
+  /**
+   * What it is for.
+   *
+   * @generated from field: logicspike.billing.v1.ChargeKind kind = 1;
+   */
+  kind: ChargeKind;
+
+  /**
+   * The plan whose price it is of.
+   *
+   * @generated from field: string plan = 2;
+   */
+  plan: string;
+
+  /**
+   * How many: of seats those beyond what the price includes.
+   *
+   * @generated from field: int64 quantity = 3;
+   */
+  quantity: bigint;
+
+  /**
+   * How much; negative for what is credited.
+   *
+   * @generated from field: logicspike.billing.v1.Money amount = 4;
+   */
+  amount?: Money | undefined;
+
+  /**
+   * From when it is for.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 5;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Until when it is for.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 6;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Whether it is a part of what a whole period costs.
+   *
+   * @generated from field: bool proration = 7;
+   */
+  proration: boolean;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.Charge.
+ * Use `create(ChargeSchema)` to create a new message.
+ */
+export const ChargeSchema: GenMessage<Charge> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 1);
 
 /**
  * Request of GetSubscription.
@@ -130,7 +253,7 @@ export type GetSubscriptionRequest = Message<"logicspike.billing.v1.GetSubscript
  * Use `create(GetSubscriptionRequestSchema)` to create a new message.
  */
 export const GetSubscriptionRequestSchema: GenMessage<GetSubscriptionRequest> = /*@__PURE__*/
-  messageDesc(file_logicspike_billing_v1_subscription, 1);
+  messageDesc(file_logicspike_billing_v1_subscription, 2);
 
 /**
  * Response of GetSubscription.
@@ -151,7 +274,340 @@ export type GetSubscriptionResponse = Message<"logicspike.billing.v1.GetSubscrip
  * Use `create(GetSubscriptionResponseSchema)` to create a new message.
  */
 export const GetSubscriptionResponseSchema: GenMessage<GetSubscriptionResponse> = /*@__PURE__*/
-  messageDesc(file_logicspike_billing_v1_subscription, 2);
+  messageDesc(file_logicspike_billing_v1_subscription, 3);
+
+/**
+ * Request of PreviewChangeSubscription.
+ *
+ * @generated from message logicspike.billing.v1.PreviewChangeSubscriptionRequest
+ */
+export type PreviewChangeSubscriptionRequest = Message<"logicspike.billing.v1.PreviewChangeSubscriptionRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * The plan, in its present version.
+   *
+   * @generated from field: string plan = 2;
+   */
+  plan: string;
+
+  /**
+   * The currency of the price (ISO 4217). Empty for a plan that costs nothing.
+   *
+   * @generated from field: string currency = 3;
+   */
+  currency: string;
+
+  /**
+   * How often the price is due. Unspecified for a plan that costs nothing.
+   *
+   * @generated from field: logicspike.billing.v1.Interval interval = 4;
+   */
+  interval: Interval;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.PreviewChangeSubscriptionRequest.
+ * Use `create(PreviewChangeSubscriptionRequestSchema)` to create a new message.
+ */
+export const PreviewChangeSubscriptionRequestSchema: GenMessage<PreviewChangeSubscriptionRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 4);
+
+/**
+ * Response of PreviewChangeSubscription.
+ *
+ * @generated from message logicspike.billing.v1.PreviewChangeSubscriptionResponse
+ */
+export type PreviewChangeSubscriptionResponse = Message<"logicspike.billing.v1.PreviewChangeSubscriptionResponse"> & {
+  /**
+   * What the change charges and credits; empty when it costs nothing, or changes
+   * nothing.
+   *
+   * @generated from field: repeated logicspike.billing.v1.Charge charges = 1;
+   */
+  charges: Charge[];
+
+  /**
+   * Their sum, before taxes; unset when neither plan has a price.
+   *
+   * @generated from field: logicspike.billing.v1.Money total = 2;
+   */
+  total?: Money | undefined;
+
+  /**
+   * What is invoiced at once, before taxes: the sum, with what waits for an invoice, if
+   * that is more than nothing. Otherwise it waits. Unset as the sum is.
+   *
+   * @generated from field: logicspike.billing.v1.Money due_now = 3;
+   */
+  dueNow?: Money | undefined;
+
+  /**
+   * When the next period begins; unset when the plan costs nothing.
+   *
+   * @generated from field: google.protobuf.Timestamp next_period_time = 4;
+   */
+  nextPeriodTime?: Timestamp | undefined;
+
+  /**
+   * What that will cost with the present seats, before taxes and usage.
+   *
+   * @generated from field: logicspike.billing.v1.Money next_period_total = 5;
+   */
+  nextPeriodTotal?: Money | undefined;
+
+  /**
+   * To be given to ChangeSubscription.
+   *
+   * @generated from field: string etag = 6;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.PreviewChangeSubscriptionResponse.
+ * Use `create(PreviewChangeSubscriptionResponseSchema)` to create a new message.
+ */
+export const PreviewChangeSubscriptionResponseSchema: GenMessage<PreviewChangeSubscriptionResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 5);
+
+/**
+ * Request of ChangeSubscription.
+ *
+ * @generated from message logicspike.billing.v1.ChangeSubscriptionRequest
+ */
+export type ChangeSubscriptionRequest = Message<"logicspike.billing.v1.ChangeSubscriptionRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * The plan, in its present version.
+   *
+   * @generated from field: string plan = 2;
+   */
+  plan: string;
+
+  /**
+   * The currency of the price (ISO 4217). Empty for a plan that costs nothing.
+   *
+   * @generated from field: string currency = 3;
+   */
+  currency: string;
+
+  /**
+   * How often the price is due. Unspecified for a plan that costs nothing.
+   *
+   * @generated from field: logicspike.billing.v1.Interval interval = 4;
+   */
+  interval: Interval;
+
+  /**
+   * The etag of the preview of this choice.
+   *
+   * @generated from field: string etag = 5;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.ChangeSubscriptionRequest.
+ * Use `create(ChangeSubscriptionRequestSchema)` to create a new message.
+ */
+export const ChangeSubscriptionRequestSchema: GenMessage<ChangeSubscriptionRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 6);
+
+/**
+ * Response of ChangeSubscription.
+ *
+ * @generated from message logicspike.billing.v1.ChangeSubscriptionResponse
+ */
+export type ChangeSubscriptionResponse = Message<"logicspike.billing.v1.ChangeSubscriptionResponse"> & {
+  /**
+   * The subscription.
+   *
+   * @generated from field: logicspike.billing.v1.Subscription subscription = 1;
+   */
+  subscription?: Subscription | undefined;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.ChangeSubscriptionResponse.
+ * Use `create(ChangeSubscriptionResponseSchema)` to create a new message.
+ */
+export const ChangeSubscriptionResponseSchema: GenMessage<ChangeSubscriptionResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 7);
+
+/**
+ * Request of StartTrial.
+ *
+ * @generated from message logicspike.billing.v1.StartTrialRequest
+ */
+export type StartTrialRequest = Message<"logicspike.billing.v1.StartTrialRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * The plan, in its present version.
+   *
+   * @generated from field: string plan = 2;
+   */
+  plan: string;
+
+  /**
+   * The currency of the price that is due after the trial (ISO 4217). Empty for a plan that costs nothing.
+   *
+   * @generated from field: string currency = 3;
+   */
+  currency: string;
+
+  /**
+   * How often the price is due. Unspecified for a plan that costs nothing.
+   *
+   * @generated from field: logicspike.billing.v1.Interval interval = 4;
+   */
+  interval: Interval;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.StartTrialRequest.
+ * Use `create(StartTrialRequestSchema)` to create a new message.
+ */
+export const StartTrialRequestSchema: GenMessage<StartTrialRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 8);
+
+/**
+ * Response of StartTrial.
+ *
+ * @generated from message logicspike.billing.v1.StartTrialResponse
+ */
+export type StartTrialResponse = Message<"logicspike.billing.v1.StartTrialResponse"> & {
+  /**
+   * The subscription.
+   *
+   * @generated from field: logicspike.billing.v1.Subscription subscription = 1;
+   */
+  subscription?: Subscription | undefined;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.StartTrialResponse.
+ * Use `create(StartTrialResponseSchema)` to create a new message.
+ */
+export const StartTrialResponseSchema: GenMessage<StartTrialResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 9);
+
+/**
+ * Request of CancelSubscription.
+ *
+ * @generated from message logicspike.billing.v1.CancelSubscriptionRequest
+ */
+export type CancelSubscriptionRequest = Message<"logicspike.billing.v1.CancelSubscriptionRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * Whether it ends with the present period or trial, rather than now. What costs
+   * nothing ends now.
+   *
+   * @generated from field: bool at_period_end = 2;
+   */
+  atPeriodEnd: boolean;
+
+  /**
+   * The subscription's etag, to cancel what was seen only. Default: whatever there is.
+   *
+   * @generated from field: string etag = 3;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.CancelSubscriptionRequest.
+ * Use `create(CancelSubscriptionRequestSchema)` to create a new message.
+ */
+export const CancelSubscriptionRequestSchema: GenMessage<CancelSubscriptionRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 10);
+
+/**
+ * Response of CancelSubscription.
+ *
+ * @generated from message logicspike.billing.v1.CancelSubscriptionResponse
+ */
+export type CancelSubscriptionResponse = Message<"logicspike.billing.v1.CancelSubscriptionResponse"> & {
+  /**
+   * The subscription that the workspace has now: with the default plan, if the other one
+   * ended.
+   *
+   * @generated from field: logicspike.billing.v1.Subscription subscription = 1;
+   */
+  subscription?: Subscription | undefined;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.CancelSubscriptionResponse.
+ * Use `create(CancelSubscriptionResponseSchema)` to create a new message.
+ */
+export const CancelSubscriptionResponseSchema: GenMessage<CancelSubscriptionResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 11);
+
+/**
+ * Request of ResumeSubscription.
+ *
+ * @generated from message logicspike.billing.v1.ResumeSubscriptionRequest
+ */
+export type ResumeSubscriptionRequest = Message<"logicspike.billing.v1.ResumeSubscriptionRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.ResumeSubscriptionRequest.
+ * Use `create(ResumeSubscriptionRequestSchema)` to create a new message.
+ */
+export const ResumeSubscriptionRequestSchema: GenMessage<ResumeSubscriptionRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 12);
+
+/**
+ * Response of ResumeSubscription.
+ *
+ * @generated from message logicspike.billing.v1.ResumeSubscriptionResponse
+ */
+export type ResumeSubscriptionResponse = Message<"logicspike.billing.v1.ResumeSubscriptionResponse"> & {
+  /**
+   * The subscription.
+   *
+   * @generated from field: logicspike.billing.v1.Subscription subscription = 1;
+   */
+  subscription?: Subscription | undefined;
+};
+
+/**
+ * Describes the message logicspike.billing.v1.ResumeSubscriptionResponse.
+ * Use `create(ResumeSubscriptionResponseSchema)` to create a new message.
+ */
+export const ResumeSubscriptionResponseSchema: GenMessage<ResumeSubscriptionResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_billing_v1_subscription, 13);
 
 /**
  * What has become of a subscription.
@@ -186,6 +642,21 @@ export enum SubscriptionState {
    * @generated from enum value: SUBSCRIPTION_STATE_CANCELED = 3;
    */
   CANCELED = 3,
+
+  /**
+   * An invoice is overdue. All goes on for a while; then it is paused.
+   *
+   * @generated from enum value: SUBSCRIPTION_STATE_PAST_DUE = 4;
+   */
+  PAST_DUE = 4,
+
+  /**
+   * It costs nothing and entitles to nothing. Members keep their access, nobody joins,
+   * and nothing is lost.
+   *
+   * @generated from enum value: SUBSCRIPTION_STATE_PAUSED = 5;
+   */
+  PAUSED = 5,
 }
 
 /**
@@ -193,6 +664,109 @@ export enum SubscriptionState {
  */
 export const SubscriptionStateSchema: GenEnum<SubscriptionState> = /*@__PURE__*/
   enumDesc(file_logicspike_billing_v1_subscription, 0);
+
+/**
+ * Why a subscription is paused.
+ *
+ * @generated from enum logicspike.billing.v1.PauseReason
+ */
+export enum PauseReason {
+  /**
+   * It is not paused.
+   *
+   * @generated from enum value: PAUSE_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Invoices are overdue: it goes on once they are paid.
+   *
+   * @generated from enum value: PAUSE_REASON_UNPAID = 1;
+   */
+  UNPAID = 1,
+
+  /**
+   * It was canceled, and no plan that costs nothing takes its place:
+   * ResumeSubscription or ChangeSubscription start it again.
+   *
+   * @generated from enum value: PAUSE_REASON_CANCELED = 2;
+   */
+  CANCELED = 2,
+}
+
+/**
+ * Describes the enum logicspike.billing.v1.PauseReason.
+ */
+export const PauseReasonSchema: GenEnum<PauseReason> = /*@__PURE__*/
+  enumDesc(file_logicspike_billing_v1_subscription, 1);
+
+/**
+ * Who collects the payment for a subscription.
+ *
+ * @generated from enum logicspike.billing.v1.PaymentProvider
+ */
+export enum PaymentProvider {
+  /**
+   * Not a provider.
+   *
+   * @generated from enum value: PAYMENT_PROVIDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Invoices are sent, and marked paid by operators.
+   *
+   * @generated from enum value: PAYMENT_PROVIDER_MANUAL = 1;
+   */
+  MANUAL = 1,
+
+  /**
+   * Stripe.
+   *
+   * @generated from enum value: PAYMENT_PROVIDER_STRIPE = 2;
+   */
+  STRIPE = 2,
+}
+
+/**
+ * Describes the enum logicspike.billing.v1.PaymentProvider.
+ */
+export const PaymentProviderSchema: GenEnum<PaymentProvider> = /*@__PURE__*/
+  enumDesc(file_logicspike_billing_v1_subscription, 2);
+
+/**
+ * What a charge is for.
+ *
+ * @generated from enum logicspike.billing.v1.ChargeKind
+ */
+export enum ChargeKind {
+  /**
+   * Not a kind.
+   *
+   * @generated from enum value: CHARGE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The flat amount.
+   *
+   * @generated from enum value: CHARGE_KIND_FLAT = 1;
+   */
+  FLAT = 1,
+
+  /**
+   * Seats.
+   *
+   * @generated from enum value: CHARGE_KIND_SEATS = 2;
+   */
+  SEATS = 2,
+}
+
+/**
+ * Describes the enum logicspike.billing.v1.ChargeKind.
+ */
+export const ChargeKindSchema: GenEnum<ChargeKind> = /*@__PURE__*/
+  enumDesc(file_logicspike_billing_v1_subscription, 3);
 
 /**
  * SubscriptionService tells what a workspace is subscribed to.
@@ -214,6 +788,123 @@ export const SubscriptionService: GenService<{
     methodKind: "unary";
     input: typeof GetSubscriptionRequestSchema;
     output: typeof GetSubscriptionResponseSchema;
+  },
+  /**
+   * PreviewChangeSubscription tells what another plan or price would cost: exactly what
+   * ChangeSubscription charges with the etag, for which there is a quarter of an hour.
+   * Where both have a price of one interval, what changes is charged, and credited, for
+   * the rest of the period; otherwise a period begins. Credit is never paid out: it
+   * lowers the invoices that follow.
+   *
+   * Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
+   * `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
+   * have more seats than the plan has, SEAT_LIMIT_EXCEEDED when more were bought;
+   * CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID.
+   *
+   * @generated from rpc logicspike.billing.v1.SubscriptionService.PreviewChangeSubscription
+   */
+  previewChangeSubscription: {
+    methodKind: "unary";
+    input: typeof PreviewChangeSubscriptionRequestSchema;
+    output: typeof PreviewChangeSubscriptionResponseSchema;
+  },
+  /**
+   * ChangeSubscription goes over to another plan or price as it was previewed. What is
+   * due is invoiced at once; credit waits for the next invoice. Usage of a period that
+   * ends thereby is charged besides. A trial ends thereby, a scheduled cancellation is
+   * taken back, and what was paused goes on. To what there is already it has no effect,
+   * whatever the etag.
+   *
+   * Errors: those of PreviewChangeSubscription; `aborted` ETAG_MISMATCH when the preview
+   * is too old, of another choice, or the subscription has changed since.
+   *
+   * @generated from rpc logicspike.billing.v1.SubscriptionService.ChangeSubscription
+   */
+  changeSubscription: {
+    methodKind: "unary";
+    input: typeof ChangeSubscriptionRequestSchema;
+    output: typeof ChangeSubscriptionResponseSchema;
+  },
+  /**
+   * StartTrial has the workspace try a plan, which it then goes on with: for as long as
+   * the plan says, once for each plan, and from a plan that costs nothing. To what is
+   * being tried already it has no effect.
+   *
+   * Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
+   * `failed_precondition` PLAN_NOT_OFFERED, TRIAL_NOT_OFFERED, TRIAL_USED, SEATS_IN_USE
+   * and SEAT_LIMIT_EXCEEDED as for a change; SUBSCRIPTION_STATE when the present plan
+   * costs something, is tried, past due or paused.
+   *
+   * @generated from rpc logicspike.billing.v1.SubscriptionService.StartTrial
+   */
+  startTrial: {
+    methodKind: "unary";
+    input: typeof StartTrialRequestSchema;
+    output: typeof StartTrialResponseSchema;
+  },
+  /**
+   * CancelSubscription ends the subscription, now or at the end of the period or trial.
+   * The workspace then has the default plan, if that costs nothing; otherwise the
+   * subscription is paused. Nothing is paid back, and what was used is still charged. An
+   * end that was scheduled before is replaced. What has the default plan already, and
+   * pays nothing, and what is paused for it, has no effect.
+   *
+   * Errors: `aborted` ETAG_MISMATCH.
+   *
+   * @generated from rpc logicspike.billing.v1.SubscriptionService.CancelSubscription
+   */
+  cancelSubscription: {
+    methodKind: "unary";
+    input: typeof CancelSubscriptionRequestSchema;
+    output: typeof CancelSubscriptionResponseSchema;
+  },
+  /**
+   * ResumeSubscription takes back a cancellation that is scheduled, and has a paused
+   * subscription go on: with a period that begins and is charged now. For others it has
+   * no effect.
+   *
+   * Errors: `failed_precondition` SUBSCRIPTION_UNPAID when it is paused because invoices
+   * are overdue: it goes on by itself once they are paid.
+   *
+   * @generated from rpc logicspike.billing.v1.SubscriptionService.ResumeSubscription
+   */
+  resumeSubscription: {
+    methodKind: "unary";
+    input: typeof ResumeSubscriptionRequestSchema;
+    output: typeof ResumeSubscriptionResponseSchema;
+  },
+  /**
+   * CreateCheckoutSession makes a page of the payment provider by which the workspace
+   * buys a plan, for as many seats as it has. Once that is paid, the subscription has
+   * that plan, and from then on the provider makes its invoices and takes the payments.
+   * What has been paid until a later time, or is tried, is charged from then on only, if
+   * that is at least two days away.
+   *
+   * Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+   * PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
+   * already, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+   *
+   * @generated from rpc logicspike.billing.v1.SubscriptionService.CreateCheckoutSession
+   */
+  createCheckoutSession: {
+    methodKind: "unary";
+    input: typeof CreateCheckoutSessionRequestSchema;
+    output: typeof CreateCheckoutSessionResponseSchema;
+  },
+  /**
+   * CreatePortalSession makes a page of the payment provider where the workspace's means
+   * of payment are changed, and its invoices there are seen. The plan, the seats and
+   * the cancellation are changed by this API alone.
+   *
+   * Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+   * RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+   *
+   * @generated from rpc logicspike.billing.v1.SubscriptionService.CreatePortalSession
+   */
+  createPortalSession: {
+    methodKind: "unary";
+    input: typeof CreatePortalSessionRequestSchema;
+    output: typeof CreatePortalSessionResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_logicspike_billing_v1_subscription, 0);

@@ -60,10 +60,10 @@ type ExternalIdentityServiceClient interface {
 	//
 	// Errors: `failed_precondition` PROVIDER_UNKNOWN; RETURN_URL_NOT_ALLOWED;
 	// `unauthenticated` SESSION_REQUIRED to link or reauthenticate without a
-	// session; `failed_precondition` REAUTHENTICATION_REQUIRED and
+	// session, or by one that an operator has in the user's name;
+	// `failed_precondition` REAUTHENTICATION_REQUIRED and
 	// EMAIL_UNVERIFIED to link; PROVIDER_FAILED to reauthenticate by a provider that
-	// cannot be asked for it; `permission_denied` IMPERSONATION_NOT_ALLOWED;
-	// `unavailable` PROVIDER_FAILED.
+	// cannot be asked for it; `unavailable` PROVIDER_FAILED.
 	StartExternalSignIn(context.Context, *v1.StartExternalSignInRequest) (*v1.StartExternalSignInResponse, error)
 	// CompleteExternalSignIn finishes what was started: it signs in, links, or
 	// reauthenticates. It works once; an error, or an answer with `setup`, leaves it to
@@ -207,10 +207,10 @@ type ExternalIdentityServiceHandler interface {
 	//
 	// Errors: `failed_precondition` PROVIDER_UNKNOWN; RETURN_URL_NOT_ALLOWED;
 	// `unauthenticated` SESSION_REQUIRED to link or reauthenticate without a
-	// session; `failed_precondition` REAUTHENTICATION_REQUIRED and
+	// session, or by one that an operator has in the user's name;
+	// `failed_precondition` REAUTHENTICATION_REQUIRED and
 	// EMAIL_UNVERIFIED to link; PROVIDER_FAILED to reauthenticate by a provider that
-	// cannot be asked for it; `permission_denied` IMPERSONATION_NOT_ALLOWED;
-	// `unavailable` PROVIDER_FAILED.
+	// cannot be asked for it; `unavailable` PROVIDER_FAILED.
 	StartExternalSignIn(context.Context, *v1.StartExternalSignInRequest) (*v1.StartExternalSignInResponse, error)
 	// CompleteExternalSignIn finishes what was started: it signs in, links, or
 	// reauthenticates. It works once; an error, or an answer with `setup`, leaves it to

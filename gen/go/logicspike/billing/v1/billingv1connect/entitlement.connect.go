@@ -54,7 +54,9 @@ type EntitlementServiceClient interface {
 	ListEntitlements(context.Context, *v1.ListEntitlementsRequest) (*v1.ListEntitlementsResponse, error)
 	// OverrideEntitlement gives a workspace a feature otherwise than its plan does, or
 	// takes it; without a value it ends an override. It takes the place of an earlier
-	// one.
+	// one. Of what the plan meters, a limit is how much may be used in a period, hard or
+	// soft as the plan has it; enabled means without a limit, and not enabled that
+	// nothing may be used.
 	//
 	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED.
 	OverrideEntitlement(context.Context, *v1.OverrideEntitlementRequest) (*v1.OverrideEntitlementResponse, error)
@@ -139,7 +141,9 @@ type EntitlementServiceHandler interface {
 	ListEntitlements(context.Context, *v1.ListEntitlementsRequest) (*v1.ListEntitlementsResponse, error)
 	// OverrideEntitlement gives a workspace a feature otherwise than its plan does, or
 	// takes it; without a value it ends an override. It takes the place of an earlier
-	// one.
+	// one. Of what the plan meters, a limit is how much may be used in a period, hard or
+	// soft as the plan has it; enabled means without a limit, and not enabled that
+	// nothing may be used.
 	//
 	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED.
 	OverrideEntitlement(context.Context, *v1.OverrideEntitlementRequest) (*v1.OverrideEntitlementResponse, error)

@@ -36,12 +36,23 @@ const (
 	// SeatServiceGetSeatUsageProcedure is the fully-qualified name of the SeatService's GetSeatUsage
 	// RPC.
 	SeatServiceGetSeatUsageProcedure = "/logicspike.billing.v1.SeatService/GetSeatUsage"
+	// SeatServiceUpdateSeatCountProcedure is the fully-qualified name of the SeatService's
+	// UpdateSeatCount RPC.
+	SeatServiceUpdateSeatCountProcedure = "/logicspike.billing.v1.SeatService/UpdateSeatCount"
 )
 
 // SeatServiceClient is a client for the logicspike.billing.v1.SeatService service.
 type SeatServiceClient interface {
 	// GetSeatUsage returns the seats of a workspace as at one moment.
 	GetSeatUsage(context.Context, *v1.GetSeatUsageRequest) (*v1.GetSeatUsageResponse, error)
+	// UpdateSeatCount buys a number of seats, or as many as there are members. Seats that
+	// come within a period are due, and those that go are credited, for the rest of it:
+	// with the next invoice. What there is already has no effect.
+	//
+	// Errors: `failed_precondition` SEATS_IN_USE when members and invitations have more,
+	// SEAT_LIMIT_EXCEEDED when the plan has fewer, SUBSCRIPTION_STATE when the
+	// subscription is paused.
+	UpdateSeatCount(context.Context, *v1.UpdateSeatCountRequest) (*v1.UpdateSeatCountResponse, error)
 }
 
 // NewSeatServiceClient constructs a client for the logicspike.billing.v1.SeatService service. By
@@ -62,12 +73,19 @@ func NewSeatServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		updateSeatCount: connect.NewClient[v1.UpdateSeatCountRequest, v1.UpdateSeatCountResponse](
+			httpClient,
+			baseURL+SeatServiceUpdateSeatCountProcedure,
+			connect.WithSchema(seatServiceMethods.ByName("UpdateSeatCount")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // seatServiceClient implements SeatServiceClient.
 type seatServiceClient struct {
-	getSeatUsage *connect.Client[v1.GetSeatUsageRequest, v1.GetSeatUsageResponse]
+	getSeatUsage    *connect.Client[v1.GetSeatUsageRequest, v1.GetSeatUsageResponse]
+	updateSeatCount *connect.Client[v1.UpdateSeatCountRequest, v1.UpdateSeatCountResponse]
 }
 
 // GetSeatUsage calls logicspike.billing.v1.SeatService.GetSeatUsage.
@@ -79,10 +97,27 @@ func (c *seatServiceClient) GetSeatUsage(ctx context.Context, req *v1.GetSeatUsa
 	return nil, err
 }
 
+// UpdateSeatCount calls logicspike.billing.v1.SeatService.UpdateSeatCount.
+func (c *seatServiceClient) UpdateSeatCount(ctx context.Context, req *v1.UpdateSeatCountRequest) (*v1.UpdateSeatCountResponse, error) {
+	response, err := c.updateSeatCount.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SeatServiceHandler is an implementation of the logicspike.billing.v1.SeatService service.
 type SeatServiceHandler interface {
 	// GetSeatUsage returns the seats of a workspace as at one moment.
 	GetSeatUsage(context.Context, *v1.GetSeatUsageRequest) (*v1.GetSeatUsageResponse, error)
+	// UpdateSeatCount buys a number of seats, or as many as there are members. Seats that
+	// come within a period are due, and those that go are credited, for the rest of it:
+	// with the next invoice. What there is already has no effect.
+	//
+	// Errors: `failed_precondition` SEATS_IN_USE when members and invitations have more,
+	// SEAT_LIMIT_EXCEEDED when the plan has fewer, SUBSCRIPTION_STATE when the
+	// subscription is paused.
+	UpdateSeatCount(context.Context, *v1.UpdateSeatCountRequest) (*v1.UpdateSeatCountResponse, error)
 }
 
 // NewSeatServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -99,10 +134,18 @@ func NewSeatServiceHandler(svc SeatServiceHandler, opts ...connect.HandlerOption
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	seatServiceUpdateSeatCountHandler := connect.NewUnaryHandlerSimple(
+		SeatServiceUpdateSeatCountProcedure,
+		svc.UpdateSeatCount,
+		connect.WithSchema(seatServiceMethods.ByName("UpdateSeatCount")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/logicspike.billing.v1.SeatService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SeatServiceGetSeatUsageProcedure:
 			seatServiceGetSeatUsageHandler.ServeHTTP(w, r)
+		case SeatServiceUpdateSeatCountProcedure:
+			seatServiceUpdateSeatCountHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -114,4 +157,8 @@ type UnimplementedSeatServiceHandler struct{}
 
 func (UnimplementedSeatServiceHandler) GetSeatUsage(context.Context, *v1.GetSeatUsageRequest) (*v1.GetSeatUsageResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SeatService.GetSeatUsage is not implemented"))
+}
+
+func (UnimplementedSeatServiceHandler) UpdateSeatCount(context.Context, *v1.UpdateSeatCountRequest) (*v1.UpdateSeatCountResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SeatService.UpdateSeatCount is not implemented"))
 }

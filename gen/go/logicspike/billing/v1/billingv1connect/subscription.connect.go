@@ -36,6 +36,27 @@ const (
 	// SubscriptionServiceGetSubscriptionProcedure is the fully-qualified name of the
 	// SubscriptionService's GetSubscription RPC.
 	SubscriptionServiceGetSubscriptionProcedure = "/logicspike.billing.v1.SubscriptionService/GetSubscription"
+	// SubscriptionServicePreviewChangeSubscriptionProcedure is the fully-qualified name of the
+	// SubscriptionService's PreviewChangeSubscription RPC.
+	SubscriptionServicePreviewChangeSubscriptionProcedure = "/logicspike.billing.v1.SubscriptionService/PreviewChangeSubscription"
+	// SubscriptionServiceChangeSubscriptionProcedure is the fully-qualified name of the
+	// SubscriptionService's ChangeSubscription RPC.
+	SubscriptionServiceChangeSubscriptionProcedure = "/logicspike.billing.v1.SubscriptionService/ChangeSubscription"
+	// SubscriptionServiceStartTrialProcedure is the fully-qualified name of the SubscriptionService's
+	// StartTrial RPC.
+	SubscriptionServiceStartTrialProcedure = "/logicspike.billing.v1.SubscriptionService/StartTrial"
+	// SubscriptionServiceCancelSubscriptionProcedure is the fully-qualified name of the
+	// SubscriptionService's CancelSubscription RPC.
+	SubscriptionServiceCancelSubscriptionProcedure = "/logicspike.billing.v1.SubscriptionService/CancelSubscription"
+	// SubscriptionServiceResumeSubscriptionProcedure is the fully-qualified name of the
+	// SubscriptionService's ResumeSubscription RPC.
+	SubscriptionServiceResumeSubscriptionProcedure = "/logicspike.billing.v1.SubscriptionService/ResumeSubscription"
+	// SubscriptionServiceCreateCheckoutSessionProcedure is the fully-qualified name of the
+	// SubscriptionService's CreateCheckoutSession RPC.
+	SubscriptionServiceCreateCheckoutSessionProcedure = "/logicspike.billing.v1.SubscriptionService/CreateCheckoutSession"
+	// SubscriptionServiceCreatePortalSessionProcedure is the fully-qualified name of the
+	// SubscriptionService's CreatePortalSession RPC.
+	SubscriptionServiceCreatePortalSessionProcedure = "/logicspike.billing.v1.SubscriptionService/CreatePortalSession"
 )
 
 // SubscriptionServiceClient is a client for the logicspike.billing.v1.SubscriptionService service.
@@ -43,6 +64,67 @@ type SubscriptionServiceClient interface {
 	// GetSubscription returns the subscription that the workspace has now. Owners see
 	// that of a deleted workspace until it is purged.
 	GetSubscription(context.Context, *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error)
+	// PreviewChangeSubscription tells what another plan or price would cost: exactly what
+	// ChangeSubscription charges with the etag, for which there is a quarter of an hour.
+	// Where both have a price of one interval, what changes is charged, and credited, for
+	// the rest of the period; otherwise a period begins. Credit is never paid out: it
+	// lowers the invoices that follow.
+	//
+	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
+	// `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
+	// have more seats than the plan has, SEAT_LIMIT_EXCEEDED when more were bought;
+	// CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID.
+	PreviewChangeSubscription(context.Context, *v1.PreviewChangeSubscriptionRequest) (*v1.PreviewChangeSubscriptionResponse, error)
+	// ChangeSubscription goes over to another plan or price as it was previewed. What is
+	// due is invoiced at once; credit waits for the next invoice. Usage of a period that
+	// ends thereby is charged besides. A trial ends thereby, a scheduled cancellation is
+	// taken back, and what was paused goes on. To what there is already it has no effect,
+	// whatever the etag.
+	//
+	// Errors: those of PreviewChangeSubscription; `aborted` ETAG_MISMATCH when the preview
+	// is too old, of another choice, or the subscription has changed since.
+	ChangeSubscription(context.Context, *v1.ChangeSubscriptionRequest) (*v1.ChangeSubscriptionResponse, error)
+	// StartTrial has the workspace try a plan, which it then goes on with: for as long as
+	// the plan says, once for each plan, and from a plan that costs nothing. To what is
+	// being tried already it has no effect.
+	//
+	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
+	// `failed_precondition` PLAN_NOT_OFFERED, TRIAL_NOT_OFFERED, TRIAL_USED, SEATS_IN_USE
+	// and SEAT_LIMIT_EXCEEDED as for a change; SUBSCRIPTION_STATE when the present plan
+	// costs something, is tried, past due or paused.
+	StartTrial(context.Context, *v1.StartTrialRequest) (*v1.StartTrialResponse, error)
+	// CancelSubscription ends the subscription, now or at the end of the period or trial.
+	// The workspace then has the default plan, if that costs nothing; otherwise the
+	// subscription is paused. Nothing is paid back, and what was used is still charged. An
+	// end that was scheduled before is replaced. What has the default plan already, and
+	// pays nothing, and what is paused for it, has no effect.
+	//
+	// Errors: `aborted` ETAG_MISMATCH.
+	CancelSubscription(context.Context, *v1.CancelSubscriptionRequest) (*v1.CancelSubscriptionResponse, error)
+	// ResumeSubscription takes back a cancellation that is scheduled, and has a paused
+	// subscription go on: with a period that begins and is charged now. For others it has
+	// no effect.
+	//
+	// Errors: `failed_precondition` SUBSCRIPTION_UNPAID when it is paused because invoices
+	// are overdue: it goes on by itself once they are paid.
+	ResumeSubscription(context.Context, *v1.ResumeSubscriptionRequest) (*v1.ResumeSubscriptionResponse, error)
+	// CreateCheckoutSession makes a page of the payment provider by which the workspace
+	// buys a plan, for as many seats as it has. Once that is paid, the subscription has
+	// that plan, and from then on the provider makes its invoices and takes the payments.
+	// What has been paid until a later time, or is tried, is charged from then on only, if
+	// that is at least two days away.
+	//
+	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
+	// already, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
+	// CreatePortalSession makes a page of the payment provider where the workspace's means
+	// of payment are changed, and its invoices there are seen. The plan, the seats and
+	// the cancellation are changed by this API alone.
+	//
+	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+	// RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	CreatePortalSession(context.Context, *v1.CreatePortalSessionRequest) (*v1.CreatePortalSessionResponse, error)
 }
 
 // NewSubscriptionServiceClient constructs a client for the
@@ -63,17 +145,131 @@ func NewSubscriptionServiceClient(httpClient connect.HTTPClient, baseURL string,
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		previewChangeSubscription: connect.NewClient[v1.PreviewChangeSubscriptionRequest, v1.PreviewChangeSubscriptionResponse](
+			httpClient,
+			baseURL+SubscriptionServicePreviewChangeSubscriptionProcedure,
+			connect.WithSchema(subscriptionServiceMethods.ByName("PreviewChangeSubscription")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		changeSubscription: connect.NewClient[v1.ChangeSubscriptionRequest, v1.ChangeSubscriptionResponse](
+			httpClient,
+			baseURL+SubscriptionServiceChangeSubscriptionProcedure,
+			connect.WithSchema(subscriptionServiceMethods.ByName("ChangeSubscription")),
+			connect.WithClientOptions(opts...),
+		),
+		startTrial: connect.NewClient[v1.StartTrialRequest, v1.StartTrialResponse](
+			httpClient,
+			baseURL+SubscriptionServiceStartTrialProcedure,
+			connect.WithSchema(subscriptionServiceMethods.ByName("StartTrial")),
+			connect.WithClientOptions(opts...),
+		),
+		cancelSubscription: connect.NewClient[v1.CancelSubscriptionRequest, v1.CancelSubscriptionResponse](
+			httpClient,
+			baseURL+SubscriptionServiceCancelSubscriptionProcedure,
+			connect.WithSchema(subscriptionServiceMethods.ByName("CancelSubscription")),
+			connect.WithClientOptions(opts...),
+		),
+		resumeSubscription: connect.NewClient[v1.ResumeSubscriptionRequest, v1.ResumeSubscriptionResponse](
+			httpClient,
+			baseURL+SubscriptionServiceResumeSubscriptionProcedure,
+			connect.WithSchema(subscriptionServiceMethods.ByName("ResumeSubscription")),
+			connect.WithClientOptions(opts...),
+		),
+		createCheckoutSession: connect.NewClient[v1.CreateCheckoutSessionRequest, v1.CreateCheckoutSessionResponse](
+			httpClient,
+			baseURL+SubscriptionServiceCreateCheckoutSessionProcedure,
+			connect.WithSchema(subscriptionServiceMethods.ByName("CreateCheckoutSession")),
+			connect.WithClientOptions(opts...),
+		),
+		createPortalSession: connect.NewClient[v1.CreatePortalSessionRequest, v1.CreatePortalSessionResponse](
+			httpClient,
+			baseURL+SubscriptionServiceCreatePortalSessionProcedure,
+			connect.WithSchema(subscriptionServiceMethods.ByName("CreatePortalSession")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // subscriptionServiceClient implements SubscriptionServiceClient.
 type subscriptionServiceClient struct {
-	getSubscription *connect.Client[v1.GetSubscriptionRequest, v1.GetSubscriptionResponse]
+	getSubscription           *connect.Client[v1.GetSubscriptionRequest, v1.GetSubscriptionResponse]
+	previewChangeSubscription *connect.Client[v1.PreviewChangeSubscriptionRequest, v1.PreviewChangeSubscriptionResponse]
+	changeSubscription        *connect.Client[v1.ChangeSubscriptionRequest, v1.ChangeSubscriptionResponse]
+	startTrial                *connect.Client[v1.StartTrialRequest, v1.StartTrialResponse]
+	cancelSubscription        *connect.Client[v1.CancelSubscriptionRequest, v1.CancelSubscriptionResponse]
+	resumeSubscription        *connect.Client[v1.ResumeSubscriptionRequest, v1.ResumeSubscriptionResponse]
+	createCheckoutSession     *connect.Client[v1.CreateCheckoutSessionRequest, v1.CreateCheckoutSessionResponse]
+	createPortalSession       *connect.Client[v1.CreatePortalSessionRequest, v1.CreatePortalSessionResponse]
 }
 
 // GetSubscription calls logicspike.billing.v1.SubscriptionService.GetSubscription.
 func (c *subscriptionServiceClient) GetSubscription(ctx context.Context, req *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error) {
 	response, err := c.getSubscription.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PreviewChangeSubscription calls
+// logicspike.billing.v1.SubscriptionService.PreviewChangeSubscription.
+func (c *subscriptionServiceClient) PreviewChangeSubscription(ctx context.Context, req *v1.PreviewChangeSubscriptionRequest) (*v1.PreviewChangeSubscriptionResponse, error) {
+	response, err := c.previewChangeSubscription.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ChangeSubscription calls logicspike.billing.v1.SubscriptionService.ChangeSubscription.
+func (c *subscriptionServiceClient) ChangeSubscription(ctx context.Context, req *v1.ChangeSubscriptionRequest) (*v1.ChangeSubscriptionResponse, error) {
+	response, err := c.changeSubscription.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// StartTrial calls logicspike.billing.v1.SubscriptionService.StartTrial.
+func (c *subscriptionServiceClient) StartTrial(ctx context.Context, req *v1.StartTrialRequest) (*v1.StartTrialResponse, error) {
+	response, err := c.startTrial.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CancelSubscription calls logicspike.billing.v1.SubscriptionService.CancelSubscription.
+func (c *subscriptionServiceClient) CancelSubscription(ctx context.Context, req *v1.CancelSubscriptionRequest) (*v1.CancelSubscriptionResponse, error) {
+	response, err := c.cancelSubscription.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ResumeSubscription calls logicspike.billing.v1.SubscriptionService.ResumeSubscription.
+func (c *subscriptionServiceClient) ResumeSubscription(ctx context.Context, req *v1.ResumeSubscriptionRequest) (*v1.ResumeSubscriptionResponse, error) {
+	response, err := c.resumeSubscription.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CreateCheckoutSession calls logicspike.billing.v1.SubscriptionService.CreateCheckoutSession.
+func (c *subscriptionServiceClient) CreateCheckoutSession(ctx context.Context, req *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error) {
+	response, err := c.createCheckoutSession.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CreatePortalSession calls logicspike.billing.v1.SubscriptionService.CreatePortalSession.
+func (c *subscriptionServiceClient) CreatePortalSession(ctx context.Context, req *v1.CreatePortalSessionRequest) (*v1.CreatePortalSessionResponse, error) {
+	response, err := c.createPortalSession.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -86,6 +282,67 @@ type SubscriptionServiceHandler interface {
 	// GetSubscription returns the subscription that the workspace has now. Owners see
 	// that of a deleted workspace until it is purged.
 	GetSubscription(context.Context, *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error)
+	// PreviewChangeSubscription tells what another plan or price would cost: exactly what
+	// ChangeSubscription charges with the etag, for which there is a quarter of an hour.
+	// Where both have a price of one interval, what changes is charged, and credited, for
+	// the rest of the period; otherwise a period begins. Credit is never paid out: it
+	// lowers the invoices that follow.
+	//
+	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
+	// `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
+	// have more seats than the plan has, SEAT_LIMIT_EXCEEDED when more were bought;
+	// CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID.
+	PreviewChangeSubscription(context.Context, *v1.PreviewChangeSubscriptionRequest) (*v1.PreviewChangeSubscriptionResponse, error)
+	// ChangeSubscription goes over to another plan or price as it was previewed. What is
+	// due is invoiced at once; credit waits for the next invoice. Usage of a period that
+	// ends thereby is charged besides. A trial ends thereby, a scheduled cancellation is
+	// taken back, and what was paused goes on. To what there is already it has no effect,
+	// whatever the etag.
+	//
+	// Errors: those of PreviewChangeSubscription; `aborted` ETAG_MISMATCH when the preview
+	// is too old, of another choice, or the subscription has changed since.
+	ChangeSubscription(context.Context, *v1.ChangeSubscriptionRequest) (*v1.ChangeSubscriptionResponse, error)
+	// StartTrial has the workspace try a plan, which it then goes on with: for as long as
+	// the plan says, once for each plan, and from a plan that costs nothing. To what is
+	// being tried already it has no effect.
+	//
+	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
+	// `failed_precondition` PLAN_NOT_OFFERED, TRIAL_NOT_OFFERED, TRIAL_USED, SEATS_IN_USE
+	// and SEAT_LIMIT_EXCEEDED as for a change; SUBSCRIPTION_STATE when the present plan
+	// costs something, is tried, past due or paused.
+	StartTrial(context.Context, *v1.StartTrialRequest) (*v1.StartTrialResponse, error)
+	// CancelSubscription ends the subscription, now or at the end of the period or trial.
+	// The workspace then has the default plan, if that costs nothing; otherwise the
+	// subscription is paused. Nothing is paid back, and what was used is still charged. An
+	// end that was scheduled before is replaced. What has the default plan already, and
+	// pays nothing, and what is paused for it, has no effect.
+	//
+	// Errors: `aborted` ETAG_MISMATCH.
+	CancelSubscription(context.Context, *v1.CancelSubscriptionRequest) (*v1.CancelSubscriptionResponse, error)
+	// ResumeSubscription takes back a cancellation that is scheduled, and has a paused
+	// subscription go on: with a period that begins and is charged now. For others it has
+	// no effect.
+	//
+	// Errors: `failed_precondition` SUBSCRIPTION_UNPAID when it is paused because invoices
+	// are overdue: it goes on by itself once they are paid.
+	ResumeSubscription(context.Context, *v1.ResumeSubscriptionRequest) (*v1.ResumeSubscriptionResponse, error)
+	// CreateCheckoutSession makes a page of the payment provider by which the workspace
+	// buys a plan, for as many seats as it has. Once that is paid, the subscription has
+	// that plan, and from then on the provider makes its invoices and takes the payments.
+	// What has been paid until a later time, or is tried, is charged from then on only, if
+	// that is at least two days away.
+	//
+	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
+	// already, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
+	// CreatePortalSession makes a page of the payment provider where the workspace's means
+	// of payment are changed, and its invoices there are seen. The plan, the seats and
+	// the cancellation are changed by this API alone.
+	//
+	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
+	// RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	CreatePortalSession(context.Context, *v1.CreatePortalSessionRequest) (*v1.CreatePortalSessionResponse, error)
 }
 
 // NewSubscriptionServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -102,10 +359,67 @@ func NewSubscriptionServiceHandler(svc SubscriptionServiceHandler, opts ...conne
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	subscriptionServicePreviewChangeSubscriptionHandler := connect.NewUnaryHandlerSimple(
+		SubscriptionServicePreviewChangeSubscriptionProcedure,
+		svc.PreviewChangeSubscription,
+		connect.WithSchema(subscriptionServiceMethods.ByName("PreviewChangeSubscription")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	subscriptionServiceChangeSubscriptionHandler := connect.NewUnaryHandlerSimple(
+		SubscriptionServiceChangeSubscriptionProcedure,
+		svc.ChangeSubscription,
+		connect.WithSchema(subscriptionServiceMethods.ByName("ChangeSubscription")),
+		connect.WithHandlerOptions(opts...),
+	)
+	subscriptionServiceStartTrialHandler := connect.NewUnaryHandlerSimple(
+		SubscriptionServiceStartTrialProcedure,
+		svc.StartTrial,
+		connect.WithSchema(subscriptionServiceMethods.ByName("StartTrial")),
+		connect.WithHandlerOptions(opts...),
+	)
+	subscriptionServiceCancelSubscriptionHandler := connect.NewUnaryHandlerSimple(
+		SubscriptionServiceCancelSubscriptionProcedure,
+		svc.CancelSubscription,
+		connect.WithSchema(subscriptionServiceMethods.ByName("CancelSubscription")),
+		connect.WithHandlerOptions(opts...),
+	)
+	subscriptionServiceResumeSubscriptionHandler := connect.NewUnaryHandlerSimple(
+		SubscriptionServiceResumeSubscriptionProcedure,
+		svc.ResumeSubscription,
+		connect.WithSchema(subscriptionServiceMethods.ByName("ResumeSubscription")),
+		connect.WithHandlerOptions(opts...),
+	)
+	subscriptionServiceCreateCheckoutSessionHandler := connect.NewUnaryHandlerSimple(
+		SubscriptionServiceCreateCheckoutSessionProcedure,
+		svc.CreateCheckoutSession,
+		connect.WithSchema(subscriptionServiceMethods.ByName("CreateCheckoutSession")),
+		connect.WithHandlerOptions(opts...),
+	)
+	subscriptionServiceCreatePortalSessionHandler := connect.NewUnaryHandlerSimple(
+		SubscriptionServiceCreatePortalSessionProcedure,
+		svc.CreatePortalSession,
+		connect.WithSchema(subscriptionServiceMethods.ByName("CreatePortalSession")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/logicspike.billing.v1.SubscriptionService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case SubscriptionServiceGetSubscriptionProcedure:
 			subscriptionServiceGetSubscriptionHandler.ServeHTTP(w, r)
+		case SubscriptionServicePreviewChangeSubscriptionProcedure:
+			subscriptionServicePreviewChangeSubscriptionHandler.ServeHTTP(w, r)
+		case SubscriptionServiceChangeSubscriptionProcedure:
+			subscriptionServiceChangeSubscriptionHandler.ServeHTTP(w, r)
+		case SubscriptionServiceStartTrialProcedure:
+			subscriptionServiceStartTrialHandler.ServeHTTP(w, r)
+		case SubscriptionServiceCancelSubscriptionProcedure:
+			subscriptionServiceCancelSubscriptionHandler.ServeHTTP(w, r)
+		case SubscriptionServiceResumeSubscriptionProcedure:
+			subscriptionServiceResumeSubscriptionHandler.ServeHTTP(w, r)
+		case SubscriptionServiceCreateCheckoutSessionProcedure:
+			subscriptionServiceCreateCheckoutSessionHandler.ServeHTTP(w, r)
+		case SubscriptionServiceCreatePortalSessionProcedure:
+			subscriptionServiceCreatePortalSessionHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -117,4 +431,32 @@ type UnimplementedSubscriptionServiceHandler struct{}
 
 func (UnimplementedSubscriptionServiceHandler) GetSubscription(context.Context, *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.GetSubscription is not implemented"))
+}
+
+func (UnimplementedSubscriptionServiceHandler) PreviewChangeSubscription(context.Context, *v1.PreviewChangeSubscriptionRequest) (*v1.PreviewChangeSubscriptionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.PreviewChangeSubscription is not implemented"))
+}
+
+func (UnimplementedSubscriptionServiceHandler) ChangeSubscription(context.Context, *v1.ChangeSubscriptionRequest) (*v1.ChangeSubscriptionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.ChangeSubscription is not implemented"))
+}
+
+func (UnimplementedSubscriptionServiceHandler) StartTrial(context.Context, *v1.StartTrialRequest) (*v1.StartTrialResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.StartTrial is not implemented"))
+}
+
+func (UnimplementedSubscriptionServiceHandler) CancelSubscription(context.Context, *v1.CancelSubscriptionRequest) (*v1.CancelSubscriptionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.CancelSubscription is not implemented"))
+}
+
+func (UnimplementedSubscriptionServiceHandler) ResumeSubscription(context.Context, *v1.ResumeSubscriptionRequest) (*v1.ResumeSubscriptionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.ResumeSubscription is not implemented"))
+}
+
+func (UnimplementedSubscriptionServiceHandler) CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.CreateCheckoutSession is not implemented"))
+}
+
+func (UnimplementedSubscriptionServiceHandler) CreatePortalSession(context.Context, *v1.CreatePortalSessionRequest) (*v1.CreatePortalSessionResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.billing.v1.SubscriptionService.CreatePortalSession is not implemented"))
 }

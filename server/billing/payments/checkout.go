@@ -1,0 +1,104 @@
+package payments
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/server/billing/provider"
+	"github.com/logicspike/manager/store/billing/pricing"
+)
+
+// soonestCharge is how far away a first charge must be that is not at once: the provider
+// asks for 48 hours, from when it gets to know of it.
+const soonestCharge = 48*time.Hour + 10*time.Minute
+
+// Purchase is what a workspace is to buy, and where the browser goes then.
+type Purchase struct {
+	Workspace             ids.Workspace
+	Plan, Currency        string
+	Interval              pricing.Interval
+	SuccessURL, CancelURL string
+}
+
+// Checkout makes a page of the provider by which a workspace buys a plan.
+//
+// Errors: fault PAYMENT_PROVIDER_MISSING; PAYMENT_PROVIDER_UNAVAILABLE;
+// PLAN_NOT_FOR_SALE; PAYMENT_PROVIDER_IN_USE; NOT_FOUND.
+func (s *Service) Checkout(ctx context.Context, p Purchase) (*provider.Page, error) {
+	if err := s.available(); err != nil {
+		return nil, err
+	}
+	c, err := s.Store.PrepareCheckout(ctx, p.Workspace, p.Plan, p.Currency, p.Interval)
+	if err != nil {
+		return nil, err
+	}
+	if c.Customer == "" {
+		if c.Customer, err = s.customer(ctx, c.Installation, p.Workspace); err != nil {
+			return nil, err
+		}
+		if c.Customer, err = s.Store.PutCustomer(ctx, p.Workspace, c.Customer, ""); err != nil {
+			return nil, err
+		}
+	}
+	o := provider.Checkout{Purchase: c.Purchase, Customer: c.Customer, Items: c.Items, SuccessURL: p.SuccessURL, CancelURL: p.CancelURL}
+	if c.PaidUntil.Sub(s.Clock.Now()) > soonestCharge {
+		o.ChargeTime = c.PaidUntil
+	}
+	page, err := s.Provider.CreateCheckout(ctx, o)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return page, nil
+}
+
+// Portal makes a page of the provider where a workspace's means of payment are changed.
+//
+// Errors: as Checkout's.
+func (s *Service) Portal(ctx context.Context, workspace ids.Workspace, returnURL string) (*provider.Page, error) {
+	if err := s.available(); err != nil {
+		return nil, err
+	}
+	installation, customer, err := s.Store.Customer(ctx, workspace)
+	if err != nil {
+		return nil, err
+	}
+	configuration, err := s.Store.PortalConfiguration(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if customer == "" || configuration == "" {
+		fresh := ""
+		if customer == "" {
+			if customer, err = s.customer(ctx, installation, workspace); err != nil {
+				return nil, err
+			}
+		}
+		if configuration == "" {
+			if fresh, err = s.Provider.CreatePortalConfiguration(ctx, "portal:"+installation.String()); err != nil {
+				return nil, unavailable(err)
+			}
+			configuration = fresh
+		}
+		if customer, err = s.Store.PutCustomer(ctx, workspace, customer, fresh); err != nil {
+			return nil, err
+		}
+	}
+	page, err := s.Provider.CreatePortal(ctx, customer, configuration, returnURL)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return page, nil
+}
+
+// customer makes a workspace known to the provider, and returns what that calls it: the
+// same, however many ask at the same time.
+func (s *Service) customer(ctx context.Context, installation uuid.UUID, workspace ids.Workspace) (string, error) {
+	id, err := s.Provider.CreateCustomer(ctx, installation, workspace, "customer:"+installation.String()+":"+workspace.String())
+	if err != nil {
+		return "", unavailable(err)
+	}
+	return id, nil
+}

@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/mail"
+	"github.com/logicspike/manager/store/audit"
+	"github.com/logicspike/manager/store/billing"
+)
+
+// nextDunning returns when the owners are reminded next that a subscription is past due,
+// or when it is paused. It counts from when that was noticed, so that nobody misses a
+// reminder because the server was down.
+func (t *tx) nextDunning(s *billing.Subscription) time.Time {
+	grace := t.store.options.DunningGrace
+	if reminders := t.store.options.DunningReminders; s.DunningStep < len(reminders) && reminders[s.DunningStep] < grace {
+		return s.PastDueTime.Add(reminders[s.DunningStep])
+	}
+	return s.PastDueTime.Add(grace)
+}
+
+// dun does the next thing that is due of a locked subscription because an invoice is
+// overdue, and reports whether there was one.
+func (t *tx) dun(ctx context.Context, s *billing.Subscription, plan *billing.Plan) (bool, error) {
+	if s.Provider != billing.Manual || s.State != billing.Active && s.State != billing.PastDue {
+		return false, nil
+	}
+	overdue, err := t.billing.Overdue(ctx, s.WorkspaceID, t.now)
+	switch {
+	case err != nil:
+		return false, err
+	case s.State == billing.Active && overdue:
+		if err := t.applyState(ctx, s, billing.Overdue); err != nil {
+			return false, err
+		}
+		return true, t.askForPayment(ctx, s, "subscription.past_due")
+	case s.State == billing.PastDue && !overdue:
+		return true, t.recover(ctx, s, plan)
+	case s.State == billing.Active || t.now.Before(s.DunningTime):
+		return false, nil
+	case t.now.Before(s.PastDueTime.Add(t.store.options.DunningGrace)):
+		for _, after := range t.store.options.DunningReminders[s.DunningStep:] {
+			if t.now.Before(s.PastDueTime.Add(after)) {
+				break
+			}
+			s.DunningStep++
+		}
+		s.DunningTime = t.nextDunning(s)
+		if err := t.billing.Update(ctx, s, t.now); err != nil {
+			return false, err
+		}
+		return true, t.askForPayment(ctx, s, "subscription.payment_reminded")
+	}
+	if err := t.applyState(ctx, s, billing.GraceEnd); err != nil {
+		return false, err
+	}
+	if err := t.recordSubscription(ctx, s, "subscription.paused", audit.System, map[string]any{"reason": s.PauseReason}); err != nil {
+		return false, err
+	}
+	return true, t.mailSubscription(ctx, s, mail.SubscriptionPaused, map[string]string{"plan": plan.Definition.DisplayName})
+}
+
+// askForPayment tells the owners that an invoice is overdue, and until when it is to be
+// paid.
+func (t *tx) askForPayment(ctx context.Context, s *billing.Subscription, action string) error {
+	if err := t.recordSubscription(ctx, s, action, audit.System, nil); err != nil {
+		return err
+	}
+	return t.mailSubscription(ctx, s, mail.PaymentOverdue, map[string]string{
+		"pause_time": s.PastDueTime.Add(t.store.options.DunningGrace).Format(time.RFC3339),
+	})
+}
+
+// invoicePaid lets the subscription of a locked workspace go on that was past due, or
+// paused for it, when no invoice is overdue any more: one was paid, or is void.
+func (t *tx) invoicePaid(ctx context.Context, workspace ids.Workspace, _ *billing.Invoice) error {
+	s, plan, err := t.lockSubscription(ctx, workspace)
+	if err != nil {
+		return err
+	}
+	return t.recover(ctx, s, plan)
+}
+
+// recover is invoicePaid for a locked subscription. When its period has ended while it was
+// paused, the next one begins now: the time in between costs nothing.
+func (t *tx) recover(ctx context.Context, s *billing.Subscription, plan *billing.Plan) error {
+	paused := s.State == billing.Paused && s.PauseReason == billing.PausedUnpaid
+	if s.Provider != billing.Manual || s.State != billing.PastDue && !paused {
+		return nil
+	}
+	if overdue, err := t.billing.Overdue(ctx, s.WorkspaceID, t.now); overdue || err != nil {
+		return err
+	}
+	if err := t.applyState(ctx, s, billing.Settle); err != nil {
+		return err
+	}
+	if err := t.recordSubscription(ctx, s, "subscription.recovered", audit.System, nil); err != nil || !paused {
+		return err
+	}
+	if over := s.Period(t.now).End; !t.now.Before(over) {
+		return t.restart(ctx, s, plan, over)
+	}
+	return t.seatsChanged(ctx, s, plan)
+}
