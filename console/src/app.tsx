@@ -1,9 +1,9 @@
 import { TransportProvider } from "@connectrpc/connect-query";
 import { createTheme, MantineProvider } from "@mantine/core";
-import { Notifications } from "@mantine/notifications";
 import { QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "react-router";
 import { queryClient, transport } from "./api";
+import { Toasts } from "./components/toasts";
 import { router } from "./router";
 
 const theme = createTheme({ primaryColor: "indigo", defaultRadius: "md", cursorType: "pointer", respectReducedMotion: true });
@@ -12,7 +12,7 @@ const theme = createTheme({ primaryColor: "indigo", defaultRadius: "md", cursorT
 export function App() {
   return (
     <MantineProvider theme={theme} defaultColorScheme="auto">
-      <Notifications position="bottom-right" />
+      <Toasts />
       <TransportProvider transport={transport}>
         <QueryClientProvider client={queryClient}>
           <RouterProvider router={router} />

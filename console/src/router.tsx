@@ -21,6 +21,7 @@ export const router = createBrowserRouter([
           page("/sign-in", () => import("./pages/sign-in")),
           page("/sign-up", () => import("./pages/sign-up")),
           page("/forgot-password", () => import("./pages/forgot-password")),
+          page("/external-sign-in", () => import("./pages/external-sign-in")),
         ],
       },
       {
@@ -28,6 +29,7 @@ export const router = createBrowserRouter([
         children: [
           page("/second-step", () => import("./pages/second-step")),
           page("/finish-setup", () => import("./pages/finish-setup")),
+          page("/new-workspace", () => import("./pages/new-workspace")),
           page("/", () => import("./pages/home")),
           {
             path: "/w/:slug",

@@ -62,6 +62,13 @@ export const texts = {
     resend: "Send a new code",
     resent: "A new code is on its way.",
   },
+  external: {
+    title: "Signing you in…",
+    denied: "You or the provider refused the sign-in.",
+    failed: "The provider did not answer as it should. Try again.",
+    nothing: "There is no sign-in to finish here.",
+    yourName: "Your name",
+  },
   forgot: {
     title: "Reset your password",
     text: "Enter your mail address. If it has an account, you get a code to choose a new password.",
@@ -95,6 +102,18 @@ export const texts = {
     title: "Overview",
     plan: "Plan",
     seats: "Members",
+    of: "{active} of {all}",
+    reserved: "and {count} invited",
+    nothing: "There is nothing here for your role yet.",
+    deleted: "This workspace is deleted",
+    purge: "Nobody can use it, and on {time} it is removed for good.",
+    undelete: "Restore the workspace",
+    undeleted: "The workspace is back.",
+  },
+  roles: {
+    owner: "Owner",
+    admin: "Admin",
+    member: "Member",
   },
   passkeys: {
     UNSUPPORTED: "This browser has no passkeys.",

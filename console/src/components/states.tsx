@@ -15,11 +15,11 @@ export function Waiting() {
 }
 
 /** What is shown in the place of what could not be read. */
-export function Failure({ error, retry }: { error: unknown; retry?: () => void }) {
+export function Failure({ error, text, retry }: { error?: unknown; text?: string; retry?: () => void }) {
   return (
     <Alert color="red" variant="light" icon={<IconAlertCircle />} role="alert" m="md">
       <Group justify="space-between">
-        <Text size="sm">{textOf(error)}</Text>
+        <Text size="sm">{text ?? textOf(error)}</Text>
         {retry && (
           <Button size="xs" variant="default" onClick={retry}>
             {texts.common.retry}

@@ -1,15 +1,13 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
-import { Button, Divider, Group, Stack, Text, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
+import { Button, Divider, Group, Stack, Text } from "@mantine/core";
 import { useNavigate } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
 import { InvitationService } from "@gen/team/v1/invitation_pb";
 import { JoinRequestService } from "@gen/team/v1/join_request_pb";
-import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
 import { call, queryClient } from "../api";
 import { Card } from "../components/card";
-import { useForm } from "../components/form";
-import { textOf } from "../errors";
+import { CreateWorkspace } from "../components/create-workspace";
+import { tellFailure } from "../components/toasts";
 import { texts } from "../texts";
 
 /** For who belongs to no workspace: what they are invited to, can join, or create. */
@@ -20,16 +18,11 @@ export function Page() {
   const accept = useMutation(InvitationService.method.acceptInvitation);
   const decline = useMutation(InvitationService.method.declineInvitation);
   const ask = useMutation(JoinRequestService.method.createJoinRequest);
-  const refused = { onError: (error: unknown) => void notifications.show({ color: "red", message: textOf(error) }) };
+  const refused = { onError: tellFailure };
   const inside = async (path: string) => {
     await queryClient.resetQueries();
     await navigate(path, { replace: true });
   };
-  const form = useForm(
-    WorkspaceService.method.createWorkspace,
-    { name: "", requestId: crypto.randomUUID() },
-    ({ workspace }) => inside(`/w/${workspace!.slug}`),
-  );
   return (
     <Card title={texts.setup.title} text={texts.setup.text}>
       {invitations.data && invitations.data.invitations.length > 0 && (
@@ -76,15 +69,7 @@ export function Page() {
           <Divider my="xs" />
         </Stack>
       )}
-      <form onSubmit={(event) => void form.submit(event)} noValidate>
-        <Stack>
-          <TextInput label={texts.signUp.workspace} description={texts.signUp.workspaceHint} {...form.field("name")} />
-          {form.failure}
-          <Button type="submit" loading={form.pending}>
-            {texts.setup.create}
-          </Button>
-        </Stack>
-      </form>
+      <CreateWorkspace label={texts.setup.create} />
       <Button
         variant="subtle"
         size="xs"

@@ -1,11 +1,11 @@
 import { Anchor, Button, PasswordInput, PinInput, Stack, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { PasswordService } from "@gen/auth/v1/password_pb";
 import { queryClient } from "../api";
 import { Card } from "../components/card";
 import { useForm } from "../components/form";
+import { tell } from "../components/toasts";
 import { fill, texts } from "../texts";
 
 /** Mails a code, and sets a new password by it. */
@@ -38,7 +38,7 @@ export function Page() {
 function Reset({ id, email }: { id: string; email: string }) {
   const navigate = useNavigate();
   const form = useForm(PasswordService.method.resetPassword, { passwordResetId: id, code: "", newPassword: "" }, async () => {
-    notifications.show({ message: texts.common.saved });
+    tell(texts.common.saved);
     await queryClient.resetQueries();
     await navigate(`/sign-in?email=${encodeURIComponent(email)}`);
   });

@@ -52,7 +52,7 @@ export function Page() {
     <Card title={texts.signIn.title}>
       <form onSubmit={(event) => void password.submit(event)} noValidate>
         <Stack>
-          <TextInput label={texts.common.email} type="email" autoComplete="username webauthn" autoFocus {...password.field("email")} />
+          <TextInput label={texts.common.email} type="email" autoComplete="username webauthn" autoFocus {...byCode.field("email")} {...password.field("email")} />
           <PasswordInput label={texts.common.password} autoComplete="current-password" {...password.field("password")} />
           {password.failure}
           <Button type="submit" loading={password.pending}>

@@ -1,13 +1,12 @@
 import { useMutation } from "@connectrpc/connect-query";
 import { Anchor, Button, Group, PasswordInput, PinInput, Stack, Text, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { RegistrationService } from "@gen/auth/v1/registration_pb";
 import { queryClient } from "../api";
 import { Card } from "../components/card";
 import { useForm } from "../components/form";
-import { textOf } from "../errors";
+import { tell, tellFailure } from "../components/toasts";
 import { fill, texts } from "../texts";
 
 /** Creates an account with its workspace: the address is proven by the mailed code. */
@@ -85,8 +84,8 @@ function Verify({ id, email }: { id: string; email: string }) {
               resend.mutate(
                 { registrationId: id },
                 {
-                  onSuccess: () => notifications.show({ message: texts.signUp.resent }),
-                  onError: (error) => notifications.show({ color: "red", message: textOf(error) }),
+                  onSuccess: () => tell(texts.signUp.resent),
+                  onError: tellFailure,
                 },
               )
             }

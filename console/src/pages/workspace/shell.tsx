@@ -1,3 +1,4 @@
+import "./styles";
 import { useQuery } from "@connectrpc/connect-query";
 import {
   ActionIcon,
@@ -14,7 +15,7 @@ import {
   useMantineColorScheme,
 } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconHome, IconLogout, IconMoon, IconPlus, IconSelector, IconSun, IconUser } from "@tabler/icons-react";
+import { IconHome, IconLogout, IconMoon, IconPlus, IconSelector, IconSun } from "@tabler/icons-react";
 import { useEffect } from "react";
 import { Link, NavLink as RouterLink, Outlet, useNavigate, useParams } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
@@ -100,9 +101,6 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
               </Menu.Target>
               <Menu.Dropdown>
                 <Menu.Label>{me.data?.user?.email}</Menu.Label>
-                <Menu.Item component={Link} to="/account" leftSection={<IconUser size={16} aria-hidden />}>
-                  {texts.shell.account}
-                </Menu.Item>
                 <Menu.Item
                   leftSection={<IconLogout size={16} aria-hidden />}
                   onClick={() =>
@@ -134,12 +132,9 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
 }
 
 function Entries() {
-  const { workspace, may } = useWorkspace();
-  const entries = [{ to: "", label: texts.overview.title, icon: IconHome, shown: true }];
-  void may;
-  return entries
-    .filter(({ shown }) => shown)
-    .map(({ to, label, icon: Icon }) => (
+  const { workspace } = useWorkspace();
+  const entries = [{ to: "", label: texts.overview.title, icon: IconHome }];
+  return entries.map(({ to, label, icon: Icon }) => (
       <NavLink
         key={to}
         component={RouterLink}
