@@ -66,7 +66,11 @@ func Handler(built fs.FS) (http.Handler, error) {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", policy)
+		if strings.HasPrefix(r.URL.Path, assetsPath) {
+			h.Del("Content-Security-Policy") // scripts and styles are under the policy of their page
+		} else {
+			h.Set("Content-Security-Policy", policy)
+		}
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")

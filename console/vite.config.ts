@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { brotliCompressSync, gzipSync } from "node:zlib";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
 
@@ -22,7 +22,7 @@ function compressed(): Plugin {
       for (const name of readdirSync(assets).filter((name) => /\.(js|css)$/.test(name))) {
         const content = readFileSync(join(assets, name));
         if (content.length > 1024) {
-          writeFileSync(join(assets, `${name}.br`), brotliCompressSync(content));
+          writeFileSync(join(assets, `${name}.br`), brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_LGWIN]: 22, [constants.BROTLI_PARAM_SIZE_HINT]: content.length } }));
           writeFileSync(join(assets, `${name}.gz`), gzipSync(content, { level: 9 }));
         }
       }

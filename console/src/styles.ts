@@ -19,6 +19,5 @@ import "@mantine/core/styles/Button.css";
 import "@mantine/core/styles/Center.css";
 import "@mantine/core/styles/Divider.css";
 import "@mantine/core/styles/PasswordInput.css";
-import "@mantine/core/styles/PinInput.css";
 import "@mantine/core/styles/Stack.css";
 import "@mantine/core/styles/Title.css";

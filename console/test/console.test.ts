@@ -136,7 +136,13 @@ describe("the console", () => {
 
   it("finishes the setup of who has no workspace: joins what they are invited to", async () => {
     const owner = await newAccount("Inviting");
-    const person = await newAccount();
+    const person = await newAccount("Left behind");
+    // They leave their own workspace, by handing it over.
+    await person.manager.invitations.createInvitation({ workspaceId: person.workspaceId, email: owner.email });
+    const { invitations } = await owner.manager.invitations.listReceivedInvitations({});
+    const { membership } = await owner.manager.invitations.acceptInvitation({ invitationId: invitations[0]!.id });
+    await person.manager.memberships.transferOwnership({ workspaceId: person.workspaceId, membershipId: membership!.id });
+    await person.manager.memberships.leaveWorkspace({ workspaceId: person.workspaceId });
     await owner.manager.invitations.createInvitation({ workspaceId: owner.workspaceId, email: person.email });
     await page.goto(`${server.url}/new-workspace`);
     await signIn(person.email);
@@ -236,18 +242,18 @@ describe("the console", () => {
     });
   }
 
-  /** Makes an account by the API: without a name of a workspace it ends up in none. */
-  async function newAccount(workspaceName?: string): Promise<Account> {
+  /** Makes an account by the API, which owns a workspace. */
+  async function newAccount(workspaceName: string): Promise<Account> {
     const email = newAddress();
     let token: string | undefined;
     const manager = createManager({ baseUrl: server.url, sessionToken: () => token });
-    const { registration } = await manager.registration.register({ email, password, ...(workspaceName !== undefined && { workspaceName }) });
+    const { registration } = await manager.registration.register({ email, password, workspaceName });
     const { account } = await manager.registration.verifyRegistration({
       registrationId: registration!.id,
       code: await codeMailedTo(server.url, email),
     });
     token = account!.sessionToken;
-    return { manager, email, workspaceId: account!.workspace?.id ?? "", slug: account!.workspace?.slug ?? "" };
+    return { manager, email, workspaceId: account!.workspace!.id, slug: account!.workspace!.slug };
   }
 
   async function signIn(email: string): Promise<void> {
@@ -280,7 +286,12 @@ describe("the console", () => {
   }
 
   async function shows(heading: string): Promise<void> {
-    await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor({ timeout: 15_000 });
+    await page
+      .getByRole("heading", { level: 1, name: heading, exact: true })
+      .waitFor({ timeout: 15_000 })
+      .catch(async (error: unknown) => {
+        throw new Error(`${page.url()} shows:\n${await page.locator("body").ariaSnapshot()}\n${complaints}`, { cause: error });
+      });
   }
 
   /** Looks for what shuts people out, in light and in dark. */

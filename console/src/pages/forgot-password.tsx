@@ -1,9 +1,10 @@
-import { Anchor, Button, PasswordInput, PinInput, Stack, TextInput } from "@mantine/core";
+import { Anchor, Button, PasswordInput, Stack, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { PasswordService } from "@gen/auth/v1/password_pb";
 import { queryClient } from "../api";
 import { Card } from "../components/card";
+import CodeField from "../components/code-field";
 import { useForm } from "../components/form";
 import { tell } from "../components/toasts";
 import { fill, texts } from "../texts";
@@ -46,14 +47,9 @@ function Reset({ id, email }: { id: string; email: string }) {
     <Card title={texts.forgot.title} text={fill(texts.forgot.codeText, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <PinInput
-            length={6}
-            type="number"
-            oneTimeCode
-            autoFocus
-            aria-label={texts.signIn.code}
-            value={form.values.code ?? ""}
-            onChange={(code) => form.set({ code })}
+          <CodeField
+            code={form.values.code ?? ""}
+            change={(code) => form.set({ code })}
           />
           <PasswordInput
             label={texts.forgot.newPassword}

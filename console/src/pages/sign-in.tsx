@@ -1,7 +1,7 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
-import { Anchor, Button, Divider, Group, PasswordInput, PinInput, Stack, Text, TextInput } from "@mantine/core";
+import { Anchor, Button, Divider, Group, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { IconFingerprint, IconMail } from "@tabler/icons-react";
-import { useEffect, useState } from "react";
+import { lazy, Suspense, useEffect, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
 import { EmailChallengeService } from "@gen/auth/v1/email_challenge_pb";
@@ -13,6 +13,8 @@ import { Failure } from "../components/states";
 import { passkey } from "../passkey";
 import { wantedIn } from "../session";
 import { fill, texts } from "../texts";
+
+const CodeField = lazy(() => import("../components/code-field"));
 
 /** Signs in by password, mailed code, passkey or identity provider. */
 export function Page() {
@@ -119,16 +121,11 @@ function EnterCode({ id, email, done, back }: { id: string; email: string; done:
     <Card title={texts.signIn.codeTitle} text={fill(texts.signIn.codeSent, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <PinInput
-            length={6}
-            type="number"
-            oneTimeCode
-            autoFocus
-            aria-label={texts.signIn.code}
-            value={form.values.code ?? ""}
-            onChange={(code) => form.set({ code })}
-            onComplete={(code) => void form.submitWith({ code })}
-          />
+          <Suspense><CodeField
+            code={form.values.code ?? ""}
+            change={(code) => form.set({ code })}
+            complete={(code) => void form.submitWith({ code })}
+          /></Suspense>
           {form.failure}
           <Button type="submit" loading={form.pending}>
             {texts.signIn.submit}

@@ -1,10 +1,11 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { Anchor, Button, Group, PasswordInput, PinInput, Stack, Text, TextInput } from "@mantine/core";
+import { Anchor, Button, Group, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { RegistrationService } from "@gen/auth/v1/registration_pb";
 import { queryClient } from "../api";
 import { Card } from "../components/card";
+import CodeField from "../components/code-field";
 import { useForm } from "../components/form";
 import { tell, tellFailure } from "../components/toasts";
 import { fill, texts } from "../texts";
@@ -62,15 +63,10 @@ function Verify({ id, email }: { id: string; email: string }) {
     <Card title={texts.signUp.verifyTitle} text={fill(texts.signUp.verifyText, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <PinInput
-            length={6}
-            type="number"
-            oneTimeCode
-            autoFocus
-            aria-label={texts.signIn.code}
-            value={form.values.code ?? ""}
-            onChange={(code) => form.set({ code })}
-            onComplete={(code) => void form.submitWith({ code })}
+          <CodeField
+            code={form.values.code ?? ""}
+            change={(code) => form.set({ code })}
+            complete={(code) => void form.submitWith({ code })}
           />
           {form.failure}
           <Button type="submit" loading={form.pending}>
