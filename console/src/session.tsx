@@ -1,5 +1,5 @@
 import { useQuery } from "@connectrpc/connect-query";
-import { createContext, use, type ReactNode } from "react";
+import { createContext, use, useRef, type ReactNode } from "react";
 import { Navigate, Outlet, useLocation } from "react-router";
 import { AccountRequirement, SessionService, type GetSessionResponse } from "@gen/auth/v1/session_pb";
 import { isReason } from "./errors";
@@ -11,6 +11,8 @@ const Present = createContext<GetSessionResponse | null>(null);
 export function useSession(): GetSessionResponse {
   return use(Present)!;
 }
+
+const duties = ["/second-step", "/finish-setup"];
 
 /** Where a person belongs with what their account still needs; undefined for anywhere. */
 export function dutyOf(session: GetSessionResponse): string | undefined {
@@ -32,9 +34,11 @@ export function SignedIn() {
         if (!session) {
           return <Navigate to={`/sign-in?to=${encodeURIComponent(here)}`} replace />;
         }
-        // An account without a workspace still has pages of its own.
-        if (duty && !here.startsWith(duty) && !(duty === "/finish-setup" && here.startsWith("/account"))) {
+        if (duty && !here.startsWith(duty)) {
           return <Navigate to={`${duty}?to=${encodeURIComponent(here)}`} replace />;
+        }
+        if (!duty && duties.some((path) => here.startsWith(path))) {
+          return <Navigate to={wantedIn(here)} replace />;
         }
         return (
           <Present value={session}>
@@ -58,13 +62,17 @@ export function SignedOut() {
 function WithSession({ children }: { children: (session: GetSessionResponse | undefined, here: string) => ReactNode }) {
   const { pathname, search } = useLocation();
   const { data, error, refetch } = useQuery(SessionService.method.getSession, {}, { staleTime: 60_000 });
-  if (error && !isReason(error, "SESSION_REQUIRED")) {
-    return <Failure error={error} retry={() => void refetch()} />;
+  // What was known last counts while it is asked for again, or the forms below would be lost.
+  const known = useRef<GetSessionResponse | null>(undefined);
+  if (isReason(error, "SESSION_REQUIRED")) {
+    known.current = null;
+  } else if (data) {
+    known.current = data;
   }
-  if (!data && !error) {
-    return <Waiting />;
+  if (known.current === undefined) {
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
-  return children(error ? undefined : data, pathname + search);
+  return children(known.current ?? undefined, pathname + search);
 }
 
 /** The page of this application that `to` in a path names; the root for none. */

@@ -85,6 +85,8 @@ export const texts = {
     decline: "Decline",
     joinable: "Workspaces of your mail address’s domain",
     ask: "Ask to join",
+    deleted: "Deleted by you",
+    restore: "Restore",
     asked: "Your request was sent.",
     create: "Create a workspace",
     submit: "Create",

@@ -190,6 +190,7 @@ describe("the console", () => {
     await page.goto(`${server.url}/w/${slug}`);
     await signIn(email);
     await shows("Gone");
+    await manager.workspaces.createWorkspace({ name: "Kept" }); // or the deletion would sign them out
     const { etag } = await manager.workspaces.previewDeleteWorkspace({ workspaceId });
     await manager.workspaces.deleteWorkspace({ workspaceId, etag });
     await page.reload();
@@ -199,6 +200,18 @@ describe("the console", () => {
     await page.getByText("The workspace is back.").waitFor();
     await page.getByText("Members", { exact: true }).waitFor();
     await isAccessible();
+
+    // Who has deleted all they had signs in again, and gets it back.
+    const alone = await newAccount("Only one");
+    const preview = await alone.manager.workspaces.previewDeleteWorkspace({ workspaceId: alone.workspaceId });
+    await alone.manager.workspaces.deleteWorkspace({ workspaceId: alone.workspaceId, etag: preview.etag });
+    await signOut();
+    await signIn(alone.email);
+    await shows("Finish setup");
+    await page.getByText("Only one").waitFor();
+    await isAccessible();
+    await page.getByRole("button", { name: "Restore" }).click();
+    await shows("Only one");
   });
 
   it("sets a new password by the mailed code, and says what an external sign-in lacks", async () => {

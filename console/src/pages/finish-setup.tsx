@@ -4,13 +4,14 @@ import { useNavigate } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
 import { InvitationService } from "@gen/team/v1/invitation_pb";
 import { JoinRequestService } from "@gen/team/v1/join_request_pb";
+import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
 import { call, queryClient } from "../api";
 import { Card } from "../components/card";
 import { CreateWorkspace } from "../components/create-workspace";
 import { tellFailure } from "../components/toasts";
 import { texts } from "../texts";
 
-/** For who belongs to no workspace: what they are invited to, can join, or create. */
+/** For who belongs to no workspace: what they are invited to, can join, or create; and what they deleted. */
 export function Page() {
   const navigate = useNavigate();
   const invitations = useQuery(InvitationService.method.listReceivedInvitations, {});
@@ -18,6 +19,8 @@ export function Page() {
   const accept = useMutation(InvitationService.method.acceptInvitation);
   const decline = useMutation(InvitationService.method.declineInvitation);
   const ask = useMutation(JoinRequestService.method.createJoinRequest);
+  const deleted = useQuery(WorkspaceService.method.listWorkspaces, { pageSize: 200, showDeleted: true });
+  const restore = useMutation(WorkspaceService.method.undeleteWorkspace);
   const refused = { onError: tellFailure };
   const inside = async (path: string) => {
     await queryClient.resetQueries();
@@ -37,7 +40,7 @@ export function Page() {
                 </Text>
               </div>
               <Group gap="xs" wrap="nowrap">
-                <Button size="xs" onClick={() => accept.mutate({ invitationId: id }, { ...refused, onSuccess: () => void inside("/") })}>
+                <Button size="xs" onClick={() => void accept.mutateAsync({ invitationId: id }).then(() => inside("/"), tellFailure)}>
                   {texts.setup.accept}
                 </Button>
                 <Button size="xs" variant="default" onClick={() => decline.mutate({ invitationId: id }, refused)}>
@@ -64,6 +67,24 @@ export function Page() {
                   {texts.setup.ask}
                 </Button>
               )}
+            </Group>
+          ))}
+          <Divider my="xs" />
+        </Stack>
+      )}
+      {deleted.data && deleted.data.workspaces.length > 0 && (
+        <Stack component="section" gap="xs" aria-label={texts.setup.deleted}>
+          <Text fw={600}>{texts.setup.deleted}</Text>
+          {deleted.data.workspaces.map(({ workspace }) => (
+            <Group key={workspace!.id} justify="space-between" wrap="nowrap">
+              <Text size="sm">{workspace!.name}</Text>
+              <Button
+                size="xs"
+                variant="default"
+                onClick={() => void restore.mutateAsync({ workspaceId: workspace!.id }).then(() => inside(`/w/${workspace!.slug}`), tellFailure)}
+              >
+                {texts.setup.restore}
+              </Button>
             </Group>
           ))}
           <Divider my="xs" />
