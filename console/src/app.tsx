@@ -16,7 +16,7 @@ const theme = createTheme({
 
 // Texts that stand out enough to be read (WCAG 2, AA), where Mantine's own do not.
 const colors: CSSVariablesResolver = ({ colors }) => {
-  const texts = (dimmed: string, shade: 3 | 8) => ({
+  const texts = (dimmed: string, shade: 2 | 9) => ({
     "--mantine-color-dimmed": dimmed,
     "--mantine-color-placeholder": dimmed,
     "--mantine-color-error": colors.red[shade],
@@ -25,7 +25,7 @@ const colors: CSSVariablesResolver = ({ colors }) => {
     "--mantine-color-indigo-light-color": colors.indigo[shade],
     "--mantine-primary-color-light-color": colors.indigo[shade],
   });
-  return { variables: {}, light: texts(colors.gray[7], 8), dark: texts(colors.dark[1], 3) };
+  return { variables: {}, light: texts(colors.gray[7], 9), dark: texts(colors.dark[1], 2) };
 };
 
 /** The application, with what all pages share. */

@@ -21,7 +21,7 @@ export function useWorkspace(): Here {
 }
 
 /** What any page of a workspace shows or hides by. */
-const permissions = ["workspace.delete", "billing.get"] as const;
+const permissions = ["billing.get"] as const;
 
 /** The name of a permission that pages ask for. */
 export type Permission = (typeof permissions)[number];

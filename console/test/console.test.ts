@@ -330,7 +330,12 @@ describe("the console", () => {
     for (const [scheme, width, height] of [["light", 1000, 760], ["dark", 1000, 760], ["phone", 375, 720]] as const) {
       await page.emulateMedia({ colorScheme: scheme === "dark" ? "dark" : "light" });
       await page.setViewportSize({ width, height });
-      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= width, `${name} is wider than ${width}`);
+      const wider = await page.evaluate(() =>
+        document.documentElement.scrollWidth <= window.innerWidth
+          ? []
+          : [...document.body.querySelectorAll("*")].filter((e) => e.getBoundingClientRect().right > window.innerWidth).map((e) => e.outerHTML.slice(0, 300)),
+      );
+      assert.deepEqual(wider, [], `${name} is wider than ${width}`);
       await page.screenshot({ path: join(outputFolder, "console", `${name}-${scheme}.png`) });
     }
     await page.emulateMedia({ colorScheme: null });

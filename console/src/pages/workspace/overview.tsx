@@ -31,9 +31,9 @@ export function Page() {
   );
 }
 
-/** Tells of the deletion, and lets those take it back who may. */
+/** Tells of the deletion, and lets owners take it back: no permission is anybody's in a deleted workspace. */
 function Deleted() {
-  const { workspace, may } = useWorkspace();
+  const { workspace, role } = useWorkspace();
   const undelete = useMutation(WorkspaceService.method.undeleteWorkspace);
   const time = workspace.purgeTime && timestampDate(workspace.purgeTime).toLocaleString(undefined, { dateStyle: "long", timeStyle: "short" });
   return (
@@ -41,7 +41,7 @@ function Deleted() {
       <Text size="sm" mb="sm">
         {fill(texts.overview.purge, { time: time ?? "" })}
       </Text>
-      {may("workspace.delete") && (
+      {role === "owner" && (
         <Button
           variant="default"
           loading={undelete.isPending}

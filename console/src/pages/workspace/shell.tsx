@@ -3,7 +3,6 @@ import { useQuery } from "@connectrpc/connect-query";
 import {
   ActionIcon,
   AppShell,
-  Avatar,
   Burger,
   Button,
   Group,
@@ -11,11 +10,12 @@ import {
   NavLink,
   ScrollArea,
   Text,
+  VisuallyHidden,
   useComputedColorScheme,
   useMantineColorScheme,
 } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconHome, IconLogout, IconMoon, IconPlus, IconSelector, IconSun } from "@tabler/icons-react";
+import { IconHome, IconLogout, IconMoon, IconPlus, IconSelector, IconSun, IconUser } from "@tabler/icons-react";
 import { useEffect } from "react";
 import { Link, NavLink as RouterLink, Outlet, useNavigate, useParams } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
@@ -69,10 +69,11 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
             <Burger opened={opened} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={texts.shell.menu} />
             <Menu shadow="md" width={240}>
               <Menu.Target>
-                <Button variant="subtle" color="gray" rightSection={<IconSelector size={16} aria-hidden />} aria-label={texts.shell.switchWorkspace}>
+                <Button variant="subtle" color="gray" pos="relative" px="xs" rightSection={<IconSelector size={16} aria-hidden />}>
                   <Text fw={600} truncate maw={180}>
                     {workspace.name}
                   </Text>
+                  <VisuallyHidden>{texts.shell.switchWorkspace}</VisuallyHidden>
                 </Button>
               </Menu.Target>
               <Menu.Dropdown>
@@ -96,7 +97,7 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
             <Menu shadow="md" width={220}>
               <Menu.Target>
                 <ActionIcon variant="subtle" radius="xl" size="lg" aria-label={texts.shell.account}>
-                  <Avatar size="sm" name={me.data?.user?.displayName ?? ""} color="initials" />
+                  <IconUser size={18} aria-hidden />
                 </ActionIcon>
               </Menu.Target>
               <Menu.Dropdown>
