@@ -330,6 +330,7 @@ describe("the console", () => {
     for (const [scheme, width, height] of [["light", 1000, 760], ["dark", 1000, 760], ["phone", 375, 720]] as const) {
       await page.emulateMedia({ colorScheme: scheme === "dark" ? "dark" : "light" });
       await page.setViewportSize({ width, height });
+      await page.waitForFunction(() => document.documentElement.scrollWidth <= window.innerWidth, undefined, { timeout: 3000 }).catch(() => undefined);
       const wider = await page.evaluate(() =>
         document.documentElement.scrollWidth <= window.innerWidth
           ? []
