@@ -5,6 +5,7 @@ import { RouterProvider } from "react-router";
 import { queryClient, transport } from "./api";
 import { Toasts } from "./components/toasts";
 import { router } from "./router";
+import { texts as catalogue } from "./texts";
 
 const theme = createTheme({
   primaryColor: "indigo",
@@ -12,6 +13,7 @@ const theme = createTheme({
   defaultRadius: "md",
   cursorType: "pointer",
   respectReducedMotion: true,
+  components: { PasswordInput: { defaultProps: { visibilityToggleButtonProps: { "aria-label": catalogue.common.showPassword } } } },
 });
 
 // Texts that stand out enough to be read (WCAG 2, AA), where Mantine's own do not.

@@ -22,6 +22,7 @@ export const texts = {
     retry: "Try again",
     save: "Save",
     saved: "Saved",
+    showPassword: "Show the password",
     search: "Search",
     unavailable: "The server does not answer. Try again in a moment.",
   },

@@ -45,9 +45,7 @@ function Deleted() {
         <Button
           variant="default"
           loading={undelete.isPending}
-          onClick={() =>
-            undelete.mutate({ workspaceId: workspace.id }, { onSuccess: () => tell(texts.overview.undeleted), onError: tellFailure })
-          }
+          onClick={() => void undelete.mutateAsync({ workspaceId: workspace.id }).then(() => tell(texts.overview.undeleted), tellFailure)}
         >
           {texts.overview.undelete}
         </Button>
