@@ -44,7 +44,7 @@ test: build $(npm_tools) test-tools ## run all tests: vet, TypeScript, Go (TESTF
 	echo 'npm test'
 	npm test || status=1
 	echo 'go test ./...'
-	go test -timeout 14m $(TESTFLAGS) ./... || status=1
+	go test -timeout 40m $(TESTFLAGS) ./... || status=1
 	exit $$status
 
 .PHONY: bench
