@@ -35,6 +35,11 @@ export default defineConfig({
   resolve: { alias: { "@gen": folder("../gen/ts/logicspike"), "@client": folder("../client/ts/src") } },
   build: { assetsDir: "console", target: "es2022", modulePreload: { polyfill: false }, chunkSizeWarningLimit: 700 },
   server: {
-    proxy: Object.fromEntries(["/logicspike.", "/external-sign-in/", "/mailbox/", "/pages/"].map((path) => [path, server])),
+    proxy: Object.fromEntries(
+      ["/logicspike.", "/external-sign-in/", "/mailbox/", "/pages/"].map((path) => [
+        path,
+        { target: server, changeOrigin: false }, // The server takes calls from the host that it is asked as.
+      ]),
+    ),
   },
 });

@@ -62,7 +62,7 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
   const me = useQuery(UserService.method.getMe, {});
   const navigate = useNavigate();
   return (
-    <AppShell header={{ height: 56 }} navbar={{ width: 240, breakpoint: "sm", collapsed: { mobile: !opened } }} padding="md">
+    <AppShell transitionDuration={0} header={{ height: 56 }} navbar={{ width: 240, breakpoint: "sm", collapsed: { mobile: !opened } }} padding="md">
       <AppShell.Header>
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
           <Group gap="xs" wrap="nowrap">
