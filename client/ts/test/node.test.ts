@@ -355,7 +355,7 @@ describe("on Node", () => {
 
   it("runs the example", async () => {
     const tour = join(packageFolder, "dist", "client", "ts", "examples", "tour.js");
-    const { stdout } = await promisify(execFile)(process.execPath, [tour, server.url], { timeout: 20_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, [tour, server.url], { timeout: 60_000 });
     const steps = stdout.trimEnd().split("\n").map((line) => line.split(" ")[0]);
     assert.deepEqual(steps, ["register", "verify", "sign", "rename", "invite", "join", "members", "preview", "delete", "undelete", "purge", "session"], stdout);
   });
