@@ -64,7 +64,7 @@ describe("the console", () => {
     const time = await page.evaluate(() => (window as unknown as { largest: number }).largest);
     console.log(`/sign-in: ${(bytes / 1000).toFixed(1)} KB transferred, largest paint after ${time.toFixed(0)} ms`);
     assert.ok(bytes > 50_000 && bytes < 200_000, `${bytes} bytes`);
-    assert.ok(time > 0 && time < 5000, `${time} ms`); // far above what it is: machines differ
+    assert.ok(time > 0 && time < 10_000, `${time} ms`); // far above what it is: machines differ
     await isAccessible();
     await pictures("sign-in");
   });
@@ -301,7 +301,7 @@ describe("the console", () => {
   async function shows(heading: string): Promise<void> {
     await page
       .getByRole("heading", { level: 1, name: heading, exact: true })
-      .waitFor({ timeout: 15_000 })
+      .waitFor({ timeout: 60_000 })
       .catch(async (error: unknown) => {
         throw new Error(`${page.url()} shows:\n${await page.locator("body").ariaSnapshot()}\n${complaints}`, { cause: error });
       });
