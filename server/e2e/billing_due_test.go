@@ -131,41 +131,6 @@ func TestBillingThatDiesAtAnyWriteChargesNothingTwice(t *testing.T) {
 	}
 }
 
-// TestDebtsStayWhenAPlanIsCanceled: the free plan that follows is past due and then paused
-// in its turn, until the invoice is paid.
-func TestDebtsStayWhenAPlanIsCanceled(t *testing.T) {
-	t.Parallel()
-	s := newBilled(t)
-	p := s.person(t)
-	subscribe(t, p, "team", "EUR", monthly)
-	const day = 24 * time.Hour
-	for _, step := range []struct {
-		after  time.Duration
-		cancel bool
-		want   string
-	}{
-		{15 * day, false, "team PAST_DUE"}, {0, true, "free ACTIVE"}, {day, false, "free PAST_DUE"}, {15 * day, false, "free PAUSED"},
-		{0, true, "free ACTIVE"}, {0, false, "free PAST_DUE"}, {60 * day, false, "free PAUSED"},
-	} {
-		s.Clock.Advance(step.after)
-		what := fmt.Sprintf("after %v", step.after)
-		if step.cancel {
-			is(t, what+", canceled", cancelPlan(t, p, false), step.want)
-		} else {
-			s.billDue(t)
-			is(t, what, subscriptionOf(t, p, p.Workspace.Id), step.want)
-		}
-	}
-	if open := count(t, s.Server, "SELECT count(*) FROM billing.invoices WHERE workspace_id = $1 AND state = 'open'", uuidOf(t, p.Workspace.Id)); open != 1 || s.invoices(t, p) != 1 {
-		t.Errorf("%d of %d invoices are open", open, s.invoices(t, p))
-	}
-	_, err := previewPlan(t, p, "big", "EUR", monthly)
-	because(t, "another plan, without paying", err, "SUBSCRIPTION_UNPAID")
-	s.pay(t, p)
-	is(t, "paid", subscriptionOf(t, p, p.Workspace.Id), "free ACTIVE")
-	s.CheckInvariants(t)
-}
-
 // TestACancellationThatIsScheduledHoldsThoughThePaymentIsLate: who pays what they owed
 // after the period has ended, is not charged for another one.
 func TestACancellationThatIsScheduledHoldsThoughThePaymentIsLate(t *testing.T) {

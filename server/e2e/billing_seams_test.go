@@ -127,35 +127,7 @@ func TestFewerRemindersThanWereSentStopNobody(t *testing.T) {
 	is(t, "after the grace", subscriptionOf(t, p, p.Workspace.Id), "team PAUSED")
 	s.CheckInvariants(t)
 }
-func TestWhatWasUsedInATrialIsInvoicedInItsOwnCurrency(t *testing.T) {
-	t.Parallel()
-	s := newBilled(t)
-	applyPlans(t, s.Server, `
-plans:
-  - {plan: free, name: Free, default: true}
-  - plan: pay
-    name: Pay
-    trial_days: 14
-    prices:
-      - {currency: EUR, interval: month, flat: 10, usage: [{meter: calls, tiers: [{unit: 0.01}]}]}
-      - {currency: USD, interval: month, flat: 12}
-`)
-	p := s.person(t)
-	if _, err := p.Subscriptions.StartTrial(t.Context(), &billingv1.StartTrialRequest{WorkspaceId: p.Workspace.Id, Plan: "pay", Currency: "EUR", Interval: monthly}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := record(t, p, used("one", "calls", 700, s.Clock.Now())); err != nil {
-		t.Fatal(err)
-	}
-	s.Clock.Advance(time.Hour)
-	subscribe(t, p, "pay", "USD", monthly)
-	for n, want := range []billedLine{{Kind: "usage", Currency: "EUR", Amount: 700}, {Kind: "flat", Currency: "USD", Amount: 1200}} {
-		if got := s.invoiced(t, p, n+1); len(got) != 1 || got[0].Kind != want.Kind || got[0].Currency != want.Currency || got[0].Amount != want.Amount {
-			t.Errorf("invoice %d: %v, want %v", n+1, got, want)
-		}
-	}
-	s.CheckInvariants(t)
-}
+
 func TestNothingIsUpcomingOfWhatIsPausedOrEnds(t *testing.T) {
 	t.Parallel()
 	s := newBilled(t)

@@ -481,8 +481,7 @@ func TestWhoseSubscriptionIsPausedRecordsNothing(t *testing.T) {
 	t.Parallel()
 	srv, p := usageServer(t, time.Time{}, "")
 	if _, err := srv.SQL.Exec(t.Context(), `
-		ALTER TABLE billing.subscriptions DROP CONSTRAINT subscriptions_state_check;
-		UPDATE billing.subscriptions SET state = 'paused'`); err != nil {
+		UPDATE billing.subscriptions SET state = 'paused', pause_reason = 'canceled'`); err != nil {
 		t.Fatal(err)
 	}
 	_, err := record(t, p, used("a", "api_calls", 1, time.Time{}))
