@@ -14,6 +14,28 @@ import (
 	"github.com/logicspike/manager/internal/testkit"
 )
 
+// modelPlans are plans of every kind.
+const modelPlans = `
+plans:
+  - {plan: free, name: Free, default: true, features: {seats: 3, calls: {meter: calls, limit: 20}}}
+  - plan: team
+    name: Team
+    trial_days: 14
+    prices:
+      - {currency: EUR, interval: month, flat: 20, seat: {amount: 7.50, included: 2}, usage: [{meter: calls, tiers: [{up_to: 10}, {unit: 0.03}]}]}
+      - {currency: EUR, interval: year, flat: 200}
+    features: {seats: 6, sso: true}
+  - plan: big
+    name: Big
+    trial_days: 30
+    prices: [{currency: EUR, interval: month, flat: 100, seat: {amount: 5}}]
+    features: {sso: true}
+  - plan: small
+    name: Small
+    prices: [{currency: EUR, interval: month, flat: 5}]
+    features: {seats: 2}
+`
+
 // TestADefaultPlanWithAPriceIsInvoicedWithTheRegistration registers, in each way, where
 // new workspaces pay at once. A write that fails leaves neither account nor invoice.
 func TestADefaultPlanWithAPriceIsInvoicedWithTheRegistration(t *testing.T) {
