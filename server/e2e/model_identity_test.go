@@ -26,17 +26,15 @@ import (
 func TestWaysToSignInAreAsAPlainModelSays(t *testing.T) {
 	t.Parallel()
 	a := newAway(t, testkit.Options{WithoutJobs: true, Settings: modelSettings}, nil)
-	runModelOn(t, a.Server, 1, identityMeets, func(m *model, rt *rapid.T) map[string]func(*rapid.T) {
-		i := &modelIdentities{model: m, away: a}
+	runModelOn(t, a.Server, 2, identityMeets, func(m *model, rt *rapid.T) map[string]func(*rapid.T) {
+		i := &modelIdentities{model: m, away: a, operators: map[*modelUser]bool{}}
 		for range 5 {
 			i.subjects = append(i.subjects, uuid.NewString())
 		}
 		m.begin(rt, 3)
 		i.hire(rt)
 		i.link(rt)
-		if rapid.Bool().Draw(rt, "a passkey") {
-			m.addPasskey(rt)
-		}
+		m.addPasskey(rt)
 		return map[string]func(*rapid.T){
 			"": func(rt *rapid.T) {
 				m.compare(rt)
@@ -113,11 +111,11 @@ const (
 // modelIdentities is the part of the model that an identity provider belongs to.
 type modelIdentities struct {
 	*model
-	away     *away
-	subjects []string // who the provider knows
-	linked   []*modelIdentity
-	resets   []*modelReset
-	operator *modelUser // nil for none
+	away      *away
+	subjects  []string // who the provider knows
+	linked    []*modelIdentity
+	resets    []*modelReset
+	operators map[*modelUser]bool
 }
 
 type modelIdentity struct {
@@ -156,7 +154,7 @@ func (i *modelIdentities) identities(u *modelUser) (list []*modelIdentity) {
 
 // sleep is a time in which codes and impersonations last, or just do not.
 func (m *model) sleep(rt *rapid.T) {
-	d := pick(rt, "by", []time.Duration{4 * time.Minute, 4 * time.Minute, 12 * time.Minute, store.ImpersonationLifetime + 2*time.Minute})
+	d := pick(rt, "by", []time.Duration{4 * time.Minute, 4 * time.Minute, 4 * time.Minute, 4 * time.Minute, store.ImpersonationLifetime + 2*time.Minute})
 	m.srv.Clock.Advance(d)
 	m.now += d
 }
@@ -393,18 +391,19 @@ func (i *modelIdentities) resetPassword(rt *rapid.T) {
 	}
 	r := likely(rt, "reset", i.resets, func(r *modelReset) bool { return !r.over && i.now < r.expire })
 	switch rapid.IntRange(0, 7).Draw(rt, "wrong") {
-	case 6:
-		i.reset(rt, r, otherCode(r.code))
+	case 5, 6:
+		i.reset(rt, r, otherCode(r.code), modelPasswords[0], "")
 	case 7: // as often as one may
 		for range 5 {
-			i.reset(rt, r, otherCode(r.code))
+			i.reset(rt, r, otherCode(r.code), modelPasswords[0], "")
 		}
 	}
-	i.reset(rt, r, r.code)
+	password, refusal := newPassword(rt)
+	i.reset(rt, r, r.code, password, refusal)
 }
 
-func (i *modelIdentities) reset(rt *rapid.T, r *modelReset, code string) {
-	password, want := newPassword(rt)
+// reset gives a code and a password, which is refused for a reason of its own, or "".
+func (i *modelIdentities) reset(rt *rapid.T, r *modelReset, code, password, want string) {
 	if want == "" && (r.over || i.now >= r.expire || r.attempts >= 5 || code != r.code) {
 		want = wrongCode
 		r.attempts++
@@ -443,49 +442,44 @@ func (i *modelIdentities) revokeSession(rt *rapid.T) {
 
 // hire makes a user an operator, or ends that they are.
 func (i *modelIdentities) hire(rt *rapid.T) {
-	u := i.operator
-	if u == nil {
-		u = pick(rt, "operator", i.users)
-	}
+	u := pick(rt, "operator", i.users)
 	id, err := ids.Parse[ids.User](u.id)
 	if err != nil {
 		rt.Fatal(err)
 	}
-	if i.operator == nil {
+	if i.operators[u] {
+		_, err = i.srv.Store.RemoveOperator(i.t.Context(), id)
+		i.answered(rt, "RemoveOperator", err, "")
+	} else {
 		_, err = i.srv.Store.AddOperator(i.t.Context(), id)
 		i.answered(rt, "AddOperator", err, "")
-		for _, s := range i.sessions { // nobody acts in the name of an operator
-			s.ended = s.ended || s.user == u && s.by != nil
+	}
+	for _, s := range i.sessions { // nobody acts in the name of an operator, nor does who is none any more
+		if s.by != nil && (s.user == u && !i.operators[u] || s.by.user == u && i.operators[u]) {
+			s.ended = true
 		}
-		i.operator = u
-		return
 	}
-	_, err = i.srv.Store.RemoveOperator(i.t.Context(), id)
-	i.answered(rt, "RemoveOperator", err, "")
-	for _, s := range i.sessions {
-		s.ended = s.ended || s.by != nil && s.by.user == u
-	}
-	i.operator = nil
+	i.operators[u] = !i.operators[u]
 }
 
 func (i *modelIdentities) impersonate(rt *rapid.T) {
 	s := i.session(rt)
-	if i.operator != nil && rapid.IntRange(0, 3).Draw(rt, "by whom") > 0 {
-		own := slices.DeleteFunc(slices.Clone(i.sessions), func(o *modelSession) bool { return o.owes || o.by != nil || o.user != i.operator })
+	if rapid.IntRange(0, 3).Draw(rt, "by whom") > 0 {
+		own := slices.DeleteFunc(slices.Clone(i.sessions), func(o *modelSession) bool { return o.owes || o.by != nil || !i.operators[o.user] })
 		if len(own) > 0 {
 			s = likely(rt, "operator's session", own, i.lives)
 		}
 	}
 	refused := rapid.IntRange(0, 3).Draw(rt, "who cannot be impersonated") == 3
-	u := likely(rt, "user", i.users, func(u *modelUser) bool { return (u == i.operator || u.disabled) == refused })
+	u := likely(rt, "user", i.users, func(u *modelUser) bool { return (i.operators[u] || u.disabled) == refused })
 	want := i.authenticate(s)
 	switch {
 	case want != "":
-	case s.user != i.operator:
+	case !i.operators[s.user]:
 		want = "OPERATOR_REQUIRED"
 	case i.now-s.auth > modelRecent:
 		want = proveAgain
-	case u == i.operator, u.disabled:
+	case i.operators[u], u.disabled:
 		want = notInAName
 	}
 	res, err := i.as(s).Operators.ImpersonateUser(i.t.Context(), &authv1.ImpersonateUserRequest{UserId: u.id, Reason: "A test"})
@@ -498,9 +492,12 @@ func (i *modelIdentities) impersonate(rt *rapid.T) {
 	added.by, added.life = s, min(i.now+store.ImpersonationLifetime, s.life)
 }
 
-// acting picks a session in the name of a user, most often one that lives; nil when
-// there is none.
+// acting picks a session in the name of a user, most often one that lives, for which
+// one is begun if it can be; nil when there is none.
 func (i *modelIdentities) acting(rt *rapid.T) *modelSession {
+	if !slices.ContainsFunc(i.sessions, func(s *modelSession) bool { return s.by != nil && i.alive(s) }) {
+		i.impersonate(rt)
+	}
 	all := slices.DeleteFunc(slices.Clone(i.sessions), func(s *modelSession) bool { return s.by == nil })
 	if len(all) == 0 {
 		return nil
@@ -565,7 +562,7 @@ func (i *modelIdentities) compare(rt *rapid.T) {
 		if u.password != "" {
 			want = append(want, fmt.Sprint("password of ", id))
 		}
-		if u == i.operator {
+		if i.operators[u] {
 			want = append(want, fmt.Sprint("operator ", id))
 		}
 		for _, x := range i.identities(u) {
