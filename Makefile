@@ -14,6 +14,8 @@ ARGS ?=
 # Flags for `go test`, for example TESTFLAGS='-race -run TestRegister'.
 TESTFLAGS ?=
 BENCH ?= .
+# What builds the console; none builds the program without it (make build NPM=).
+NPM ?= $(shell command -v npm)
 
 # Tools that are not in go.mod or package.json.
 PROTOVALIDATE := github.com/bufbuild/protovalidate@v1.2.2
@@ -69,7 +71,7 @@ check: check-generated check-format lint check-breaking ## all that is not a tes
 	go mod tidy -diff
 
 .PHONY: build
-build: ## build bin/manager
+build: $(if $(NPM),console/dist/index.html) ## build bin/manager, with the console in it where Node is installed
 	@echo 'go build -o bin/manager ./cmd/manager'
 	go build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/manager ./cmd/manager
 
@@ -99,11 +101,16 @@ common-passwords: ## take over the list of common passwords that nobody can have
 
 .PHONY: clean
 clean: ## remove what was built (the data folder stays)
-	rm -rf bin client/ts/dist test-output coverage.out
+	rm -rf bin client/ts/dist console/dist/* test-output coverage.out
 
 # Parts of the above.
 
-go_folders = $(wildcard bench client cmd internal server store)
+go_folders = $(wildcard bench client cmd console/*.go internal server store)
+
+# Vite empties the folder first and writes the index last.
+console/dist/index.html: $(npm_tools) $(shell find console/src console/public client/ts/src gen/ts -type f) $(wildcard console/*.json console/*.html console/*.ts)
+	npm run build --workspace console
+
 
 .PHONY: check-generated
 check-generated: generate
@@ -143,7 +150,7 @@ check-breaking: $(npm_tools) $(proto_deps)
 
 # Not `npm ci`, which refuses a lock file that lacks the optional packages of
 # other platforms; --no-save keeps to the lock file just the same.
-$(npm_tools): package.json package-lock.json $(wildcard client/ts/package.json)
+$(npm_tools): package.json package-lock.json $(wildcard client/ts/package.json console/package.json)
 	npm install --no-save --no-audit --no-fund
 	touch $@
 

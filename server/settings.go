@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -12,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/logicspike/manager/console"
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/server/auth/external"
@@ -36,6 +39,9 @@ type Dependencies struct {
 	Traces trace.TracerProvider
 	// Mailbox shows the development mailbox under /mailbox/; nil for none.
 	Mailbox http.Handler
+	// Console is the built browser application; nil for the one that is built into the
+	// program.
+	Console fs.FS
 	// Unlimited lifts the limits that are not settings; see ModuleOptions.
 	Unlimited bool
 }
@@ -84,6 +90,14 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	own := pages.Handler(pages.Options{Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil, Captcha: captchaOfPages(s)})
 	for _, pattern := range pages.Patterns() {
 		mounted[pattern] = own
+	}
+	application, err := console.Handler(cmp.Or(d.Console, console.Built()))
+	if err != nil {
+		return nil, err
+	}
+	if application != nil {
+		delete(mounted, pages.Index)
+		mounted["/"] = application
 	}
 	passkeys, err := passkeyParty(s, d.Logger)
 	if err != nil {

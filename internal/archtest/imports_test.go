@@ -133,6 +133,10 @@ func TestCheck(t *testing.T) {
 		{"server/pages", api, false},
 		{"server/pages", "connectrpc.com/connect", false},
 		{"server/pages", bun, false},
+		{"console", "net/http", true},
+		{"console", in("internal/config"), false},
+		{"console", "connectrpc.com/connect", false},
+		{"server/tenant", in("console"), false},
 
 		{"server/rpc", rules, true},
 		{"server/rpc", in("internal/clock"), true},

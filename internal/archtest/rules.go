@@ -74,6 +74,7 @@ var table = []row{
 		never:    database,
 	},
 	{packages: []string{"server/pages"}, never: append(database, protocol...)}, // calls the API from the browser
+	{packages: []string{"console"}, never: append(database, protocol...)},      // the same, and has files only
 	{
 		packages: []string{"server/*", "server/*/**"},
 		may: []string{
@@ -84,7 +85,7 @@ var table = []row{
 	},
 	{
 		packages: []string{"server"},
-		may:      []string{"server/**", "store", stubs, "internal/*"},
+		may:      []string{"server/**", "console", "store", stubs, "internal/*"},
 		never:    database,
 	},
 

@@ -1,6 +1,6 @@
 // Package pages serves the few pages that people meet without an application:
-// those that the links in mails lead to, and the one at the root, which says what
-// this server is.
+// those that the links in mails lead to, and the one at the root of a server without
+// the console, which says what this server is.
 //
 // Their scripts are modules as they stand in the folder assets; nothing builds
 // them. They call the API as any other page of the server's own origin does.
@@ -33,6 +33,9 @@ type Options struct {
 	// Captcha is what people solve before they sign in; nil for none.
 	Captcha *Captcha
 }
+
+// Index is the pattern of the page at the root, which the console takes the place of.
+const Index = "/{$}"
 
 // assetsPath is where the scripts and the style are.
 const assetsPath = "/pages/"
@@ -74,7 +77,7 @@ func Patterns() []string {
 	patterns := []string{assetsPath}
 	for at := range templates {
 		if at == "/" {
-			at = "/{$}"
+			at = Index
 		}
 		patterns = append(patterns, at)
 	}

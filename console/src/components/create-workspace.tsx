@@ -1,0 +1,31 @@
+import { Button, Stack, TextInput } from "@mantine/core";
+import { useNavigate } from "react-router";
+import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
+import { queryClient } from "../api";
+import { texts } from "../texts";
+import { useForm } from "./form";
+
+/** Creates a workspace, and goes on into it. */
+export function CreateWorkspace({ label }: { label: string }) {
+  const navigate = useNavigate();
+  const form = useForm(WorkspaceService.method.createWorkspace, { name: "", requestId: crypto.randomUUID() }, async ({ workspace }) => {
+    await queryClient.resetQueries();
+    await navigate(`/w/${workspace!.slug}`, { replace: true });
+  });
+  return (
+    <form onSubmit={(event) => void form.submit(event)} noValidate>
+      <Stack>
+        <TextInput
+          label={texts.signUp.workspace}
+          description={texts.signUp.workspaceHint}
+          autoComplete="organization"
+          {...form.field("name")}
+        />
+        {form.failure}
+        <Button type="submit" loading={form.pending}>
+          {label}
+        </Button>
+      </Stack>
+    </form>
+  );
+}

@@ -1,0 +1,44 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { errorInfoOf, reasonOf, retryAfterSeconds, violationsOf } from "@client/errors";
+import { passkeyTextOf } from "./passkey-errors";
+import { fill, texts } from "./texts";
+
+export { isReason, reasonOf } from "@client/errors";
+
+/** What a person reads about a failed call: by its reason where the catalogue has a text for it. */
+export function textOf(error: unknown): string {
+  const passkey = passkeyTextOf(error);
+  if (passkey !== undefined) {
+    return passkey;
+  }
+  const reason = reasonOf(error);
+  const known = reason === undefined ? undefined : (texts.reasons as Partial<Record<string, string>>)[reason];
+  if (known !== undefined) {
+    return fill(known, { ...errorInfoOf(error)?.metadata, seconds: Math.ceil(retryAfterSeconds(error) ?? 60) });
+  }
+  const failure = ConnectError.from(error);
+  switch (failure.code) {
+    case Code.Unavailable:
+    case Code.DeadlineExceeded:
+    case Code.Unknown:
+      return navigator.onLine ? texts.common.unavailable : texts.common.offline;
+    case Code.Internal:
+      return texts.common.failed;
+    default:
+      return sentence(failure.rawMessage);
+  }
+}
+
+/** What is wrong with the fields of a request, by their names in TypeScript. */
+export function fieldErrorsOf(error: unknown): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const { field, description } of violationsOf(error)) {
+    const name = field.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    found[name] ??= (reasonOf(error) === "FIELD_INVALID" ? undefined : textOf(error)) ?? sentence(description);
+  }
+  return found;
+}
+
+function sentence(text: string): string {
+  return text === "" ? texts.common.failed : text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+}

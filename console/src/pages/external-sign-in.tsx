@@ -1,0 +1,98 @@
+import { Anchor, Button, Stack, TextInput } from "@mantine/core";
+import { useEffect, useRef, useState } from "react";
+import { Link, useNavigate, useSearchParams } from "react-router";
+import { ExternalIdentityService, type ExternalSetup } from "@gen/auth/v1/external_identity_pb";
+import { call, queryClient } from "../api";
+import { Card } from "../components/card";
+import { useForm } from "../components/form";
+import { Failure, Waiting } from "../components/states";
+import { textOf } from "../errors";
+import { texts } from "../texts";
+
+/**
+ * Where an identity provider sends people back to, with `external_sign_in_id` and
+ * `result_token`, or `error`, in the query: signs them in, or asks what a new account
+ * needs. What is secret leaves the address at once.
+ */
+export function Page() {
+  const [search, setSearch] = useSearchParams();
+  const [came] = useState(() => ({
+    externalSignInId: search.get("external_sign_in_id") ?? "",
+    resultToken: search.get("result_token") ?? "",
+    error: search.get("error"),
+  }));
+  const [setup, setSetup] = useState<ExternalSetup>();
+  const [failure, setFailure] = useState<string>();
+  const begun = useRef(false);
+  useEffect(() => {
+    if (begun.current) {
+      return;
+    }
+    begun.current = true;
+    const to = search.get("to");
+    setSearch(to === null ? {} : { to }, { replace: true });
+    const { externalSignInId, resultToken, error } = came;
+    if (error !== null || externalSignInId === "") {
+      setFailure(error === "ACCESS_DENIED" ? texts.external.denied : error === null ? texts.external.nothing : texts.external.failed);
+      return;
+    }
+    call(ExternalIdentityService.method.completeExternalSignIn, { externalSignInId, resultToken }).then(
+      // The session is read anew, and with it the page that comes next.
+      (answer) => (answer.setup ? setSetup(answer.setup) : queryClient.resetQueries()),
+      (error: unknown) => setFailure(textOf(error)),
+    );
+  }, [came, search, setSearch]);
+  if (setup) {
+    return <NewAccount setup={setup} externalSignInId={came.externalSignInId} resultToken={came.resultToken} />;
+  }
+  return (
+    <Card title={texts.external.title}>
+      {failure === undefined ? (
+        <Waiting />
+      ) : (
+        <>
+          <Failure text={failure} />
+          <Anchor component={Link} to={`/sign-in?${search}`} size="sm">
+            {texts.signIn.otherWay}
+          </Anchor>
+        </>
+      )}
+    </Card>
+  );
+}
+
+function NewAccount({ setup, externalSignInId, resultToken }: { setup: ExternalSetup; externalSignInId: string; resultToken: string }) {
+  const navigate = useNavigate();
+  const form = useForm(
+    ExternalIdentityService.method.completeExternalSignIn,
+    {
+      externalSignInId,
+      resultToken,
+      displayName: setup.suggestedDisplayName,
+      workspaceName: setup.suggestedWorkspaceName,
+    },
+    async () => {
+      await queryClient.resetQueries();
+      await navigate("/", { replace: true });
+    },
+  );
+  return (
+    <Card title={texts.signUp.title} text={setup.email}>
+      <form onSubmit={(event) => void form.submit(event)} noValidate>
+        <Stack>
+          <TextInput label={texts.external.yourName} autoComplete="name" {...form.field("displayName")} />
+          <TextInput
+            label={texts.signUp.workspace}
+            description={texts.signUp.workspaceHint}
+            autoComplete="organization"
+            {...form.field("workspaceName")}
+          />
+          {form.failure}
+          <Button type="submit" loading={form.pending}>
+            {texts.signUp.submit}
+          </Button>
+        </Stack>
+      </form>
+    </Card>
+  );
+}

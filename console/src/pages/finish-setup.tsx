@@ -1,0 +1,103 @@
+import { useMutation, useQuery } from "@connectrpc/connect-query";
+import { Button, Divider, Group, Stack, Text } from "@mantine/core";
+import { useNavigate } from "react-router";
+import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
+import { InvitationService } from "@gen/team/v1/invitation_pb";
+import { JoinRequestService } from "@gen/team/v1/join_request_pb";
+import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
+import { call, queryClient } from "../api";
+import { Card } from "../components/card";
+import { CreateWorkspace } from "../components/create-workspace";
+import { tellFailure } from "../components/toasts";
+import { texts } from "../texts";
+
+/** For who belongs to no workspace: what they are invited to, can join, or create; and what they deleted. */
+export function Page() {
+  const navigate = useNavigate();
+  const invitations = useQuery(InvitationService.method.listReceivedInvitations, {});
+  const joinable = useQuery(JoinRequestService.method.listJoinableWorkspaces, {});
+  const accept = useMutation(InvitationService.method.acceptInvitation);
+  const decline = useMutation(InvitationService.method.declineInvitation);
+  const ask = useMutation(JoinRequestService.method.createJoinRequest);
+  const deleted = useQuery(WorkspaceService.method.listWorkspaces, { pageSize: 200, showDeleted: true });
+  const restore = useMutation(WorkspaceService.method.undeleteWorkspace);
+  const refused = { onError: tellFailure };
+  const inside = async (path: string) => {
+    await queryClient.resetQueries();
+    await navigate(path, { replace: true });
+  };
+  return (
+    <Card title={texts.setup.title} text={texts.setup.text}>
+      {invitations.data && invitations.data.invitations.length > 0 && (
+        <Stack component="section" gap="xs" aria-label={texts.setup.invitations}>
+          <Text fw={600}>{texts.setup.invitations}</Text>
+          {invitations.data.invitations.map(({ id, workspaceName, inviterName }) => (
+            <Group key={id} justify="space-between" wrap="nowrap">
+              <div>
+                <Text size="sm">{workspaceName}</Text>
+                <Text size="xs" c="dimmed">
+                  {inviterName}
+                </Text>
+              </div>
+              <Group gap="xs" wrap="nowrap">
+                <Button size="xs" onClick={() => void accept.mutateAsync({ invitationId: id }).then(() => inside("/"), tellFailure)}>
+                  {texts.setup.accept}
+                </Button>
+                <Button size="xs" variant="default" onClick={() => decline.mutate({ invitationId: id }, refused)}>
+                  {texts.setup.decline}
+                </Button>
+              </Group>
+            </Group>
+          ))}
+          <Divider my="xs" />
+        </Stack>
+      )}
+      {joinable.data && joinable.data.workspaces.length > 0 && (
+        <Stack component="section" gap="xs" aria-label={texts.setup.joinable}>
+          <Text fw={600}>{texts.setup.joinable}</Text>
+          {joinable.data.workspaces.map(({ workspaceId, workspaceName, joinRequest }) => (
+            <Group key={workspaceId} justify="space-between">
+              <Text size="sm">{workspaceName}</Text>
+              {joinRequest ? (
+                <Text size="sm" c="dimmed">
+                  {texts.setup.asked}
+                </Text>
+              ) : (
+                <Button size="xs" variant="default" onClick={() => ask.mutate({ workspaceId }, refused)}>
+                  {texts.setup.ask}
+                </Button>
+              )}
+            </Group>
+          ))}
+          <Divider my="xs" />
+        </Stack>
+      )}
+      {deleted.data && deleted.data.workspaces.length > 0 && (
+        <Stack component="section" gap="xs" aria-label={texts.setup.deleted}>
+          <Text fw={600}>{texts.setup.deleted}</Text>
+          {deleted.data.workspaces.map(({ workspace }) => (
+            <Group key={workspace!.id} justify="space-between" wrap="nowrap">
+              <Text size="sm">{workspace!.name}</Text>
+              <Button
+                size="xs"
+                variant="default"
+                onClick={() => void restore.mutateAsync({ workspaceId: workspace!.id }).then(() => inside(`/w/${workspace!.slug}`), tellFailure)}
+              >
+                {texts.setup.restore}
+              </Button>
+            </Group>
+          ))}
+          <Divider my="xs" />
+        </Stack>
+      )}
+      <CreateWorkspace label={texts.setup.create} />
+      <Button
+        variant="subtle"
+        size="xs"
+        onClick={() => void call(AuthenticationService.method.signOut, {}).then(() => queryClient.resetQueries())}
+      >
+        {texts.shell.signOut}
+      </Button>
+    </Card>
+  );
+}

@@ -1,0 +1,68 @@
+import { Anchor, Button, PasswordInput, Stack, TextInput } from "@mantine/core";
+import { useState } from "react";
+import { Link, useNavigate } from "react-router";
+import { PasswordService } from "@gen/auth/v1/password_pb";
+import { queryClient } from "../api";
+import { Card } from "../components/card";
+import CodeField from "../components/code-field";
+import { useForm } from "../components/form";
+import { tell } from "../components/toasts";
+import { fill, texts } from "../texts";
+
+/** Mails a code, and sets a new password by it. */
+export function Page() {
+  const [sent, setSent] = useState<{ id: string; email: string }>();
+  const form = useForm(PasswordService.method.requestPasswordReset, { email: "" }, ({ passwordResetId }, { email }) =>
+    setSent({ id: passwordResetId, email: email ?? "" }),
+  );
+  if (sent) {
+    return <Reset {...sent} />;
+  }
+  return (
+    <Card title={texts.forgot.title} text={texts.forgot.text}>
+      <form onSubmit={(event) => void form.submit(event)} noValidate>
+        <Stack>
+          <TextInput label={texts.common.email} type="email" autoComplete="username" autoFocus {...form.field("email")} />
+          {form.failure}
+          <Button type="submit" loading={form.pending}>
+            {texts.forgot.submit}
+          </Button>
+        </Stack>
+      </form>
+      <Anchor component={Link} to="/sign-in" size="sm">
+        {texts.common.back}
+      </Anchor>
+    </Card>
+  );
+}
+
+function Reset({ id, email }: { id: string; email: string }) {
+  const navigate = useNavigate();
+  const form = useForm(PasswordService.method.resetPassword, { passwordResetId: id, code: "", newPassword: "" }, async () => {
+    tell(texts.common.saved);
+    await queryClient.resetQueries();
+    await navigate(`/sign-in?email=${encodeURIComponent(email)}`);
+  });
+  return (
+    <Card title={texts.forgot.title} text={fill(texts.forgot.codeText, { email })}>
+      <form onSubmit={(event) => void form.submit(event)} noValidate>
+        <Stack>
+          <CodeField
+            code={form.values.code ?? ""}
+            change={(code) => form.set({ code })}
+          />
+          <PasswordInput
+            label={texts.forgot.newPassword}
+            description={texts.signUp.passwordHint}
+            autoComplete="new-password"
+            {...form.field("newPassword")}
+          />
+          {form.failure}
+          <Button type="submit" loading={form.pending}>
+            {texts.forgot.set}
+          </Button>
+        </Stack>
+      </form>
+    </Card>
+  );
+}

@@ -1,0 +1,79 @@
+import { Button, Group, TextInput } from "@mantine/core";
+import { useState } from "react";
+import { useNavigate, useSearchParams } from "react-router";
+import { MfaService } from "@gen/auth/v1/mfa_pb";
+import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
+import { SecondFactorKind } from "@gen/auth/v1/session_pb";
+import { call, queryClient } from "../api";
+import { Card } from "../components/card";
+import { Failure } from "../components/states";
+import { useForm } from "../components/form";
+import { passkey } from "../passkey";
+import { useSession, wantedIn } from "../session";
+import { texts } from "../texts";
+
+/** Asks for the second factor that the session owes. */
+export function Page() {
+  const { secondFactors: kinds } = useSession();
+  const [search] = useSearchParams();
+  const navigate = useNavigate();
+  const [recovery, setRecovery] = useState(!kinds.includes(SecondFactorKind.TOTP));
+  const [error, setError] = useState<unknown>();
+  const done = async () => {
+    await queryClient.resetQueries();
+    await navigate(wantedIn(`/?${search}`), { replace: true });
+  };
+  const form = useForm(MfaService.method.verifySecondFactor, {}, done);
+  const [code, setCode] = useState("");
+  const name = recovery ? "recoveryCode" : "totpCode";
+  const byPasskey = async () => {
+    setError(undefined);
+    try {
+      await passkey.verifySecondFactor();
+      await done();
+    } catch (failure) {
+      setError(failure);
+    }
+  };
+  return (
+    <Card title={texts.secondStep.title}>
+      <form onSubmit={(event) => void form.submit(event)} noValidate>
+        <TextInput
+          label={recovery ? texts.secondStep.recovery : texts.secondStep.app}
+          autoComplete="one-time-code"
+          inputMode={recovery ? "text" : "numeric"}
+          autoFocus
+          value={code}
+          onChange={({ currentTarget: { value } }) => {
+            setCode(value);
+            form.set({ proof: { case: name, value: value.trim() } });
+          }}
+        />
+        <Button type="submit" fullWidth mt="md" loading={form.pending}>
+          {texts.secondStep.submit}
+        </Button>
+      </form>
+      {form.failure}
+      {error !== undefined && <Failure error={error} />}
+      <Group justify="space-between">
+        {kinds.includes(SecondFactorKind.PASSKEY) && (
+          <Button variant="default" size="xs" onClick={() => void byPasskey()}>
+            {texts.secondStep.usePasskey}
+          </Button>
+        )}
+        {kinds.includes(SecondFactorKind.TOTP) && (
+          <Button variant="subtle" size="xs" onClick={() => setRecovery(!recovery)}>
+            {recovery ? texts.secondStep.useApp : texts.secondStep.useRecovery}
+          </Button>
+        )}
+        <Button
+          variant="subtle"
+          size="xs"
+          onClick={() => void call(AuthenticationService.method.signOut, {}).then(() => queryClient.resetQueries())}
+        >
+          {texts.shell.signOut}
+        </Button>
+      </Group>
+    </Card>
+  );
+}

@@ -1,0 +1,95 @@
+import { useMutation } from "@connectrpc/connect-query";
+import { Anchor, Button, Group, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
+import { useState } from "react";
+import { Link, useSearchParams } from "react-router";
+import { RegistrationService } from "@gen/auth/v1/registration_pb";
+import { queryClient } from "../api";
+import { Card } from "../components/card";
+import CodeField from "../components/code-field";
+import { useForm } from "../components/form";
+import { tell, tellFailure } from "../components/toasts";
+import { fill, texts } from "../texts";
+
+/** Creates an account with its workspace: the address is proven by the mailed code. */
+export function Page() {
+  const [search] = useSearchParams();
+  const [sent, setSent] = useState<{ id: string; email: string }>();
+  const form = useForm(
+    RegistrationService.method.register,
+    { email: search.get("email") ?? "", password: "", workspaceName: "", requestId: crypto.randomUUID() },
+    ({ registration, account }, { email }) =>
+      account ? queryClient.resetQueries() : setSent({ id: registration?.id ?? "", email: email ?? "" }),
+  );
+  if (sent) {
+    return <Verify {...sent} />;
+  }
+  return (
+    <Card title={texts.signUp.title}>
+      <form onSubmit={(event) => void form.submit(event)} noValidate>
+        <Stack>
+          <TextInput label={texts.common.email} type="email" autoComplete="username" autoFocus {...form.field("email")} />
+          <PasswordInput
+            label={texts.common.password}
+            description={texts.signUp.passwordHint}
+            autoComplete="new-password"
+            {...form.field("password")}
+          />
+          <TextInput
+            label={texts.signUp.workspace}
+            description={texts.signUp.workspaceHint}
+            autoComplete="organization"
+            {...form.field("workspaceName")}
+          />
+          {form.failure}
+          <Button type="submit" loading={form.pending}>
+            {texts.signUp.submit}
+          </Button>
+        </Stack>
+      </form>
+      <Group gap="xs">
+        <Text size="sm">{texts.signUp.haveAccount}</Text>
+        <Anchor component={Link} to={`/sign-in?${search}`} size="sm">
+          {texts.signIn.title}
+        </Anchor>
+      </Group>
+    </Card>
+  );
+}
+
+function Verify({ id, email }: { id: string; email: string }) {
+  const form = useForm(RegistrationService.method.verifyRegistration, { registrationId: id, code: "" }, () => queryClient.resetQueries());
+  const resend = useMutation(RegistrationService.method.resendRegistrationCode);
+  return (
+    <Card title={texts.signUp.verifyTitle} text={fill(texts.signUp.verifyText, { email })}>
+      <form onSubmit={(event) => void form.submit(event)} noValidate>
+        <Stack>
+          <CodeField
+            code={form.values.code ?? ""}
+            change={(code) => form.set({ code })}
+            complete={(code) => void form.submitWith({ code })}
+          />
+          {form.failure}
+          <Button type="submit" loading={form.pending}>
+            {texts.signUp.verify}
+          </Button>
+          <Button
+            variant="subtle"
+            size="xs"
+            loading={resend.isPending}
+            onClick={() =>
+              resend.mutate(
+                { registrationId: id },
+                {
+                  onSuccess: () => tell(texts.signUp.resent),
+                  onError: tellFailure,
+                },
+              )
+            }
+          >
+            {texts.signUp.resend}
+          </Button>
+        </Stack>
+      </form>
+    </Card>
+  );
+}

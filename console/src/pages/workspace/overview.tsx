@@ -1,0 +1,96 @@
+import { useMutation, useQuery } from "@connectrpc/connect-query";
+import { Alert, Badge, Button, Card, Group, SimpleGrid, Text, Title } from "@mantine/core";
+import { useDocumentTitle } from "@mantine/hooks";
+import type { ReactNode } from "react";
+import { SeatService } from "@gen/billing/v1/seat_pb";
+import { SubscriptionService } from "@gen/billing/v1/subscription_pb";
+import { WorkspaceService, WorkspaceState } from "@gen/tenant/v1/workspace_pb";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { Failure, Waiting } from "../../components/states";
+import { tell, tellFailure } from "../../components/toasts";
+import { fill, texts } from "../../texts";
+import { useWorkspace } from "../../workspace";
+
+/** What a workspace is, at a glance. */
+export function Page() {
+  const { workspace, role, may } = useWorkspace();
+  const deleted = workspace.state === WorkspaceState.DELETED;
+  useDocumentTitle(workspace.name);
+  return (
+    <>
+      <Group mb="md">
+        <Title order={1} size="h3">
+          {workspace.name}
+        </Title>
+        <Badge variant="default">{(texts.roles as Partial<Record<string, string>>)[role] ?? role}</Badge>
+      </Group>
+      {deleted && <Deleted />}
+      {!deleted && may("billing.get") && <Billing />}
+      {!deleted && !may("billing.get") && <Text c="dimmed">{texts.overview.nothing}</Text>}
+    </>
+  );
+}
+
+/** Tells of the deletion, and lets owners take it back: no permission is anybody's in a deleted workspace. */
+function Deleted() {
+  const { workspace, role } = useWorkspace();
+  const undelete = useMutation(WorkspaceService.method.undeleteWorkspace);
+  const time = workspace.purgeTime && timestampDate(workspace.purgeTime).toLocaleString(undefined, { dateStyle: "long", timeStyle: "short" });
+  return (
+    <Alert color="red" variant="light" title={texts.overview.deleted} role="status">
+      <Text size="sm" mb="sm">
+        {fill(texts.overview.purge, { time: time ?? "" })}
+      </Text>
+      {role === "owner" && (
+        <Button
+          variant="default"
+          loading={undelete.isPending}
+          onClick={() => void undelete.mutateAsync({ workspaceId: workspace.id }).then(() => tell(texts.overview.undeleted), tellFailure)}
+        >
+          {texts.overview.undelete}
+        </Button>
+      )}
+    </Alert>
+  );
+}
+
+function Billing() {
+  const { workspace } = useWorkspace();
+  const subscription = useQuery(SubscriptionService.method.getSubscription, { workspaceId: workspace.id });
+  const seats = useQuery(SeatService.method.getSeatUsage, { workspaceId: workspace.id });
+  const failed = [subscription, seats].find(({ error }) => error);
+  if (failed) {
+    return <Failure error={failed.error} retry={() => void failed.refetch()} />;
+  }
+  if (!subscription.data || !seats.data) {
+    return <Waiting />;
+  }
+  const { active, reserved, limit } = seats.data;
+  return (
+    <SimpleGrid cols={{ base: 1, sm: 2 }}>
+      <Fact label={texts.overview.plan}>{subscription.data.subscription?.plan?.displayName}</Fact>
+      <Fact label={texts.overview.seats}>
+        {limit?.unlimited ? active : fill(texts.overview.of, { active, all: String(limit?.value ?? 0) })}
+        {reserved > 0 && (
+          <Text span size="sm" c="dimmed">
+            {" "}
+            {fill(texts.overview.reserved, { count: reserved })}
+          </Text>
+        )}
+      </Fact>
+    </SimpleGrid>
+  );
+}
+
+function Fact({ label, children }: { label: string; children: ReactNode }) {
+  return (
+    <Card withBorder component="section" aria-label={label}>
+      <Text size="sm" c="dimmed">
+        {label}
+      </Text>
+      <Text fw={600} component="div">
+        {children}
+      </Text>
+    </Card>
+  );
+}

@@ -1,0 +1,148 @@
+import "./styles";
+import { useQuery } from "@connectrpc/connect-query";
+import {
+  ActionIcon,
+  AppShell,
+  Burger,
+  Button,
+  Group,
+  Menu,
+  NavLink,
+  ScrollArea,
+  Text,
+  VisuallyHidden,
+  useComputedColorScheme,
+  useMantineColorScheme,
+} from "@mantine/core";
+import { useDisclosure } from "@mantine/hooks";
+import { IconHome, IconLogout, IconMoon, IconPlus, IconSelector, IconSun, IconUser } from "@tabler/icons-react";
+import { useEffect } from "react";
+import { Link, NavLink as RouterLink, Outlet, useNavigate, useParams } from "react-router";
+import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
+import { UserService } from "@gen/identity/v1/user_pb";
+import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
+import { call, queryClient } from "../../api";
+import { Failure, Waiting } from "../../components/states";
+import { lastWorkspace } from "../../last-workspace";
+import { texts } from "../../texts";
+import { InWorkspace, useWorkspace } from "../../workspace";
+import { NotFound } from "../not-found";
+
+/** The pages of a workspace: which one these are pages of is in the path alone, so that two tabs can be in two. */
+export function Shell() {
+  const { slug } = useParams();
+  const { data, error, refetch } = useQuery(WorkspaceService.method.listWorkspaces, { pageSize: 200, showDeleted: true });
+  const here = data?.workspaces.find(({ workspace }) => workspace?.slug === slug);
+  useEffect(() => {
+    if (here) {
+      lastWorkspace.write(here.workspace!.slug);
+    }
+  }, [here]);
+  if (error) {
+    return <Failure error={error} retry={() => void refetch()} />;
+  }
+  if (!data) {
+    return <Waiting />;
+  }
+  if (!here) {
+    return <NotFound />;
+  }
+  return (
+    <InWorkspace workspace={here.workspace!} role={here.role} key={here.workspace!.id}>
+      <Frame others={data.workspaces.map(({ workspace }) => workspace!)} />
+    </InWorkspace>
+  );
+}
+
+function Frame({ others }: { others: { id: string; name: string; slug: string }[] }) {
+  const [opened, { toggle, close }] = useDisclosure();
+  const { workspace } = useWorkspace();
+  const { setColorScheme } = useMantineColorScheme();
+  const dark = useComputedColorScheme("light") === "dark";
+  const me = useQuery(UserService.method.getMe, {});
+  const navigate = useNavigate();
+  return (
+    <AppShell transitionDuration={0} header={{ height: 56 }} navbar={{ width: 240, breakpoint: "sm", collapsed: { mobile: !opened } }} padding="md">
+      <AppShell.Header>
+        <Group h="100%" px="md" justify="space-between" wrap="nowrap">
+          <Group gap="xs" wrap="nowrap">
+            <Burger opened={opened} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={texts.shell.menu} />
+            <Menu shadow="md" width={240}>
+              <Menu.Target>
+                <Button variant="subtle" color="gray" pos="relative" px="xs" rightSection={<IconSelector size={16} aria-hidden />}>
+                  <Text fw={600} truncate maw={180}>
+                    {workspace.name}
+                  </Text>
+                  <VisuallyHidden>{texts.shell.switchWorkspace}</VisuallyHidden>
+                </Button>
+              </Menu.Target>
+              <Menu.Dropdown>
+                <Menu.Label>{texts.shell.switchWorkspace}</Menu.Label>
+                {others.map(({ id, name, slug }) => (
+                  <Menu.Item key={id} component={Link} to={`/w/${slug}`}>
+                    {name}
+                  </Menu.Item>
+                ))}
+                <Menu.Divider />
+                <Menu.Item component={Link} to="/new-workspace" leftSection={<IconPlus size={16} aria-hidden />}>
+                  {texts.shell.newWorkspace}
+                </Menu.Item>
+              </Menu.Dropdown>
+            </Menu>
+          </Group>
+          <Group gap="xs" wrap="nowrap">
+            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={texts.shell.theme} onClick={() => setColorScheme(dark ? "light" : "dark")}>
+              {dark ? <IconSun size={18} aria-hidden /> : <IconMoon size={18} aria-hidden />}
+            </ActionIcon>
+            <Menu shadow="md" width={220}>
+              <Menu.Target>
+                <ActionIcon variant="subtle" radius="xl" size="lg" aria-label={texts.shell.account}>
+                  <IconUser size={18} aria-hidden />
+                </ActionIcon>
+              </Menu.Target>
+              <Menu.Dropdown>
+                <Menu.Label>{me.data?.user?.email}</Menu.Label>
+                <Menu.Item
+                  leftSection={<IconLogout size={16} aria-hidden />}
+                  onClick={() =>
+                    void call(AuthenticationService.method.signOut, {}).then(async () => {
+                      await queryClient.resetQueries();
+                      await navigate("/sign-in");
+                    })
+                  }
+                >
+                  {texts.shell.signOut}
+                </Menu.Item>
+              </Menu.Dropdown>
+            </Menu>
+          </Group>
+        </Group>
+      </AppShell.Header>
+      <AppShell.Navbar p="xs">
+        <AppShell.Section grow component={ScrollArea}>
+          <nav aria-label={workspace.name} onClick={close}>
+            <Entries />
+          </nav>
+        </AppShell.Section>
+      </AppShell.Navbar>
+      <AppShell.Main>
+        <Outlet />
+      </AppShell.Main>
+    </AppShell>
+  );
+}
+
+function Entries() {
+  const { workspace } = useWorkspace();
+  const entries = [{ to: "", label: texts.overview.title, icon: IconHome }];
+  return entries.map(({ to, label, icon: Icon }) => (
+      <NavLink
+        key={to}
+        component={RouterLink}
+        to={`/w/${workspace.slug}${to}`}
+        end={to === ""}
+        label={label}
+        leftSection={<Icon size={18} aria-hidden />}
+      />
+    ));
+}

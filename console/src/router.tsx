@@ -1,0 +1,44 @@
+import type { ComponentType } from "react";
+import { createBrowserRouter, type RouteObject } from "react-router";
+import { Failure, Waiting } from "./components/states";
+import { NotFound } from "./pages/not-found";
+import { SignedIn, SignedOut } from "./session";
+
+/** A page whose code is fetched when it is first needed. */
+function page(path: string, load: () => Promise<{ Page: ComponentType }>): RouteObject {
+  return { path, lazy: async () => ({ Component: (await load()).Page }) };
+}
+
+/** All pages by their paths. */
+export const router = createBrowserRouter([
+  {
+    HydrateFallback: Waiting,
+    ErrorBoundary: () => <Failure error={new Error()} retry={() => window.location.reload()} />,
+    children: [
+      {
+        Component: SignedOut,
+        children: [
+          page("/sign-in", () => import("./pages/sign-in")),
+          page("/sign-up", () => import("./pages/sign-up")),
+          page("/forgot-password", () => import("./pages/forgot-password")),
+          page("/external-sign-in", () => import("./pages/external-sign-in")),
+        ],
+      },
+      {
+        Component: SignedIn,
+        children: [
+          page("/second-step", () => import("./pages/second-step")),
+          page("/finish-setup", () => import("./pages/finish-setup")),
+          page("/new-workspace", () => import("./pages/new-workspace")),
+          page("/", () => import("./pages/home")),
+          {
+            path: "/w/:slug",
+            lazy: async () => ({ Component: (await import("./pages/workspace/shell")).Shell }),
+            children: [{ index: true, lazy: async () => ({ Component: (await import("./pages/workspace/overview")).Page }) }],
+          },
+        ],
+      },
+      { path: "*", Component: NotFound },
+    ],
+  },
+]);

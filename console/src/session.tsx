@@ -1,0 +1,83 @@
+import { useQuery } from "@connectrpc/connect-query";
+import { createContext, use, useRef, type ReactNode } from "react";
+import { Navigate, Outlet, useLocation } from "react-router";
+import { AccountRequirement, SessionService, type GetSessionResponse } from "@gen/auth/v1/session_pb";
+import { isReason } from "./errors";
+import { Failure, Waiting } from "./components/states";
+
+const Present = createContext<GetSessionResponse | null>(null);
+
+/** The session of who looks at the page, below {@link SignedIn}. */
+export function useSession(): GetSessionResponse {
+  return use(Present)!;
+}
+
+const duties = ["/second-step", "/finish-setup"];
+
+/** Where a person belongs with what their account still needs; undefined for anywhere. */
+export function dutyOf(session: GetSessionResponse): string | undefined {
+  if (session.requirements.includes(AccountRequirement.SECOND_FACTOR_REQUIRED)) {
+    return "/second-step";
+  }
+  if (session.requirements.includes(AccountRequirement.WORKSPACE_REQUIRED)) {
+    return "/finish-setup";
+  }
+  return undefined;
+}
+
+/** Pages for who is signed in: others sign in first, and come back. */
+export function SignedIn() {
+  return (
+    <WithSession>
+      {(session, here) => {
+        const duty = session && dutyOf(session);
+        if (!session) {
+          return <Navigate to={`/sign-in?to=${encodeURIComponent(here)}`} replace />;
+        }
+        if (duty && !here.startsWith(duty)) {
+          return <Navigate to={`${duty}?to=${encodeURIComponent(here)}`} replace />;
+        }
+        if (!duty && duties.some((path) => here.startsWith(path))) {
+          return <Navigate to={wantedIn(here)} replace />;
+        }
+        return (
+          <Present value={session}>
+            <Outlet />
+          </Present>
+        );
+      }}
+    </WithSession>
+  );
+}
+
+/** Pages for who is not signed in: others go on to where they wanted to go. */
+export function SignedOut() {
+  return (
+    <WithSession>
+      {(session, here) => (session ? <Navigate to={dutyOf(session) ?? wantedIn(here)} replace /> : <Outlet />)}
+    </WithSession>
+  );
+}
+
+function WithSession({ children }: { children: (session: GetSessionResponse | undefined, here: string) => ReactNode }) {
+  const { pathname, search } = useLocation();
+  const { data, error, refetch } = useQuery(SessionService.method.getSession, {}, { staleTime: 60_000 });
+  // What was known last counts while it is asked for again, or the forms below would be lost.
+  const known = useRef<GetSessionResponse | null>(undefined);
+  if (isReason(error, "SESSION_REQUIRED")) {
+    known.current = null;
+  } else if (data) {
+    known.current = data;
+  }
+  if (known.current === undefined) {
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
+  }
+  return children(known.current ?? undefined, pathname + search);
+}
+
+/** The page of this application that `to` in a path names; the root for none. */
+export function wantedIn(path: string): string {
+  const to = new URL(path, window.location.origin).searchParams.get("to") ?? "/";
+  const url = new URL(to, window.location.origin);
+  return to.startsWith("/") && url.origin === window.location.origin ? url.pathname + url.search + url.hash : "/";
+}

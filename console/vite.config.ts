@@ -1,0 +1,45 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import react from "@vitejs/plugin-react";
+import { defineConfig, type Plugin } from "vite";
+
+// The running server that `npm run dev` passes calls on to.
+const server = "http://localhost:8080";
+
+function folder(path: string): string {
+  return fileURLToPath(new URL(path, import.meta.url));
+}
+
+/** Leaves compressed forms beside the built files, for console.go to serve. */
+function compressed(): Plugin {
+  return {
+    name: "compressed",
+    apply: "build",
+    writeBundle: ({ dir }) => {
+      const assets = join(dir!, "console");
+      for (const name of readdirSync(assets).filter((name) => /\.(js|css)$/.test(name))) {
+        const content = readFileSync(join(assets, name));
+        if (content.length > 1024) {
+          writeFileSync(join(assets, `${name}.br`), brotliCompressSync(content, { params: { [constants.BROTLI_PARAM_LGWIN]: 22, [constants.BROTLI_PARAM_SIZE_HINT]: content.length } }));
+          writeFileSync(join(assets, `${name}.gz`), gzipSync(content, { level: 9 }));
+        }
+      }
+    },
+  };
+}
+
+export default defineConfig({
+  plugins: [react(), compressed()],
+  resolve: { alias: { "@gen": folder("../gen/ts/logicspike"), "@client": folder("../client/ts/src") } },
+  build: { assetsDir: "console", target: "es2022", modulePreload: { polyfill: false }, chunkSizeWarningLimit: 700 },
+  server: {
+    proxy: Object.fromEntries(
+      ["/logicspike.", "/external-sign-in/", "/mailbox/", "/pages/"].map((path) => [
+        path,
+        { target: server, changeOrigin: false }, // The server takes calls from the host that it is asked as.
+      ]),
+    ),
+  },
+});
