@@ -26,6 +26,7 @@ export const texts = {
     signOut: "Sign out",
     showPassword: "Show the password",
     search: "Search",
+    typeToConfirm: "Type “{text}” to confirm",
     unavailable: "The server does not answer. Try again in a moment.",
   },
   signIn: {
