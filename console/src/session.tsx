@@ -34,7 +34,7 @@ export function SignedIn() {
         if (!session) {
           return <Navigate to={`/sign-in?to=${encodeURIComponent(here)}`} replace />;
         }
-        if (duty && !here.startsWith(duty)) {
+        if (duty && !here.startsWith(duty) && !(duty === "/finish-setup" && here.startsWith("/account"))) {
           return <Navigate to={`${duty}?to=${encodeURIComponent(here)}`} replace />;
         }
         if (!duty && duties.some((path) => here.startsWith(path))) {

@@ -1,6 +1,6 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { Button, Divider, Group, Stack, Text } from "@mantine/core";
-import { useNavigate } from "react-router";
+import { Link, useNavigate } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
 import { InvitationService } from "@gen/team/v1/invitation_pb";
 import { JoinRequestService } from "@gen/team/v1/join_request_pb";
@@ -92,13 +92,18 @@ export function Page() {
         </Stack>
       )}
       <CreateWorkspace label={startTexts.setup.create} />
-      <Button
-        variant="subtle"
-        size="xs"
-        onClick={() => void call(AuthenticationService.method.signOut, {}).then(() => queryClient.resetQueries())}
-      >
-        {texts.common.signOut}
-      </Button>
+      <Group justify="space-between">
+        <Button component={Link} to="/account" variant="subtle" size="xs">
+          {startTexts.setup.account}
+        </Button>
+        <Button
+          variant="subtle"
+          size="xs"
+          onClick={() => void call(AuthenticationService.method.signOut, {}).then(() => queryClient.resetQueries())}
+        >
+          {texts.common.signOut}
+        </Button>
+      </Group>
     </Card>
   );
 }
