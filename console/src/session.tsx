@@ -54,7 +54,13 @@ export function SignedIn() {
 export function SignedOut() {
   return (
     <WithSession>
-      {(session, here) => (session ? <Navigate to={dutyOf(session) ?? wantedIn(here)} replace /> : <Outlet />)}
+      {(session, here) => {
+        if (!session) {
+          return <Outlet />;
+        }
+        const [duty, wanted] = [dutyOf(session), wantedIn(here)];
+        return <Navigate to={duty === undefined ? wanted : `${duty}?to=${encodeURIComponent(wanted)}`} replace />;
+      }}
     </WithSession>
   );
 }

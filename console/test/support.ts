@@ -40,6 +40,8 @@ export interface Visitor {
   fill(fields: Record<string, string>): Promise<void>;
   /** Presses a button, by its whole name or what is in it. */
   press(name: string | RegExp): Promise<void>;
+  /** Presses a button of the dialog that is open. */
+  answer(name: string): Promise<void>;
   /** Chooses an entry of the menu that a button opens which has this in its name. */
   choose(menu: string, entry: string): Promise<void>;
   /** Types a code into the field of six digits, and clears it. */
@@ -191,6 +193,7 @@ function visitorOf(url: () => string, page: () => Page, complaints: () => string
       }
     },
     press: (name) => waiting(page().getByRole("button", { name, exact: true }).click()),
+    answer: (name) => waiting(page().getByRole("dialog").last().getByRole("button", { name, exact: true }).click()),
     choose: async (menu, entry) => {
       await visitor.press(new RegExp(menu));
       await waiting(page().getByRole("menuitem", { name: entry, exact: true }).click());

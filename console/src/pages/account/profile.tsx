@@ -85,10 +85,10 @@ function Email({ user }: { user: User }) {
         <Group gap="xs">
           <Text style={{ overflowWrap: "anywhere" }}>{user.email}</Text>
           {user.emailVerified ? (
-            <Badge variant="default">{texts.verified}</Badge>
+            <Badge variant="default" tt="none">{texts.verified}</Badge>
           ) : (
             <>
-              <Badge color="red" variant="light">
+              <Badge color="red" variant="light" tt="none">
                 {texts.unverified}
               </Badge>
               <Button size="compact-sm" variant="subtle" loading={verify.pending} onClick={() => void verify.submit()}>

@@ -1,7 +1,6 @@
 import "@mantine/core/styles/Code.css";
-import "@mantine/core/styles/SimpleGrid.css";
 import { useMutation, useQuery } from "@connectrpc/connect-query";
-import { Button, Code, CopyButton, Group, SimpleGrid, Stack, Text } from "@mantine/core";
+import { Button, Code, CopyButton, Group, Stack, Text } from "@mantine/core";
 import { IconCheck, IconCopy, IconDownload } from "@tabler/icons-react";
 import { useState } from "react";
 import { MfaService } from "@gen/auth/v1/mfa_pb";
@@ -70,13 +69,13 @@ export function ShowRecoveryCodes({ codes, close }: { codes: string[]; close: ()
     <Dialog title={texts.showTitle} close={close} closeOnClickOutside={false} closeOnEscape={false}>
       <Stack>
         <Text size="sm">{texts.showText}</Text>
-        <SimpleGrid component="ul" cols={2} p={0} m={0} aria-label={texts.list} style={{ listStyle: "none" }}>
+        <Stack component="ul" gap={4} p={0} m={0} aria-label={texts.list} style={{ listStyle: "none" }}>
           {codes.map((code) => (
-            <Code key={code} component="li" fz="sm" ta="center" py={6}>
+            <Code key={code} component="li" fz="sm" ta="center" py={4}>
               {code}
             </Code>
           ))}
-        </SimpleGrid>
+        </Stack>
         <Group gap="xs" grow>
           <CopyButton value={text}>
             {({ copied, copy }) => (

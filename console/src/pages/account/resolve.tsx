@@ -34,10 +34,9 @@ export function Resolve({
       <Radio.Group
         label={
           <Text span fw={600}>
-            {workspaceName}
+            {fill(texts.choice, { name: workspaceName })}
           </Text>
         }
-        aria-label={fill(texts.choice, { name: workspaceName })}
         value={way}
         onChange={(chosen) => {
           setWay(chosen);

@@ -89,7 +89,7 @@ function One({ session, end }: { session: Session; end: () => void }) {
     <Item
       icon={browser === undefined ? IconTerminal2 : mobile ? IconDeviceMobile : IconDeviceDesktop}
       name={clientName(session.userAgent)}
-      badge={session.current && <Badge variant="light">{texts.here}</Badge>}
+      badge={session.current && <Badge variant="light" tt="none">{texts.here}</Badge>}
       about={[
         session.impersonatorUserId === "" ? undefined : texts.operator,
         session.clientAddress,
