@@ -3,6 +3,7 @@ import { createTheme, MantineProvider, type CSSVariablesResolver } from "@mantin
 import { QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "react-router";
 import { queryClient, transport } from "./api";
+import { Captcha } from "./captcha";
 import { Toasts } from "./components/toasts";
 import { Reauthentication } from "./reauthentication";
 import { router } from "./router";
@@ -42,6 +43,7 @@ export function App() {
         <QueryClientProvider client={queryClient}>
           <RouterProvider router={router} />
           <Reauthentication />
+          <Captcha />
         </QueryClientProvider>
       </TransportProvider>
     </MantineProvider>

@@ -79,10 +79,14 @@ export interface Console extends Visitor {
  * `friends`.
  *
  * @param name - of the server's log in test-output
- * @param settings - environment variables of the server beside the usual ones
+ * @param settings - environment variables of the server beside the usual ones, or what gives them
  * @param friends - hosts that pages may ask, too
  */
-export function startConsole(name: string, settings: Record<string, string> = {}, friends: string[] = []): Console {
+export function startConsole(
+  name: string,
+  settings: Record<string, string> | (() => Promise<Record<string, string>>) = {},
+  friends: string[] = [],
+): Console {
   let server: Server;
   let browser: Browser;
   let contexts: BrowserContext[] = [];
@@ -91,7 +95,7 @@ export function startConsole(name: string, settings: Record<string, string> = {}
 
   before(async () => {
     mkdirSync(join(outputFolder, "console"), { recursive: true });
-    [browser, server] = await Promise.all([startChromium(), startServer(name, settings)]);
+    [browser, server] = await Promise.all([startChromium(), startServer(name, typeof settings === "function" ? await settings() : settings)]);
   });
   after(async () => {
     await browser?.close();
