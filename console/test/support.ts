@@ -193,7 +193,7 @@ function visitorOf(url: () => string, page: () => Page, complaints: () => string
     reads: (text) => waiting(page().getByText(text).filter({ visible: true }).first().waitFor()),
     fill: async (fields) => {
       for (const [label, value] of Object.entries(fields)) {
-        await waiting(page().getByLabel(label, { exact: true }).fill(value));
+        await waiting(page().getByLabel(label, { exact: true }).and(page().locator("input, textarea")).fill(value));
       }
     },
     press: (name) => waiting(page().getByRole("button", { name, exact: true }).click()),
