@@ -3,7 +3,7 @@ import { errorInfoOf, reasonOf, retryAfterSeconds, violationsOf } from "@client/
 import { passkeyTextOf } from "./passkey-errors";
 import { fill, texts } from "./texts";
 
-export { isReason, reasonOf } from "@client/errors";
+export { isReason, reasonOf, type ReasonName } from "@client/errors";
 
 /** What a person reads about a failed call: by its reason where the catalogue has a text for it. */
 export function textOf(error: unknown): string {

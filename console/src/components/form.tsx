@@ -3,7 +3,7 @@ import { useMutation } from "@connectrpc/connect-query";
 import { Alert } from "@mantine/core";
 import { useState, type FormEvent, type ReactNode } from "react";
 import { asPerson } from "../captcha";
-import { fieldErrorsOf, textOf } from "../errors";
+import { fieldErrorsOf, reasonOf, textOf, type ReasonName } from "../errors";
 import { Cancelled, guarded } from "../reauthentication";
 
 /** What a form shows and does. */
@@ -25,11 +25,14 @@ export interface Form<I extends DescMessage> {
  * schema alone, which are read when the form is first sent, and by the server. Where the
  * server asks who the caller is, or whether a person, a dialog does, and the form is sent
  * again.
+ *
+ * @param reasons - what failures are called here, where that is not what they are elsewhere
  */
 export function useForm<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   initial: MessageInitShape<I>,
   done: (answer: MessageShape<O>, sent: MessageInitShape<I>) => unknown,
+  reasons: Partial<Record<ReasonName, string>> = {},
 ): Form<I> {
   const [values, setValues] = useState<Record<string, unknown>>(initial as Record<string, unknown>);
   const [errors, setErrors] = useState<Record<string, string>>({});
@@ -50,7 +53,8 @@ export function useForm<I extends DescMessage, O extends DescMessage>(
       show(wrong, wrong[""]);
     } catch (error) {
       if (!(error instanceof Cancelled)) {
-        show(fieldErrorsOf(error), textOf(error));
+        const reason = reasonOf(error);
+        show(fieldErrorsOf(error), (reason && reasons[reason]) ?? textOf(error));
       }
     } finally {
       setChecking(false);

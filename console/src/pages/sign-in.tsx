@@ -93,7 +93,7 @@ export function Page() {
                 const { authorizationUrl } = await external.mutateAsync({
                   provider: name,
                   purpose: ExternalSignInPurpose.SIGN_IN,
-                  returnUrl: window.location.origin + "/external-sign-in?" + new URLSearchParams({ to: wantedIn(`/?${search}`) }).toString(),
+                  returnUrl: "/external-sign-in?" + new URLSearchParams({ to: wantedIn(`/?${search}`) }).toString(),
                 });
                 window.location.assign(authorizationUrl);
               })

@@ -41,6 +41,7 @@ export const accountTexts = {
     change: "Change the password",
     set: "Set a password",
     present: "Present password",
+    wrong: "The present password is wrong.",
     changeText: "Your other sessions end.",
     setText: "We mail a code to {email}. Once the password is set, you sign in with it.",
     changed: "The password is changed.",

@@ -37,7 +37,7 @@ export function Identities() {
     const { authorizationUrl } = await start.mutateAsync({
       provider,
       purpose: ExternalSignInPurpose.LINK,
-      returnUrl: `${window.location.origin}/account/link`,
+      returnUrl: "/account/link",
     });
     window.location.assign(authorizationUrl);
   };

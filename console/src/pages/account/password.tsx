@@ -38,10 +38,15 @@ export function Password({ has, email }: { has: boolean; email: string }) {
 }
 
 function Change({ close }: { close: () => void }) {
-  const form = useForm(PasswordService.method.changePassword, { currentPassword: "", newPassword: "" }, ({ revokedCount }) => {
-    tell(revokedCount > 0 ? fill(texts.changedCount, { count: revokedCount }) : texts.changed);
-    close();
-  });
+  const form = useForm(
+    PasswordService.method.changePassword,
+    { currentPassword: "", newPassword: "" },
+    ({ revokedCount }) => {
+      tell(revokedCount > 0 ? fill(texts.changedCount, { count: revokedCount }) : texts.changed);
+      close();
+    },
+    { CREDENTIALS_INVALID: texts.wrong },
+  );
   return (
     <FormDialog title={texts.change} form={form} action={texts.change} close={close}>
       <Text size="sm">{texts.changeText}</Text>
