@@ -7,9 +7,9 @@ import { transportOf } from "@client/transport";
 
 /**
  * How all calls travel: to the server that the page is of, in the session of its HttpOnly
- * cookie. No script ever sees a token.
+ * cookie. No script ever sees a token. Calls are repeated by the queries (see below).
  */
-export const transport = transportOf({ baseUrl: window.location.origin, credentials: "cookie" });
+export const transport = transportOf({ baseUrl: window.location.origin, credentials: "cookie", attempts: 1 });
 
 /** Calls a method outside of a component. */
 export function call<I extends DescMessage, O extends DescMessage>(
