@@ -5,14 +5,14 @@ import { QueryClient } from "@tanstack/react-query";
 import { reasonOf } from "@client/errors";
 import { transportOf } from "@client/transport";
 
-const plain = transportOf({ baseUrl: window.location.origin, credentials: "cookie" });
+const plain = transportOf({ baseUrl: window.location.origin, credentials: "cookie", attempts: 1 });
 
 /** What the next call of a method has to bring along: the answer of a CAPTCHA. */
 let answered: { method: DescMethod; answer: string } | undefined;
 
 /**
  * How all calls travel: to the server that the page is of, in the session of its HttpOnly
- * cookie. No script ever sees a token.
+ * cookie. No script ever sees a token. Calls are repeated by the queries (see below).
  */
 export const transport: Transport = {
   ...plain,
