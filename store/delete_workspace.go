@@ -233,36 +233,48 @@ func (s *Store) PurgeWorkspace(ctx context.Context, id ids.Workspace, etag strin
 func (s *Store) PurgeDue(ctx context.Context) (int, error) {
 	var count int
 	var failures []error
-	due, err := s.Tenant.Due(ctx, s.options.Clock.Now(), 100)
-	if err != nil {
-		return 0, s.constraints.Fault(err)
-	}
-	for _, id := range due {
-		purged := false
-		err := s.write(ctx, func(ctx context.Context, t *tx) error {
-			purged = false
-			w, err := t.tenant.LockWorkspaceToPurge(ctx, id)
-			if fault.Has(err, fault.Missing) {
-				return nil // purged by somebody else
-			}
-			if err != nil {
+	for {
+		// Those that failed are due still, and were the first.
+		due, err := s.Tenant.Due(ctx, s.options.Clock.Now(), len(failures))
+		if err != nil {
+			return count, errors.Join(append(failures, s.constraints.Fault(err))...)
+		}
+		for _, id := range due {
+			var purged bool
+			err := contained(func() (err error) {
+				purged, err = s.purgeIfDue(ctx, id)
 				return err
+			})
+			switch {
+			case err != nil:
+				failures = append(failures, fmt.Errorf("purge %s: %w", id, err))
+			case purged:
+				count++
 			}
-			if !w.Deleted() || t.now.Before(w.PurgeTime) {
-				return nil // undeleted
-			}
-			purged = true
-			_, err = t.purge(ctx, id, "")
-			return err
-		})
-		switch {
-		case err != nil:
-			failures = append(failures, fmt.Errorf("purge %s: %w", id, err))
-		case purged:
-			count++
+		}
+		if len(due) == 0 || ctx.Err() != nil {
+			return count, errors.Join(failures...)
 		}
 	}
-	return count, errors.Join(failures...)
+}
+
+// purgeIfDue purges a workspace unless somebody has undeleted or purged it meanwhile, and
+// reports whether it did.
+func (s *Store) purgeIfDue(ctx context.Context, id ids.Workspace) (purged bool, err error) {
+	err = s.write(ctx, func(ctx context.Context, t *tx) error {
+		purged = false
+		w, err := t.tenant.LockWorkspaceToPurge(ctx, id)
+		if fault.Has(err, fault.Missing) {
+			return nil
+		}
+		if err != nil || !w.Deleted() || t.now.Before(w.PurgeTime) {
+			return err
+		}
+		purged = true
+		_, err = t.purge(ctx, id, "")
+		return err
+	})
+	return purged, err
 }
 
 // purge removes every row of a workspace in every module, and the users who

@@ -243,7 +243,7 @@ func TestTenantNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.call("Update", w, now)
 	e.call("MarkDeleted", w, "etag", now, now)
 	e.want(w, "Workspace", w.ID)
-	e.want([]ids.Workspace{w.ID}, "Due", now, 10)
+	e.want([]ids.Workspace{w.ID}, "Due", now, 0)
 	e.call("MarkUndeleted", w, now)
 	e.call("ForgetUsers", []ids.User{creator})
 	w.CreatorID = ids.User{}

@@ -31,9 +31,11 @@ func (s *Store) BillDue(ctx context.Context) error {
 		for _, workspace := range due {
 			after = workspace
 			for more := true; more && err == nil; {
-				err = s.write(ctx, func(ctx context.Context, t *tx) (err error) {
-					more, err = t.billNext(ctx, workspace)
-					return err
+				err = contained(func() error {
+					return s.write(ctx, func(ctx context.Context, t *tx) (err error) {
+						more, err = t.billNext(ctx, workspace)
+						return err
+					})
 				})
 			}
 			if err != nil {

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -49,6 +51,17 @@ type tx struct {
 // faults that they mean.
 func (s *Store) write(ctx context.Context, fn func(context.Context, *tx) error) error {
 	return s.run(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}, fn)
+}
+
+// contained runs a part of some work, and returns a panic of it as an error, so that it
+// does not keep the other parts.
+func contained(part func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return part()
 }
 
 // read runs fn in a transaction that sees the database at one moment.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 
 	"github.com/logicspike/manager/client"
 	"github.com/logicspike/manager/internal/testkit"
@@ -133,6 +134,32 @@ func TestPurgeThatFailsDoesNotKeepTheOthers(t *testing.T) {
 	}
 	s.CheckInvariants(t)
 	s.CheckPurged(t, people[0].Workspace.Id, people[0].User.Id)
+}
+
+// TestPurgesThatFailDoNotKeepThoseAfterThem has more of them fail than are looked at once.
+func TestPurgesThatFailDoNotKeepThoseAfterThem(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, nil)
+	owner, last := s.person(t), s.person(t)
+	const failing = 101
+	for range failing {
+		w, err := owner.Workspaces.CreateWorkspace(t.Context(), &tenantv1.CreateWorkspaceRequest{Name: "Stuck"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.delete(t, owner, w.Workspace.Id)
+	}
+	s.delete(t, last, last.Workspace.Id)
+	if _, err := s.SQL.Exec(t.Context(), `
+		CREATE FUNCTION stuck() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'stuck'; END $$;
+		CREATE TRIGGER stuck BEFORE DELETE ON tenant.workspaces FOR EACH ROW WHEN (OLD.name = 'Stuck') EXECUTE FUNCTION stuck()`); err != nil {
+		t.Fatal(err)
+	}
+	s.Clock.Advance(s.Settings.DeletionGrace + time.Minute)
+	if n, err := s.Store.PurgeDue(t.Context()); n != 1 || err == nil || strings.Count(err.Error(), "purge wsp_") != failing {
+		t.Errorf("PurgeDue = %d, %v", n, err)
+	}
+	s.CheckPurged(t, last.Workspace.Id, last.User.Id)
 }
 
 // growth makes a call of an operation, disturbed, and returns by how many rows

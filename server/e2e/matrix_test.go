@@ -230,9 +230,31 @@ var outcomes = map[string]string{
 // one that a viewer does.
 var customPermissions = []string{"invitation.list", "membership.get", "workspace.update"}
 
+// outsiders call about workspaces that they have nothing to do with, and can do nothing
+// there: one of each kind is enough for all lines.
+type outsiders map[string]*world
+
+func newOutsiders(t *testing.T, srv *testkit.Server) outsiders {
+	o := outsiders{}
+	for _, caller := range []string{"anon", "expired", "stranger", "other"} {
+		o[caller] = newWorld(t, srv, caller)
+		o[caller].spoil(caller)
+		old := newWorld(t, srv, caller)
+		if old.caller != nil {
+			old.spoil("stale")
+		}
+		o[caller+", signed in long ago"] = old
+	}
+	return o
+}
+
+// refuses reports whether an answer means that nothing was done.
+func refuses(cell string) bool { return cell == "session" || cell == "hidden" || cell == "op" }
+
 // TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays calls every method as
-// every kind of caller, each time in a world of its own. What an outsider gets is
-// the same, to the byte, as for a workspace that never existed.
+// every kind of caller, each time in a world of its own, except that outsiders who are
+// refused share one. What an outsider gets is the same, to the byte, as for a workspace
+// that never existed.
 func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 	t.Parallel()
 	srv := quick(t)
@@ -243,6 +265,7 @@ func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 			t.Errorf("%s: the matrix has no line for it", name)
 		}
 	}
+	outside := newOutsiders(t, srv)
 	t.Run("lines", func(t *testing.T) {
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
@@ -252,10 +275,21 @@ func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 					t.Fatal("there is no such method, or no request for it")
 				}
 				nobody := map[string]answer{} // the answers to those without a session
+				refused := request(newWorld(t, srv, "owner"))
 				for i, caller := range callers {
-					if want := outcomes[row.cells[i]]; want == "" {
-						t.Errorf("%s: %q is no answer", caller, row.cells[i])
-					} else if a := checkCell(t, srv, method, request, caller, want); row.cells[i] == "session" {
+					cell := row.cells[i]
+					want, old := outcomes[cell], (*world)(nil)
+					w, message := outside[caller], refused
+					if w != nil && refuses(cell) {
+						old = outside[caller+", signed in long ago"]
+					} else {
+						w = newWorld(t, srv, caller)
+						message = request(w)
+						w.spoil(caller)
+					}
+					if want == "" {
+						t.Errorf("%s: %q is no answer", caller, cell)
+					} else if a := checkCell(t, w, old, method, message, caller, want); cell == "session" {
 						nobody[caller] = a
 					}
 				}
@@ -271,12 +305,11 @@ func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 	checkLog(t, srv, testkit.Password, "another horse, another staple")
 }
 
-// checkCell makes one call of the matrix.
-func checkCell(t *testing.T, srv *testkit.Server, method protoreflect.MethodDescriptor, request func(*world) proto.Message, caller, want string) answer {
+// checkCell makes one call of the matrix. The caller who signed in long ago is old, or for
+// nil the same one, later.
+func checkCell(t *testing.T, w, old *world, method protoreflect.MethodDescriptor, message proto.Message, caller, want string) answer {
 	t.Helper()
-	w := newWorld(t, srv, caller)
-	message := request(w)
-	w.spoil(caller)
+	srv := w.srv
 	a := callJSON(t, srv, method, w.token(), message)
 	if got := a.outcome(); got != want {
 		t.Errorf("%s: %s, want %s\n%s", caller, got, want, a.body)
@@ -289,14 +322,16 @@ func checkCell(t *testing.T, srv *testkit.Server, method protoreflect.MethodDesc
 		}
 	case outcomes["hidden"]:
 		random := proto.Clone(message)
-		random.ProtoReflect().Set(random.ProtoReflect().Descriptor().Fields().ByName("workspace_id"),
-			protoreflect.ValueOfString(ids.New[ids.Workspace]().String()))
+		random.ProtoReflect().Set(workspaceOf(random), protoreflect.ValueOfString(ids.New[ids.Workspace]().String()))
 		b := callJSON(t, srv, method, w.token(), random)
 		if diff := cmp.Diff(b.comparable(), a.comparable()); diff != "" {
 			t.Errorf("%s can tell the workspace from one that never existed (-never +this):\n%s", caller, diff)
 		}
-		w.spoil("stale")
-		b = callJSON(t, srv, method, w.token(), message)
+		if old == nil {
+			old = w
+			old.spoil("stale")
+		}
+		b = callJSON(t, srv, method, old.token(), message)
 		if diff := cmp.Diff(b.comparable(), a.comparable()); diff != "" {
 			t.Errorf("%s can tell the workspace by an old sign-in (-old +new):\n%s", caller, diff)
 		}

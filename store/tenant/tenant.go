@@ -194,12 +194,12 @@ func (r Repository) touch(ctx context.Context, w *Workspace, now time.Time) erro
 	return err
 }
 
-// Due returns workspaces whose time to be purged has come, the longest due
-// first.
-func (r Repository) Due(ctx context.Context, now time.Time, limit int64) ([]ids.Workspace, error) {
+// Due returns 100 workspaces at most whose time to be purged has come, the longest due
+// first, after as many as are skipped.
+func (r Repository) Due(ctx context.Context, now time.Time, skip int) ([]ids.Workspace, error) {
 	var list []uuid.UUID
 	err := r.db.NewSelect().Model((*Workspace)(nil)).Column("id").
-		Where("purge_time <= ?", now).Order("purge_time").Limit(limit).Scan(ctx, &list)
+		Where("purge_time <= ?", now).Order("purge_time", "id").Limit(100).Offset(int64(skip)).Scan(ctx, &list)
 	return ids.FromUUIDs[ids.Workspace](list), err
 }
 
