@@ -15,7 +15,7 @@ import {
   useMantineColorScheme,
 } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconHome, IconLogout, IconMoon, IconPlus, IconSelector, IconSun, IconUser } from "@tabler/icons-react";
+import { IconHome, IconLogout, IconMailForward, IconMoon, IconPlus, IconSelector, IconShieldCheck, IconSun, IconUser, IconUserQuestion, IconUsers, IconWorld } from "@tabler/icons-react";
 import { useEffect } from "react";
 import { Link, NavLink as RouterLink, Outlet, useNavigate, useParams } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
@@ -25,6 +25,7 @@ import { call, queryClient } from "../../api";
 import { Failure, Waiting } from "../../components/states";
 import { lastWorkspace } from "../../last-workspace";
 import { texts } from "../../texts";
+import { team } from "../../texts/team";
 import { InWorkspace, useWorkspace } from "../../workspace";
 import { NotFound } from "../not-found";
 
@@ -133,9 +134,18 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
 }
 
 function Entries() {
-  const { workspace } = useWorkspace();
-  const entries = [{ to: "", label: texts.overview.title, icon: IconHome }];
-  return entries.map(({ to, label, icon: Icon }) => (
+  const { workspace, may } = useWorkspace();
+  const entries = [
+    { to: "", label: texts.overview.title, icon: IconHome, shown: true },
+    { to: "/members", label: team.members.title, icon: IconUsers, shown: may("membership.get") },
+    { to: "/invitations", label: team.invitations.title, icon: IconMailForward, shown: may("invitation.list") },
+    { to: "/join-requests", label: team.joinRequests.title, icon: IconUserQuestion, shown: may("join_request.list") },
+    { to: "/roles", label: team.roles.title, icon: IconShieldCheck, shown: may("role.list") },
+    { to: "/domains", label: team.domains.title, icon: IconWorld, shown: may("domain.list") },
+  ];
+  return entries
+    .filter(({ shown }) => shown)
+    .map(({ to, label, icon: Icon }) => (
       <NavLink
         key={to}
         component={RouterLink}

@@ -1,0 +1,156 @@
+import "@mantine/core/styles/Table.css";
+import { useInfiniteQuery, useMutation } from "@connectrpc/connect-query";
+import { ActionIcon, Button, Group, Menu, NativeSelect, Table, Text, Title } from "@mantine/core";
+import { IconDots, IconUserPlus } from "@tabler/icons-react";
+import { useState } from "react";
+import { useSearchParams } from "react-router";
+import { InvitationService, InvitationState, type Invitation } from "@gen/team/v1/invitation_pb";
+import { Confirm } from "../../components/confirm";
+import { Heading } from "../../components/heading";
+import { More } from "../../components/more";
+import { Empty, Failure, Waiting } from "../../components/states";
+import { tell, tellFailure } from "../../components/toasts";
+import { guarded } from "../../reauthentication";
+import { useRoles, type Roles } from "../../roles";
+import { fill, texts as common } from "../../texts";
+import { team as texts } from "../../texts/team";
+import { dayOf } from "../../times";
+import { useWorkspace } from "../../workspace";
+import { Links } from "./invitation-links";
+import { State } from "./invitation-state";
+import { Invite } from "./invite";
+
+/** Who is invited, by mail and by link. With `invite` in the query, the form to invite is open. */
+export function Page() {
+  const { may } = useWorkspace();
+  const roles = useRoles();
+  const [search, setSearch] = useSearchParams();
+  if (!may("invitation.list")) {
+    return <Failure text={texts.may.forbidden} />;
+  }
+  return (
+    <>
+      <Heading title={texts.invitations.title}>
+        {may("invitation.create") && (
+          <Button leftSection={<IconUserPlus size={16} aria-hidden />} onClick={() => setSearch({ invite: "" })}>
+            {texts.invitations.invite}
+          </Button>
+        )}
+      </Heading>
+      <ByMail roles={roles} />
+      <Links roles={roles} />
+      {search.has("invite") && may("invitation.create") && <Invite roles={roles} close={() => setSearch({}, { replace: true })} />}
+    </>
+  );
+}
+
+const states = [InvitationState.PENDING, InvitationState.ACCEPTED, InvitationState.DECLINED, InvitationState.REVOKED, InvitationState.EXPIRED];
+
+function ByMail({ roles }: { roles: Roles }) {
+  const { workspace } = useWorkspace();
+  const [state, setState] = useState(InvitationState.UNSPECIFIED);
+  const [revoked, revoke] = useState<Invitation>();
+  const query = useInfiniteQuery(
+    InvitationService.method.listInvitations,
+    { workspaceId: workspace.id, pageToken: "", state },
+    { pageParamKey: "pageToken", getNextPageParam: ({ nextPageToken }) => nextPageToken || undefined },
+  );
+  const invitations = query.data?.pages.flatMap(({ invitations }) => invitations);
+  return (
+    <section aria-labelledby="by-mail">
+      <Group justify="space-between" mb="xs">
+        <Title order={2} size="h4" id="by-mail">
+          {texts.invitations.byMail}
+        </Title>
+        <NativeSelect
+          size="xs"
+          aria-label={texts.invitations.filterState}
+          value={state}
+          onChange={({ currentTarget }) => setState(Number(currentTarget.value))}
+          data={[{ value: "0", label: texts.invitations.anyState }, ...states.map((state) => ({ value: String(state), label: texts.invitations.states[state] }))]}
+        />
+      </Group>
+      {invitations === undefined && (query.error ? <Failure error={query.error} retry={() => void query.refetch()} /> : <Waiting />)}
+      {invitations?.length === 0 && <Empty title={texts.invitations.none}>{state === InvitationState.UNSPECIFIED && <Text size="sm">{texts.invitations.noneText}</Text>}</Empty>}
+      {invitations && invitations.length > 0 && (
+        <Table.ScrollContainer minWidth={0} type="native">
+          <Table verticalSpacing="sm" aria-labelledby="by-mail">
+            <Table.Thead>
+              <Table.Tr>
+                <Table.Th>{texts.invitations.address}</Table.Th>
+                <Table.Th visibleFrom="xs">{texts.role.label}</Table.Th>
+                <Table.Th>{texts.invitations.state}</Table.Th>
+                <Table.Th visibleFrom="md">{texts.invitations.sentOn}</Table.Th>
+                <Table.Th visibleFrom="md">{texts.invitations.expires}</Table.Th>
+                <Table.Th w={50} aria-label={texts.members.actions} />
+              </Table.Tr>
+            </Table.Thead>
+            <Table.Tbody>
+              {invitations.map((invitation) => (
+                <Table.Tr key={invitation.id}>
+                  <Table.Td style={{ overflowWrap: "anywhere" }}>
+                    <Text size="sm">{invitation.email}</Text>
+                    <Text size="xs" c="dimmed" hiddenFrom="xs">
+                      {roles.nameOf(invitation.role)}
+                    </Text>
+                  </Table.Td>
+                  <Table.Td visibleFrom="xs">{roles.nameOf(invitation.role)}</Table.Td>
+                  <Table.Td>
+                    <State state={invitation.state} />
+                  </Table.Td>
+                  <Table.Td visibleFrom="md">{dayOf(invitation.sendTime)}</Table.Td>
+                  <Table.Td visibleFrom="md">{invitation.state === InvitationState.PENDING && dayOf(invitation.expireTime)}</Table.Td>
+                  <Table.Td>
+                    <Actions invitation={invitation} roles={roles} revoke={() => revoke(invitation)} />
+                  </Table.Td>
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+        </Table.ScrollContainer>
+      )}
+      <More query={query} />
+      {revoked && <Revoke invitation={revoked} close={() => revoke(undefined)} />}
+    </section>
+  );
+}
+
+function Actions({ invitation: { id, workspaceId, email, role, state }, roles, revoke }: { invitation: Invitation; roles: Roles; revoke: () => void }) {
+  const { may } = useWorkspace();
+  const { mutateAsync: resend } = useMutation(InvitationService.method.resendInvitation);
+  const open = state === InvitationState.PENDING || state === InvitationState.EXPIRED;
+  const sendAgain = () =>
+    void guarded(() => resend({ workspaceId, invitationId: id })).then(() => tell(fill(texts.invitations.isResent, { email })), tellFailure);
+  return (
+    <Menu shadow="md" position="bottom-end">
+      <Menu.Target>
+        <ActionIcon variant="subtle" color="gray" aria-label={fill(texts.invitations.actionsFor, { name: email })}>
+          <IconDots size={18} aria-hidden />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item onClick={() => void navigator.clipboard.writeText(email).then(() => tell(common.common.copied), tellFailure)}>{texts.invitations.copyAddress}</Menu.Item>
+        {open && may("invitation.create") && roles.mayGive(role) && <Menu.Item onClick={sendAgain}>{texts.invitations.resend}</Menu.Item>}
+        {open && may("invitation.revoke") && roles.mayGive(role) && (
+          <Menu.Item color="red" onClick={revoke}>
+            {texts.invitations.revoke}
+          </Menu.Item>
+        )}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+function Revoke({ invitation: { id, workspaceId, email }, close }: { invitation: Invitation; close: () => void }) {
+  const { mutateAsync } = useMutation(InvitationService.method.revokeInvitation);
+  return (
+    <Confirm
+      title={fill(texts.invitations.revokeTitle, { name: email })}
+      label={texts.invitations.revoke}
+      act={() => mutateAsync({ workspaceId, invitationId: id }).then(() => tell(texts.invitations.isRevoked))}
+      close={close}
+    >
+      <Text size="sm">{texts.invitations.revokeText}</Text>
+    </Confirm>
+  );
+}

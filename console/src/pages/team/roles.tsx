@@ -1,0 +1,159 @@
+import "@mantine/core/styles/Table.css";
+import { useMutation, useQuery } from "@connectrpc/connect-query";
+import { ActionIcon, Badge, Button, Card, Group, SimpleGrid, Stack, Table, Text, Title, VisuallyHidden } from "@mantine/core";
+import { IconCheck, IconPencil, IconPlus, IconTrash } from "@tabler/icons-react";
+import { Fragment, useState } from "react";
+import { Link } from "react-router";
+import { RoleService, type Permission, type Role } from "@gen/team/v1/role_pb";
+import { Confirm } from "../../components/confirm";
+import { Heading } from "../../components/heading";
+import { Failure, Waiting } from "../../components/states";
+import { tell } from "../../components/toasts";
+import { builtInName, RoleSelect, useRoles } from "../../roles";
+import { fill } from "../../texts";
+import { team as texts } from "../../texts/team";
+import { useWorkspace } from "../../workspace";
+import { byResource } from "./permissions";
+
+/** The workspace's roles, and what each may do. */
+export function Page() {
+  const { workspace, may } = useWorkspace();
+  const roles = useQuery(RoleService.method.listRoles, { workspaceId: workspace.id }, { enabled: may("role.list") });
+  const permissions = useQuery(RoleService.method.listPermissions, {}, { staleTime: Infinity });
+  const [removed, remove] = useState<Role>();
+  if (!may("role.list")) {
+    return <Failure text={texts.may.forbidden} />;
+  }
+  const failed = [roles, permissions].find(({ error }) => error);
+  if (failed) {
+    return <Failure error={failed.error} retry={() => void failed.refetch()} />;
+  }
+  if (!roles.data || !permissions.data) {
+    return <Waiting />;
+  }
+  const all = permissions.data.permissions;
+  return (
+    <>
+      <Heading title={texts.roles.title} text={texts.roles.text}>
+        {may("role.manage") && (
+          <Button component={Link} to={`/w/${workspace.slug}/roles/new`} leftSection={<IconPlus size={16} aria-hidden />}>
+            {texts.roles.create}
+          </Button>
+        )}
+      </Heading>
+      <SimpleGrid cols={{ base: 1, sm: 2 }} mb="xl">
+        {roles.data.roles.map((role) => (
+          <One key={role.id} role={role} of={all.length} remove={() => remove(role)} />
+        ))}
+      </SimpleGrid>
+      <Title order={2} size="h4" mb="xs" id="grid">
+        {texts.roles.grid}
+      </Title>
+      <Grid roles={roles.data.roles} permissions={all} />
+      {removed && <Remove role={removed} close={() => remove(undefined)} />}
+    </>
+  );
+}
+
+function One({ role, of, remove }: { role: Role; of: number; remove: () => void }) {
+  const { workspace, may } = useWorkspace();
+  const { mayGive } = useRoles();
+  const name = builtInName(role.id) ?? role.name;
+  return (
+    <Card withBorder component="section" aria-label={name}>
+      <Group justify="space-between" wrap="nowrap" align="flex-start">
+        <div style={{ minWidth: 0 }}>
+          <Group gap="xs">
+            <Text fw={600}>{name}</Text>
+            <Badge size="sm" variant={role.builtIn ? "default" : "light"}>
+              {role.builtIn ? texts.roles.builtIn : texts.roles.custom}
+            </Badge>
+          </Group>
+          <Text size="sm" c="dimmed" style={{ overflowWrap: "anywhere" }}>
+            {role.builtIn ? (texts.roles.descriptions as Partial<Record<string, string>>)[role.id] : role.description}
+          </Text>
+          <Text size="sm" c="dimmed">
+            {fill(texts.roles.count, { count: role.permissions.length, all: of })}
+          </Text>
+        </div>
+        {!role.builtIn && may("role.manage") && mayGive(role.id) && (
+          <Group gap={4} wrap="nowrap">
+            <ActionIcon component={Link} to={`/w/${workspace.slug}/roles/${role.id}`} variant="subtle" color="gray" size="lg" aria-label={fill(texts.roles.edit, { name })}>
+              <IconPencil size={18} aria-hidden />
+            </ActionIcon>
+            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={fill(texts.roles.remove, { name })} onClick={remove}>
+              <IconTrash size={18} aria-hidden />
+            </ActionIcon>
+          </Group>
+        )}
+      </Group>
+    </Card>
+  );
+}
+
+/** Which permission which role holds. */
+function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[] }) {
+  return (
+    <Table.ScrollContainer minWidth={340 + 100 * roles.length} type="native" tabIndex={0} role="region" aria-labelledby="grid">
+      <Table aria-labelledby="grid" verticalSpacing="xs" highlightOnHover>
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th miw={220}>{texts.roles.permission}</Table.Th>
+            {roles.map(({ id, name }) => (
+              <Table.Th key={id} ta="center" w={100} style={{ overflowWrap: "anywhere" }}>
+                {builtInName(id) ?? name}
+              </Table.Th>
+            ))}
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {byResource(permissions).map(([resource, ones]) => (
+            <Fragment key={resource}>
+              <Table.Tr>
+                <Table.Th colSpan={roles.length + 1} scope="rowgroup" fw={600} pt="md">
+                  {(texts.resources as Partial<Record<string, string>>)[resource] ?? resource}
+                </Table.Th>
+              </Table.Tr>
+              {ones.map(({ name, description }) => (
+                <Table.Tr key={name}>
+                  <Table.Th scope="row" fw={400}>
+                    {description}
+                  </Table.Th>
+                  {roles.map(({ id, permissions }) => (
+                    <Table.Td key={id} ta="center">
+                      {permissions.includes(name) ? <IconCheck size={18} aria-label={texts.roles.held} role="img" /> : <VisuallyHidden>{texts.roles.notHeld}</VisuallyHidden>}
+                    </Table.Td>
+                  ))}
+                </Table.Tr>
+              ))}
+            </Fragment>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  );
+}
+
+function Remove({ role: { id, name }, close }: { role: Role; close: () => void }) {
+  const { workspace } = useWorkspace();
+  const roles = useRoles();
+  const [replacementRole, setReplacement] = useState("member");
+  const { mutateAsync } = useMutation(RoleService.method.deleteRole);
+  return (
+    <Confirm
+      title={fill(texts.roles.removeTitle, { name })}
+      label={fill(texts.roles.remove, { name })}
+      act={() =>
+        mutateAsync({ workspaceId: workspace.id, roleId: id, replacementRole }).then(({ replacedCount }) =>
+          tell(fill(replacedCount > 0 ? texts.roles.replaced : texts.roles.isRemoved, { name, count: replacedCount })),
+        )
+      }
+      close={close}
+    >
+      <Stack>
+        <Text size="sm">{texts.roles.removeText}</Text>
+        <RoleSelect roles={roles} value={replacementRole} change={setReplacement} but={["owner", id]} label={texts.roles.replacement} />
+      </Stack>
+    </Confirm>
+  );
+}
