@@ -2,7 +2,8 @@ import { useQuery } from "@connectrpc/connect-query";
 import { NativeSelect, type NativeSelectProps } from "@mantine/core";
 import { useMemo } from "react";
 import { RoleService } from "@gen/team/v1/role_pb";
-import { team as texts } from "./texts/team";
+import { teamTexts } from "./texts/team";
+import { workspaceTexts } from "./texts/workspace";
 import { useWorkspace } from "./workspace";
 
 /** The roles of a workspace, as far as the person may see them. */
@@ -19,7 +20,7 @@ const builtIn = ["owner", "admin", "member", "viewer"] as const;
 
 /** What the catalogue calls a built-in role; undefined for a custom one. */
 export function builtInName(id: string): string | undefined {
-  return builtIn.some((name) => name === id) ? texts.role[id as (typeof builtIn)[number]] : undefined;
+  return builtIn.some((name) => name === id) ? workspaceTexts.roles[id as (typeof builtIn)[number]] : undefined;
 }
 
 /** Asks for the workspace's roles. Until they are there, only the built-in ones are known. */
@@ -50,7 +51,7 @@ export function RoleSelect({
   const offered = roles.ids.filter((id) => (roles.mayGive(id) || id === value) && !but.includes(id));
   return (
     <NativeSelect
-      {...(props["aria-label"] === undefined && { label: texts.role.label })}
+      {...(props["aria-label"] === undefined && { label: teamTexts.role.label })}
       {...props}
       value={value}
       onChange={({ currentTarget }) => change(currentTarget.value)}

@@ -1,60 +1,82 @@
-import "@mantine/core/styles/Overlay.css";
-import "@mantine/core/styles/ModalBase.css";
-import "@mantine/core/styles/Modal.css";
-import { Alert, Button, Group, Modal, Stack } from "@mantine/core";
+import { Alert, Button, Group, Stack, TextInput } from "@mantine/core";
 import { useState, type ReactNode } from "react";
 import { textOf } from "../errors";
-import { guarded } from "../reauthentication";
-import { texts } from "../texts";
+import { Cancelled, guarded } from "../reauthentication";
+import { fill, texts } from "../texts";
+import { Dialog } from "./dialog";
 
-/** What is to be confirmed before it is done. */
-export interface Question {
+/**
+ * Asks before something is done that cannot be taken back: render it while it asks.
+ *
+ * `typed` is what has to be typed first, for what destroys much. `act` is sent as
+ * {@link guarded}; when it is done the dialog closes, when it fails it says why.
+ */
+export function Confirm({
+  title,
+  children,
+  action,
+  typed,
+  act,
+  close,
+}: {
   title: string;
-  /** What happens then; perhaps with fields that act reads. */
   children: ReactNode;
-  /** What the button says that does it. */
-  label: string;
-  /** Whether something ends by it. Default: yes. */
-  destructive?: boolean;
-  /** Does it. What fails is told in the dialog, which then stays for another try. */
-  act(): Promise<unknown>;
-  close(): void;
-}
-
-/** Asks before something is done. */
-export function Confirm({ title, children, label, destructive = true, act, close }: Question) {
+  /** What the button says. */
+  action: string;
+  typed?: string;
+  act: () => Promise<unknown>;
+  close: () => void;
+}) {
+  const [text, setText] = useState("");
   const [pending, setPending] = useState(false);
-  const [error, setError] = useState<unknown>();
-  const run = async () => {
+  const [failure, setFailure] = useState<string>();
+  const go = async () => {
     setPending(true);
-    setError(undefined);
+    setFailure(undefined);
     try {
       await guarded(act);
       close();
     } catch (error) {
-      setError(error);
+      setFailure(error instanceof Cancelled ? undefined : textOf(error));
     } finally {
       setPending(false);
     }
   };
   return (
-    <Modal opened onClose={close} title={title} closeButtonProps={{ "aria-label": texts.common.close }} centered>
-      <Stack>
-        <div>{children}</div>
-        {error !== undefined && (
-          <Alert color="red" variant="light" role="alert">
-            {textOf(error)}
-          </Alert>
-        )}
-        <Group justify="flex-end" gap="sm">
-          <Button variant="default" onClick={close}>
-            {texts.common.cancel}
-          </Button>
-          <Button {...(destructive && { color: "red" })} loading={pending} onClick={() => void run()}>
-            {label}
-          </Button>
-        </Group>
-      </Stack>
-    </Modal>
+    <Dialog title={title} close={close}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          event.stopPropagation(); // This may stand in a form of the page.
+          void go();
+        }}
+      >
+        <Stack>
+          <div>{children}</div>
+          {typed !== undefined && (
+            <TextInput
+              label={fill(texts.common.typeToConfirm, { text: typed })}
+              autoComplete="off"
+              data-autofocus
+              value={text}
+              onChange={({ currentTarget: { value } }) => setText(value)}
+            />
+          )}
+          {failure !== undefined && (
+            <Alert color="red" variant="light" role="alert">
+              {failure}
+            </Alert>
+          )}
+          <Group justify="flex-end" gap="xs">
+            <Button variant="default" onClick={close}>
+              {texts.common.cancel}
+            </Button>
+            <Button type="submit" color="red" loading={pending} disabled={typed !== undefined && text.trim() !== typed}>
+              {action}
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Dialog>
   );
 }

@@ -1,17 +1,12 @@
 /** What the pages about a workspace's team say. */
-export const team = {
+export const teamTexts = {
   may: {
     forbidden: "This page is not for your role.",
   },
   role: {
     label: "Role",
-    owner: "Owner",
-    admin: "Admin",
-    member: "Member",
-    viewer: "Viewer",
   },
   members: {
-    title: "Members",
     invite: "Invite people",
     search: "Search by name or address",
     anyRole: "All roles",
@@ -40,8 +35,6 @@ export const team = {
     deactivateText: "They lose access at once, and their seat becomes free. Invitations that they made end. You can reactivate them later.",
     isDeactivated: "{name} is deactivated.",
     reactivate: "Reactivate",
-    reactivateTitle: "Reactivate {name}?",
-    reactivateText: "They get their access and role again, and take a seat.",
     isReactivated: "{name} has access again.",
     remove: "Remove",
     removeTitle: "Remove {name}?",
@@ -58,7 +51,6 @@ export const team = {
     left: "You left {name}.",
   },
   invitations: {
-    title: "Invitations",
     invite: "Invite people",
     addresses: "Mail addresses",
     addressesHint: "One, or many: separated by commas, spaces or lines. You can paste a list.",
@@ -138,7 +130,6 @@ export const team = {
     actions: "Actions",
   },
   roles: {
-    title: "Roles",
     text: "What people may do is decided by their role.",
     create: "New role",
     builtIn: "Built in",
@@ -162,7 +153,7 @@ export const team = {
     isRemoved: "The role {name} is deleted.",
     replaced: "The role {name} is deleted; {count} members have another one now.",
   },
-  role_editor: {
+  roleEditor: {
     createTitle: "New role",
     editTitle: "Edit {name}",
     name: "Name",
@@ -179,7 +170,6 @@ export const team = {
     save: "Save the role",
     isCreated: "The role {name} is created.",
     isSaved: "The role {name} is saved. It holds from now on.",
-    reload: "Discard my changes and look at it again",
     builtIn: "Built-in roles cannot be changed.",
   },
   resources: {
@@ -197,7 +187,6 @@ export const team = {
     workspace: "Workspace",
   },
   domains: {
-    title: "Domains",
     text: "Prove that a domain is yours, and decide who joins by an address of it.",
     add: "Add a domain",
     domain: "Domain",
@@ -225,7 +214,6 @@ export const team = {
     noneText: "Add your company’s domain to let colleagues join by themselves.",
   },
   joinRequests: {
-    title: "Join requests",
     text: "People with an address of your verified domains ask to join.",
     states: { 0: "", 1: "Waiting", 2: "Approved", 3: "Declined" },
     filterState: "Filter by state",

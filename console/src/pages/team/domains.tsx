@@ -12,7 +12,8 @@ import { Empty, Failure, Waiting } from "../../components/states";
 import { tell, tellFailure } from "../../components/toasts";
 import { textOf } from "../../errors";
 import { fill } from "../../texts";
-import { team as texts } from "../../texts/team";
+import { teamTexts } from "../../texts/team";
+import { workspaceTexts } from "../../texts/workspace";
 import { useWorkspace } from "../../workspace";
 
 /** The workspace's domains: which are proven to be its own, and who joins by them. */
@@ -21,16 +22,16 @@ export function Page() {
   const { data, error, refetch } = useQuery(DomainService.method.listDomains, { workspaceId: workspace.id }, { enabled: may("domain.list") });
   const [removed, remove] = useState<Domain>();
   if (!may("domain.list")) {
-    return <Failure text={texts.may.forbidden} />;
+    return <Failure text={teamTexts.may.forbidden} />;
   }
   return (
     <>
-      <Heading title={texts.domains.title} text={texts.domains.text} />
+      <Heading title={workspaceTexts.team.domains} text={teamTexts.domains.text} />
       {may("domain.manage") && <Add />}
       {!data && (error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />)}
       {data?.domains.length === 0 && (
-        <Empty title={texts.domains.none}>
-          <Text size="sm">{texts.domains.noneText}</Text>
+        <Empty title={teamTexts.domains.none}>
+          <Text size="sm">{teamTexts.domains.noneText}</Text>
         </Empty>
       )}
       <Stack>
@@ -44,15 +45,15 @@ export function Page() {
 function Add() {
   const { workspace } = useWorkspace();
   const form = useForm(DomainService.method.createDomain, { workspaceId: workspace.id, domain: "" }, ({ domain }) => {
-    tell(fill(texts.domains.isAdded, { domain: domain!.domain }));
+    tell(fill(teamTexts.domains.isAdded, { domain: domain!.domain }));
     form.set({ domain: "" });
   });
   return (
     <form onSubmit={(event) => void form.submit(event)} noValidate>
       <Group align="flex-start" mb="lg" gap="sm">
         <TextInput
-          aria-label={texts.domains.domain}
-          placeholder={texts.domains.domainHint}
+          aria-label={teamTexts.domains.domain}
+          placeholder={teamTexts.domains.domainHint}
           autoCapitalize="none"
           spellCheck={false}
           inputMode="url"
@@ -61,7 +62,7 @@ function Add() {
           {...form.field("domain")}
         />
         <Button type="submit" loading={form.pending}>
-          {texts.domains.add}
+          {teamTexts.domains.add}
         </Button>
       </Group>
       {form.failure}
@@ -79,10 +80,10 @@ function One({ domain, remove }: { domain: Domain; remove: () => void }) {
             <Title order={2} size="h5" style={{ overflowWrap: "anywhere" }}>
               {domain.domain}
             </Title>
-            <Badge variant={domain.verified ? "light" : "default"}>{domain.verified ? texts.domains.verified : texts.domains.waiting}</Badge>
+            <Badge variant={domain.verified ? "light" : "default"}>{domain.verified ? teamTexts.domains.verified : teamTexts.domains.waiting}</Badge>
           </Group>
           {may("domain.manage") && (
-            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={fill(texts.domains.remove, { domain: domain.domain })} onClick={remove}>
+            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={fill(teamTexts.domains.remove, { domain: domain.domain })} onClick={remove}>
               <IconTrash size={18} aria-hidden />
             </ActionIcon>
           )}
@@ -98,13 +99,13 @@ function Proof({ domain: { id, workspaceId, domain, recordName, recordValue } }:
   const { may } = useWorkspace();
   const verify = useMutation(DomainService.method.verifyDomain);
   const record = [
-    { what: texts.domains.type, value: "TXT" },
-    { what: texts.domains.recordName, value: recordName },
-    { what: texts.domains.recordValue, value: recordValue },
+    { what: teamTexts.domains.type, value: "TXT" },
+    { what: teamTexts.domains.recordName, value: recordName },
+    { what: teamTexts.domains.recordValue, value: recordValue },
   ];
   return (
     <>
-      <Text size="sm">{texts.domains.recordText}</Text>
+      <Text size="sm">{teamTexts.domains.recordText}</Text>
       <dl style={{ margin: 0 }}>
         {record.map(({ what, value }) => (
           <Group key={what} gap="sm" wrap="nowrap" mih={36}>
@@ -113,7 +114,7 @@ function Proof({ domain: { id, workspaceId, domain, recordName, recordValue } }:
             </Text>
             <Group component="dd" m={0} gap={4} wrap="nowrap" miw={0}>
               <Code style={{ overflowWrap: "anywhere" }}>{value}</Code>
-              {what !== texts.domains.type && <Copy value={value} label={fill(texts.domains.copy, { what: what.toLowerCase() })} />}
+              {what !== teamTexts.domains.type && <Copy value={value} label={fill(teamTexts.domains.copy, { what: what.toLowerCase() })} />}
             </Group>
           </Group>
         ))}
@@ -124,9 +125,9 @@ function Proof({ domain: { id, workspaceId, domain, recordName, recordValue } }:
           <Button
             variant="default"
             loading={verify.isPending}
-            onClick={() => verify.mutate({ workspaceId, domainId: id }, { onSuccess: () => tell(fill(texts.domains.isVerified, { domain })) })}
+            onClick={() => verify.mutate({ workspaceId, domainId: id }, { onSuccess: () => tell(fill(teamTexts.domains.isVerified, { domain })) })}
           >
-            {texts.domains.verify}
+            {teamTexts.domains.verify}
           </Button>
         </div>
       )}
@@ -144,25 +145,25 @@ function Enrollment({ domain: { id, workspaceId, enrollment, role } }: { domain:
   return (
     <SimpleGrid cols={{ base: 1, sm: 2 }}>
       <NativeSelect
-        label={texts.domains.enrollment}
+        label={teamTexts.domains.enrollment}
         disabled={!may("domain.manage")}
         value={shown.enrollment}
         onChange={({ currentTarget }) => change({ enrollment: Number(currentTarget.value), role })}
         data={[
-          { value: String(DomainEnrollment.OFF), label: texts.domains.off },
-          { value: String(DomainEnrollment.REQUEST), label: texts.domains.request },
-          { value: String(DomainEnrollment.AUTOMATIC), label: texts.domains.automatic },
+          { value: String(DomainEnrollment.OFF), label: teamTexts.domains.off },
+          { value: String(DomainEnrollment.REQUEST), label: teamTexts.domains.request },
+          { value: String(DomainEnrollment.AUTOMATIC), label: teamTexts.domains.automatic },
         ]}
       />
       {shown.enrollment === DomainEnrollment.AUTOMATIC && (
         <NativeSelect
-          label={texts.domains.role}
+          label={teamTexts.domains.role}
           disabled={!may("domain.manage")}
           value={shown.role}
           onChange={({ currentTarget }) => change({ enrollment, role: currentTarget.value })}
           data={[
-            { value: "member", label: texts.role.member },
-            { value: "viewer", label: texts.role.viewer },
+            { value: "member", label: workspaceTexts.roles.member },
+            { value: "viewer", label: workspaceTexts.roles.viewer },
           ]}
         />
       )}
@@ -174,12 +175,12 @@ function Remove({ domain: { id, workspaceId, domain }, close }: { domain: Domain
   const { mutateAsync } = useMutation(DomainService.method.deleteDomain);
   return (
     <Confirm
-      title={fill(texts.domains.removeTitle, { domain })}
-      label={fill(texts.domains.remove, { domain })}
-      act={() => mutateAsync({ workspaceId, domainId: id }).then(() => tell(fill(texts.domains.isRemoved, { domain })))}
+      title={fill(teamTexts.domains.removeTitle, { domain })}
+      action={fill(teamTexts.domains.remove, { domain })}
+      act={() => mutateAsync({ workspaceId, domainId: id }).then(() => tell(fill(teamTexts.domains.isRemoved, { domain })))}
       close={close}
     >
-      <Text size="sm">{texts.domains.removeText}</Text>
+      <Text size="sm">{teamTexts.domains.removeText}</Text>
     </Confirm>
   );
 }

@@ -1,20 +1,18 @@
-import "@mantine/core/styles/Overlay.css";
-import "@mantine/core/styles/ModalBase.css";
-import "@mantine/core/styles/Modal.css";
 import { useInfiniteQuery, useMutation } from "@connectrpc/connect-query";
-import { Button, Group, Modal, Stack, Table, Text, TextInput, Title } from "@mantine/core";
+import { Button, Group, Stack, Table, Text, TextInput, Title } from "@mantine/core";
 import { IconLink } from "@tabler/icons-react";
 import { useState } from "react";
 import { InvitationService, InvitationState, type InvitationLink } from "@gen/team/v1/invitation_pb";
 import { Confirm } from "../../components/confirm";
 import { Copy } from "../../components/copy";
+import { Dialog } from "../../components/dialog";
 import { useForm } from "../../components/form";
 import { More } from "../../components/more";
 import { Empty, Failure, Waiting } from "../../components/states";
 import { tell } from "../../components/toasts";
 import { RoleSelect, type Roles } from "../../roles";
-import { fill, texts as common } from "../../texts";
-import { team as texts } from "../../texts/team";
+import { fill, texts } from "../../texts";
+import { teamTexts } from "../../texts/team";
 import { dayOf } from "../../times";
 import { useWorkspace } from "../../workspace";
 import { State } from "./invitation-state";
@@ -36,34 +34,34 @@ export function Links({ roles }: { roles: Roles }) {
       <Group justify="space-between" mt="xl" mb="xs">
         <div>
           <Title order={2} size="h4" id="links">
-            {texts.links.title}
+            {teamTexts.links.title}
           </Title>
           <Text size="sm" c="dimmed">
-            {texts.links.text}
+            {teamTexts.links.text}
           </Text>
         </div>
         {may("invitation.create") && (
           <Button variant="default" leftSection={<IconLink size={16} aria-hidden />} onClick={() => create(true)}>
-            {texts.links.create}
+            {teamTexts.links.create}
           </Button>
         )}
       </Group>
       {links === undefined && (query.error ? <Failure error={query.error} retry={() => void query.refetch()} /> : <Waiting />)}
       {links?.length === 0 && (
-        <Empty title={texts.links.none}>
-          <Text size="sm">{texts.links.noneText}</Text>
+        <Empty title={teamTexts.links.none}>
+          <Text size="sm">{teamTexts.links.noneText}</Text>
         </Empty>
       )}
       {links && links.length > 0 && (
         <Table verticalSpacing="sm" aria-labelledby="links">
           <Table.Thead>
             <Table.Tr>
-              <Table.Th>{texts.role.label}</Table.Th>
-              <Table.Th>{texts.invitations.state}</Table.Th>
-              <Table.Th visibleFrom="xs">{texts.links.uses}</Table.Th>
-              <Table.Th visibleFrom="md">{texts.links.for}</Table.Th>
-              <Table.Th visibleFrom="sm">{texts.invitations.expires}</Table.Th>
-              <Table.Th aria-label={texts.links.actions} />
+              <Table.Th>{teamTexts.role.label}</Table.Th>
+              <Table.Th>{teamTexts.invitations.state}</Table.Th>
+              <Table.Th visibleFrom="xs">{teamTexts.links.uses}</Table.Th>
+              <Table.Th visibleFrom="md">{teamTexts.links.for}</Table.Th>
+              <Table.Th visibleFrom="sm">{teamTexts.invitations.expires}</Table.Th>
+              <Table.Th aria-label={teamTexts.links.actions} />
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
@@ -73,13 +71,13 @@ export function Links({ roles }: { roles: Roles }) {
                 <Table.Td>
                   <State state={link.state} />
                 </Table.Td>
-                <Table.Td visibleFrom="xs">{link.maxUses === 0 ? link.useCount : fill(texts.links.usesOf, { count: link.useCount, all: link.maxUses })}</Table.Td>
-                <Table.Td visibleFrom="md">{link.domains.length === 0 ? texts.links.anyDomain : link.domains.join(", ")}</Table.Td>
+                <Table.Td visibleFrom="xs">{link.maxUses === 0 ? link.useCount : fill(teamTexts.links.usesOf, { count: link.useCount, all: link.maxUses })}</Table.Td>
+                <Table.Td visibleFrom="md">{link.domains.length === 0 ? teamTexts.links.anyDomain : link.domains.join(", ")}</Table.Td>
                 <Table.Td visibleFrom="sm">{dayOf(link.expireTime)}</Table.Td>
                 <Table.Td align="right">
                   {link.state === InvitationState.PENDING && may("invitation.revoke") && (
-                    <Button size="xs" variant="default" aria-label={fill(texts.links.revokeLabel, { role: roles.nameOf(link.role) })} onClick={() => revoke(link)}>
-                      {texts.invitations.revoke}
+                    <Button size="xs" variant="default" aria-label={fill(teamTexts.links.revokeLabel, { role: roles.nameOf(link.role) })} onClick={() => revoke(link)}>
+                      {teamTexts.invitations.revoke}
                     </Button>
                   )}
                 </Table.Td>
@@ -106,22 +104,22 @@ function Create({ roles, close }: { roles: Roles; close: () => void }) {
     ({ url }) => setUrl(url),
   );
   return (
-    <Modal opened onClose={close} title={url === undefined ? texts.links.create : texts.links.created} closeButtonProps={{ "aria-label": common.common.close }}>
+    <Dialog close={close} title={url === undefined ? teamTexts.links.create : teamTexts.links.created}>
       {url === undefined ? (
         <form onSubmit={(event) => void form.submit(event)} noValidate>
           <Stack>
             <RoleSelect roles={roles} value={form.values.role ?? ""} change={(role) => form.set({ role })} but={["owner"]} />
             <Lifetime value={Number(form.values.lifetime?.seconds)} change={(seconds) => form.set({ lifetime: { seconds: BigInt(seconds) } })} />
             <TextInput
-              label={texts.links.maxUses}
-              description={texts.links.maxUsesHint}
+              label={teamTexts.links.maxUses}
+              description={teamTexts.links.maxUsesHint}
               inputMode="numeric"
               value={form.values.maxUses || ""}
               onChange={({ currentTarget }) => form.set({ maxUses: Number(currentTarget.value.replace(/\D/g, "")) })}
             />
             <TextInput
-              label={texts.links.domains}
-              description={texts.links.domainsHint}
+              label={teamTexts.links.domains}
+              description={teamTexts.links.domainsHint}
               autoCapitalize="none"
               spellCheck={false}
               value={domains}
@@ -132,27 +130,27 @@ function Create({ roles, close }: { roles: Roles; close: () => void }) {
             />
             {form.failure}
             <Button type="submit" loading={form.pending}>
-              {texts.links.create}
+              {teamTexts.links.create}
             </Button>
           </Stack>
         </form>
       ) : (
         <Stack>
           <Text size="sm" role="status">
-            {texts.links.once}
+            {teamTexts.links.once}
           </Text>
           <TextInput
-            label={texts.links.url}
+            label={teamTexts.links.url}
             readOnly
             data-autofocus
             value={url}
             onFocus={({ currentTarget }) => currentTarget.select()}
-            rightSection={<Copy value={url} label={common.common.copy} />}
+            rightSection={<Copy value={url} label={texts.common.copy} />}
           />
-          <Button onClick={close}>{texts.invitations.done}</Button>
+          <Button onClick={close}>{teamTexts.invitations.done}</Button>
         </Stack>
       )}
-    </Modal>
+    </Dialog>
   );
 }
 
@@ -160,12 +158,12 @@ function Revoke({ link: { id, workspaceId }, close }: { link: InvitationLink; cl
   const { mutateAsync } = useMutation(InvitationService.method.revokeInvitationLink);
   return (
     <Confirm
-      title={texts.links.revokeTitle}
-      label={texts.invitations.revoke}
-      act={() => mutateAsync({ workspaceId, linkId: id }).then(() => tell(texts.links.isRevoked))}
+      title={teamTexts.links.revokeTitle}
+      action={teamTexts.invitations.revoke}
+      act={() => mutateAsync({ workspaceId, linkId: id }).then(() => tell(teamTexts.links.isRevoked))}
       close={close}
     >
-      <Text size="sm">{texts.links.revokeText}</Text>
+      <Text size="sm">{teamTexts.links.revokeText}</Text>
     </Confirm>
   );
 }

@@ -1,12 +1,12 @@
 import { Badge } from "@mantine/core";
 import { InvitationState } from "@gen/team/v1/invitation_pb";
-import { team as texts } from "../../texts/team";
+import { teamTexts } from "../../texts/team";
 
 /** The state of an invitation, or of a link. */
 export function State({ state }: { state: InvitationState }) {
   return (
     <Badge variant={state === InvitationState.PENDING ? "light" : "default"} style={{ flexShrink: 0 }}>
-      {texts.invitations.states[state]}
+      {teamTexts.invitations.states[state]}
     </Badge>
   );
 }

@@ -12,8 +12,9 @@ import { Empty, Failure, Waiting } from "../../components/states";
 import { tell, tellFailure } from "../../components/toasts";
 import { guarded } from "../../reauthentication";
 import { useRoles, type Roles } from "../../roles";
-import { fill, texts as common } from "../../texts";
-import { team as texts } from "../../texts/team";
+import { fill, texts } from "../../texts";
+import { teamTexts } from "../../texts/team";
+import { workspaceTexts } from "../../texts/workspace";
 import { dayOf } from "../../times";
 import { useWorkspace } from "../../workspace";
 import { Links } from "./invitation-links";
@@ -26,14 +27,14 @@ export function Page() {
   const roles = useRoles();
   const [search, setSearch] = useSearchParams();
   if (!may("invitation.list")) {
-    return <Failure text={texts.may.forbidden} />;
+    return <Failure text={teamTexts.may.forbidden} />;
   }
   return (
     <>
-      <Heading title={texts.invitations.title}>
+      <Heading title={workspaceTexts.team.invitations}>
         {may("invitation.create") && (
           <Button leftSection={<IconUserPlus size={16} aria-hidden />} onClick={() => setSearch({ invite: "" })}>
-            {texts.invitations.invite}
+            {teamTexts.invitations.invite}
           </Button>
         )}
       </Heading>
@@ -60,29 +61,29 @@ function ByMail({ roles }: { roles: Roles }) {
     <section aria-labelledby="by-mail">
       <Group justify="space-between" mb="xs">
         <Title order={2} size="h4" id="by-mail">
-          {texts.invitations.byMail}
+          {teamTexts.invitations.byMail}
         </Title>
         <NativeSelect
           size="xs"
-          aria-label={texts.invitations.filterState}
+          aria-label={teamTexts.invitations.filterState}
           value={state}
           onChange={({ currentTarget }) => setState(Number(currentTarget.value))}
-          data={[{ value: "0", label: texts.invitations.anyState }, ...states.map((state) => ({ value: String(state), label: texts.invitations.states[state] }))]}
+          data={[{ value: "0", label: teamTexts.invitations.anyState }, ...states.map((state) => ({ value: String(state), label: teamTexts.invitations.states[state] }))]}
         />
       </Group>
       {invitations === undefined && (query.error ? <Failure error={query.error} retry={() => void query.refetch()} /> : <Waiting />)}
-      {invitations?.length === 0 && <Empty title={texts.invitations.none}>{state === InvitationState.UNSPECIFIED && <Text size="sm">{texts.invitations.noneText}</Text>}</Empty>}
+      {invitations?.length === 0 && <Empty title={teamTexts.invitations.none}>{state === InvitationState.UNSPECIFIED && <Text size="sm">{teamTexts.invitations.noneText}</Text>}</Empty>}
       {invitations && invitations.length > 0 && (
         <Table.ScrollContainer minWidth={0} type="native">
           <Table verticalSpacing="sm" aria-labelledby="by-mail">
             <Table.Thead>
               <Table.Tr>
-                <Table.Th>{texts.invitations.address}</Table.Th>
-                <Table.Th visibleFrom="xs">{texts.role.label}</Table.Th>
-                <Table.Th>{texts.invitations.state}</Table.Th>
-                <Table.Th visibleFrom="md">{texts.invitations.sentOn}</Table.Th>
-                <Table.Th visibleFrom="md">{texts.invitations.expires}</Table.Th>
-                <Table.Th w={50} aria-label={texts.members.actions} />
+                <Table.Th>{teamTexts.invitations.address}</Table.Th>
+                <Table.Th visibleFrom="xs">{teamTexts.role.label}</Table.Th>
+                <Table.Th>{teamTexts.invitations.state}</Table.Th>
+                <Table.Th visibleFrom="md">{teamTexts.invitations.sentOn}</Table.Th>
+                <Table.Th visibleFrom="md">{teamTexts.invitations.expires}</Table.Th>
+                <Table.Th w={50} aria-label={teamTexts.members.actions} />
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
@@ -120,20 +121,20 @@ function Actions({ invitation: { id, workspaceId, email, role, state }, roles, r
   const { mutateAsync: resend } = useMutation(InvitationService.method.resendInvitation);
   const open = state === InvitationState.PENDING || state === InvitationState.EXPIRED;
   const sendAgain = () =>
-    void guarded(() => resend({ workspaceId, invitationId: id })).then(() => tell(fill(texts.invitations.isResent, { email })), tellFailure);
+    void guarded(() => resend({ workspaceId, invitationId: id })).then(() => tell(fill(teamTexts.invitations.isResent, { email })), tellFailure);
   return (
     <Menu shadow="md" position="bottom-end">
       <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" aria-label={fill(texts.invitations.actionsFor, { name: email })}>
+        <ActionIcon variant="subtle" color="gray" aria-label={fill(teamTexts.invitations.actionsFor, { name: email })}>
           <IconDots size={18} aria-hidden />
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
-        <Menu.Item onClick={() => void navigator.clipboard.writeText(email).then(() => tell(common.common.copied), tellFailure)}>{texts.invitations.copyAddress}</Menu.Item>
-        {open && may("invitation.create") && roles.mayGive(role) && <Menu.Item onClick={sendAgain}>{texts.invitations.resend}</Menu.Item>}
+        <Menu.Item onClick={() => void navigator.clipboard.writeText(email).then(() => tell(texts.common.copied), tellFailure)}>{teamTexts.invitations.copyAddress}</Menu.Item>
+        {open && may("invitation.create") && roles.mayGive(role) && <Menu.Item onClick={sendAgain}>{teamTexts.invitations.resend}</Menu.Item>}
         {open && may("invitation.revoke") && roles.mayGive(role) && (
           <Menu.Item color="red" onClick={revoke}>
-            {texts.invitations.revoke}
+            {teamTexts.invitations.revoke}
           </Menu.Item>
         )}
       </Menu.Dropdown>
@@ -145,12 +146,12 @@ function Revoke({ invitation: { id, workspaceId, email }, close }: { invitation:
   const { mutateAsync } = useMutation(InvitationService.method.revokeInvitation);
   return (
     <Confirm
-      title={fill(texts.invitations.revokeTitle, { name: email })}
-      label={texts.invitations.revoke}
-      act={() => mutateAsync({ workspaceId, invitationId: id }).then(() => tell(texts.invitations.isRevoked))}
+      title={fill(teamTexts.invitations.revokeTitle, { name: email })}
+      action={teamTexts.invitations.revoke}
+      act={() => mutateAsync({ workspaceId, invitationId: id }).then(() => tell(teamTexts.invitations.isRevoked))}
       close={close}
     >
-      <Text size="sm">{texts.invitations.revokeText}</Text>
+      <Text size="sm">{teamTexts.invitations.revokeText}</Text>
     </Confirm>
   );
 }

@@ -1,19 +1,17 @@
-import "@mantine/core/styles/Overlay.css";
-import "@mantine/core/styles/ModalBase.css";
-import "@mantine/core/styles/Modal.css";
 import "@mantine/core/styles/Table.css";
 import { useMutation } from "@connectrpc/connect-query";
-import { Alert, Button, Group, Modal, SimpleGrid, Stack, Table, Text, Textarea } from "@mantine/core";
+import { Alert, Button, Group, SimpleGrid, Stack, Table, Text, Textarea } from "@mantine/core";
 import { IconAlertCircle, IconCheck } from "@tabler/icons-react";
 import { useState, type FormEvent } from "react";
 import { InvitationService, type InvitationResult } from "@gen/team/v1/invitation_pb";
 import { queryClient } from "../../api";
+import { Dialog } from "../../components/dialog";
 import { tell } from "../../components/toasts";
 import { textOf } from "../../errors";
-import { guarded } from "../../reauthentication";
+import { Cancelled, guarded } from "../../reauthentication";
 import { RoleSelect, type Roles } from "../../roles";
-import { fill, texts as common } from "../../texts";
-import { team as texts } from "../../texts/team";
+import { fill } from "../../texts";
+import { teamTexts } from "../../texts/team";
 import { useWorkspace } from "../../workspace";
 import { aWeek, Lifetime } from "./lifetime";
 
@@ -62,11 +60,11 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
       }
       setRest([]);
       if (all.every(({ result }) => result.case === "invitation")) {
-        tell(all.length === 1 ? fill(texts.invitations.sent, { email: all[0]!.email }) : fill(texts.invitations.sentMany, { count: all.length }));
+        tell(all.length === 1 ? fill(teamTexts.invitations.sent, { email: all[0]!.email }) : fill(teamTexts.invitations.sentMany, { count: all.length }));
         close();
       }
     } catch (error) {
-      setError(error);
+      setError(error instanceof Cancelled ? undefined : error);
     } finally {
       setResults(all);
       setPending(false);
@@ -88,17 +86,17 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
   );
 
   return (
-    <Modal opened onClose={close} size="lg" title={results.length > 0 ? texts.invitations.results : texts.invitations.invite} closeButtonProps={{ "aria-label": common.common.close }}>
+    <Dialog close={close} size="lg" title={results.length > 0 ? teamTexts.invitations.results : teamTexts.invitations.invite}>
       {results.length > 0 ? (
         <Stack>
           <Text size="sm" role="status">
-            {fill(texts.invitations.summary, { invited: results.length - failed.length, all: results.length + rest.length })}
+            {fill(teamTexts.invitations.summary, { invited: results.length - failed.length, all: results.length + rest.length })}
           </Text>
-          <Table aria-label={texts.invitations.results}>
+          <Table aria-label={teamTexts.invitations.results}>
             <Table.Thead>
               <Table.Tr>
-                <Table.Th>{texts.invitations.address}</Table.Th>
-                <Table.Th>{texts.invitations.result}</Table.Th>
+                <Table.Th>{teamTexts.invitations.address}</Table.Th>
+                <Table.Th>{teamTexts.invitations.result}</Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
@@ -109,8 +107,8 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
                     <Group gap={6} wrap="nowrap" c={result.case === "failure" ? "red" : "dimmed"} style={result.case === "failure" ? { color: "var(--mantine-color-error)" } : {}}>
                       {result.case === "failure" ? <IconAlertCircle size={16} aria-hidden /> : <IconCheck size={16} aria-hidden />}
                       {result.case === "failure"
-                        ? ((texts.invitations.failures as Partial<Record<string, string>>)[result.value.reason] ?? result.value.message)
-                        : texts.invitations.invited}
+                        ? ((teamTexts.invitations.failures as Partial<Record<string, string>>)[result.value.reason] ?? result.value.message)
+                        : teamTexts.invitations.invited}
                     </Group>
                   </Table.Td>
                 </Table.Tr>
@@ -121,7 +119,7 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
           <Group justify="flex-end" gap="sm">
             {rest.length > 0 && (
               <Button loading={pending} onClick={() => void send(rest, results)}>
-                {fill(texts.invitations.goOn, { count: rest.length })}
+                {fill(teamTexts.invitations.goOn, { count: rest.length })}
               </Button>
             )}
             {failed.length > 0 && rest.length === 0 && (
@@ -132,11 +130,11 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
                   setResults([]);
                 }}
               >
-                {fill(texts.invitations.correct, { count: failed.length })}
+                {fill(teamTexts.invitations.correct, { count: failed.length })}
               </Button>
             )}
             <Button variant={rest.length > 0 ? "default" : "filled"} onClick={close}>
-              {texts.invitations.done}
+              {teamTexts.invitations.done}
             </Button>
           </Group>
         </Stack>
@@ -144,8 +142,8 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
         <form onSubmit={submit} noValidate>
           <Stack>
             <Textarea
-              label={texts.invitations.addresses}
-              description={texts.invitations.addressesHint}
+              label={teamTexts.invitations.addresses}
+              description={teamTexts.invitations.addressesHint}
               data-autofocus
               rows={5}
               inputMode="email"
@@ -156,7 +154,7 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
                 setPasted(currentTarget.value);
                 setMissing(false);
               }}
-              {...(missing && { error: texts.invitations.noAddress })}
+              {...(missing && { error: teamTexts.invitations.noAddress })}
             />
             <SimpleGrid cols={{ base: 1, xs: 2 }}>
               <RoleSelect roles={roles} value={role} change={setRole} />
@@ -165,15 +163,15 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
             {failure}
             <Group justify="space-between">
               <Text size="sm" c="dimmed">
-                {addresses.length > 1 && fill(texts.invitations.counted, { count: addresses.length })}
+                {addresses.length > 1 && fill(teamTexts.invitations.counted, { count: addresses.length })}
               </Text>
               <Button type="submit" loading={pending}>
-                {texts.invitations.send}
+                {teamTexts.invitations.send}
               </Button>
             </Group>
           </Stack>
         </form>
       )}
-    </Modal>
+    </Dialog>
   );
 }

@@ -10,7 +10,8 @@ import { tell, tellFailure } from "../../components/toasts";
 import { guarded } from "../../reauthentication";
 import { RoleSelect, useRoles, type Roles } from "../../roles";
 import { fill } from "../../texts";
-import { team as texts } from "../../texts/team";
+import { teamTexts } from "../../texts/team";
+import { workspaceTexts } from "../../texts/workspace";
 import { momentOf } from "../../times";
 import { useWorkspace } from "../../workspace";
 
@@ -28,22 +29,22 @@ export function Page() {
     { enabled: may("join_request.list"), pageParamKey: "pageToken", getNextPageParam: ({ nextPageToken }) => nextPageToken || undefined },
   );
   if (!may("join_request.list")) {
-    return <Failure text={texts.may.forbidden} />;
+    return <Failure text={teamTexts.may.forbidden} />;
   }
   const requests = query.data?.pages.flatMap(({ joinRequests }) => joinRequests);
   return (
     <>
-      <Heading title={texts.joinRequests.title} text={texts.joinRequests.text}>
+      <Heading title={workspaceTexts.team.joinRequests} text={teamTexts.joinRequests.text}>
         <NativeSelect
           size="xs"
-          aria-label={texts.joinRequests.filterState}
+          aria-label={teamTexts.joinRequests.filterState}
           value={state}
           onChange={({ currentTarget }) => setState(Number(currentTarget.value))}
-          data={[...states.map((state) => ({ value: String(state), label: texts.joinRequests.states[state] })), { value: "0", label: texts.joinRequests.anyState }]}
+          data={[...states.map((state) => ({ value: String(state), label: teamTexts.joinRequests.states[state] })), { value: "0", label: teamTexts.joinRequests.anyState }]}
         />
       </Heading>
       {requests === undefined && (query.error ? <Failure error={query.error} retry={() => void query.refetch()} /> : <Waiting />)}
-      {requests?.length === 0 && <Empty title={texts.joinRequests.none}>{state === JoinRequestState.PENDING && <Text size="sm">{texts.joinRequests.noneText}</Text>}</Empty>}
+      {requests?.length === 0 && <Empty title={teamTexts.joinRequests.none}>{state === JoinRequestState.PENDING && <Text size="sm">{teamTexts.joinRequests.noneText}</Text>}</Empty>}
       <Stack>
         {requests?.map((request) => <One key={request.id} request={request} roles={roles} decline={() => decline(request)} />)}
       </Stack>
@@ -73,30 +74,30 @@ function One({ request, roles, decline }: { request: JoinRequest; roles: Roles; 
             </Text>
           )}
           <Text size="xs" c="dimmed" mt={4}>
-            {fill(texts.joinRequests.asked, { time: momentOf(createTime) })}
+            {fill(teamTexts.joinRequests.asked, { time: momentOf(createTime) })}
           </Text>
         </div>
         {state === JoinRequestState.PENDING && may("join_request.review") ? (
           <Group gap="sm">
-            <RoleSelect roles={roles} value={role} change={setRole} aria-label={fill(texts.joinRequests.roleFor, { name })} />
+            <RoleSelect roles={roles} value={role} change={setRole} aria-label={fill(teamTexts.joinRequests.roleFor, { name })} />
             <Button
               loading={approve.isPending}
-              aria-label={fill(texts.joinRequests.approveLabel, { name })}
+              aria-label={fill(teamTexts.joinRequests.approveLabel, { name })}
               onClick={() =>
                 void guarded(() => approve.mutateAsync({ workspaceId, joinRequestId: id, role })).then(
-                  () => tell(fill(texts.joinRequests.isApproved, { name })),
+                  () => tell(fill(teamTexts.joinRequests.isApproved, { name })),
                   tellFailure,
                 )
               }
             >
-              {texts.joinRequests.approve}
+              {teamTexts.joinRequests.approve}
             </Button>
-            <Button variant="default" aria-label={fill(texts.joinRequests.declineLabel, { name })} onClick={decline}>
-              {texts.joinRequests.decline}
+            <Button variant="default" aria-label={fill(teamTexts.joinRequests.declineLabel, { name })} onClick={decline}>
+              {teamTexts.joinRequests.decline}
             </Button>
           </Group>
         ) : (
-          <Badge variant="default">{texts.joinRequests.states[state]}</Badge>
+          <Badge variant="default">{teamTexts.joinRequests.states[state]}</Badge>
         )}
       </Group>
     </Card>
@@ -107,12 +108,12 @@ function Decline({ request: { id, workspaceId, displayName, email }, close }: { 
   const { mutateAsync } = useMutation(JoinRequestService.method.rejectJoinRequest);
   return (
     <Confirm
-      title={fill(texts.joinRequests.declineTitle, { name: displayName || email })}
-      label={texts.joinRequests.decline}
-      act={() => mutateAsync({ workspaceId, joinRequestId: id }).then(() => tell(texts.joinRequests.isDeclined))}
+      title={fill(teamTexts.joinRequests.declineTitle, { name: displayName || email })}
+      action={teamTexts.joinRequests.decline}
+      act={() => mutateAsync({ workspaceId, joinRequestId: id }).then(() => tell(teamTexts.joinRequests.isDeclined))}
       close={close}
     >
-      <Text size="sm">{texts.joinRequests.declineText}</Text>
+      <Text size="sm">{teamTexts.joinRequests.declineText}</Text>
     </Confirm>
   );
 }

@@ -1,5 +1,5 @@
 import { NativeSelect } from "@mantine/core";
-import { team as texts } from "../../texts/team";
+import { teamTexts } from "../../texts/team";
 
 const day = 24 * 60 * 60;
 
@@ -10,14 +10,14 @@ export const aWeek = 7 * day;
 export function Lifetime({ value, change }: { value: number; change: (seconds: number) => void }) {
   return (
     <NativeSelect
-      label={texts.invitations.lifetime}
+      label={teamTexts.invitations.lifetime}
       value={value}
       onChange={({ currentTarget }) => change(Number(currentTarget.value))}
       data={[
-        { value: String(day), label: texts.invitations.day },
-        { value: String(aWeek), label: texts.invitations.week },
-        { value: String(30 * day), label: texts.invitations.month },
-        { value: String(90 * day), label: texts.invitations.quarter },
+        { value: String(day), label: teamTexts.invitations.day },
+        { value: String(aWeek), label: teamTexts.invitations.week },
+        { value: String(30 * day), label: teamTexts.invitations.month },
+        { value: String(90 * day), label: teamTexts.invitations.quarter },
       ]}
     />
   );

@@ -9,12 +9,12 @@ import { Confirm } from "../../components/confirm";
 import { tell } from "../../components/toasts";
 import { RoleSelect, type Roles } from "../../roles";
 import { fill } from "../../texts";
-import { team as texts } from "../../texts/team";
+import { teamTexts } from "../../texts/team";
 import { useWorkspace } from "../../workspace";
 
 /** What is asked about a member. */
 export interface Asked {
-  what: "deactivate" | "reactivate" | "remove" | "transfer" | "leave";
+  what: "deactivate" | "remove" | "transfer" | "leave";
   member: Membership;
 }
 
@@ -28,9 +28,7 @@ export function Ask({ what, member, roles, close }: Asked & { roles: Roles; clos
   const { workspace } = useWorkspace();
   const navigate = useNavigate();
   const [ownRole, setOwnRole] = useState("admin");
-  const put = { onSuccess: ({ membership }: { membership?: Membership | undefined }) => putMember(membership!) };
-  const deactivate = useMutation(MembershipService.method.deactivateMembership, put);
-  const reactivate = useMutation(MembershipService.method.reactivateMembership, put);
+  const deactivate = useMutation(MembershipService.method.deactivateMembership, { onSuccess: ({ membership }) => putMember(membership!) });
   const remove = useMutation(MembershipService.method.removeMembership, { onSuccess: () => dropMember(member) });
   const transfer = useMutation(MembershipService.method.transferOwnership);
   const leave = useMutation(MembershipService.method.leaveWorkspace, { onSuccess: () => undefined });
@@ -40,65 +38,53 @@ export function Ask({ what, member, roles, close }: Asked & { roles: Roles; clos
     case "deactivate":
       return (
         <Confirm
-          title={fill(texts.members.deactivateTitle, { name })}
-          label={texts.members.deactivate}
-          act={() => deactivate.mutateAsync(one).then(() => tell(fill(texts.members.isDeactivated, { name })))}
+          title={fill(teamTexts.members.deactivateTitle, { name })}
+          action={teamTexts.members.deactivate}
+          act={() => deactivate.mutateAsync(one).then(() => tell(fill(teamTexts.members.isDeactivated, { name })))}
           close={close}
         >
-          <Text size="sm">{texts.members.deactivateText}</Text>
-        </Confirm>
-      );
-    case "reactivate":
-      return (
-        <Confirm
-          title={fill(texts.members.reactivateTitle, { name })}
-          label={texts.members.reactivate}
-          destructive={false}
-          act={() => reactivate.mutateAsync(one).then(() => tell(fill(texts.members.isReactivated, { name })))}
-          close={close}
-        >
-          <Text size="sm">{texts.members.reactivateText}</Text>
+          <Text size="sm">{teamTexts.members.deactivateText}</Text>
         </Confirm>
       );
     case "remove":
       return (
         <Confirm
-          title={fill(texts.members.removeTitle, { name })}
-          label={texts.members.remove}
-          act={() => remove.mutateAsync(one).then(() => tell(fill(texts.members.isRemoved, { name })))}
+          title={fill(teamTexts.members.removeTitle, { name })}
+          action={teamTexts.members.remove}
+          act={() => remove.mutateAsync(one).then(() => tell(fill(teamTexts.members.isRemoved, { name })))}
           close={close}
         >
-          <Text size="sm">{texts.members.removeText}</Text>
+          <Text size="sm">{teamTexts.members.removeText}</Text>
         </Confirm>
       );
     case "transfer":
       return (
         <Confirm
-          title={fill(texts.members.transferTitle, { name })}
-          label={texts.members.transfer}
-          act={() => transfer.mutateAsync({ ...one, ownRole }).then(() => tell(fill(texts.members.isTransferred, { name })))}
+          title={fill(teamTexts.members.transferTitle, { name })}
+          action={teamTexts.members.transfer}
+          act={() => transfer.mutateAsync({ ...one, ownRole }).then(() => tell(fill(teamTexts.members.isTransferred, { name })))}
           close={close}
         >
           <Stack>
-            <Text size="sm">{texts.members.transferText}</Text>
-            <RoleSelect roles={roles} value={ownRole} change={setOwnRole} but={["owner"]} label={texts.members.ownRole} />
+            <Text size="sm">{teamTexts.members.transferText}</Text>
+            <RoleSelect roles={roles} value={ownRole} change={setOwnRole} but={["owner"]} label={teamTexts.members.ownRole} />
           </Stack>
         </Confirm>
       );
     case "leave":
       return (
         <Confirm
-          title={fill(texts.members.leaveTitle, { name: workspace.name })}
-          label={texts.members.leave}
+          title={fill(teamTexts.members.leaveTitle, { name: workspace.name })}
+          action={teamTexts.members.leave}
           act={async () => {
             await leave.mutateAsync({ workspaceId: workspace.id });
-            tell(fill(texts.members.left, { name: workspace.name }));
+            tell(fill(teamTexts.members.left, { name: workspace.name }));
             await navigate("/");
             await queryClient.resetQueries();
           }}
           close={close}
         >
-          <Text size="sm">{texts.members.leaveText}</Text>
+          <Text size="sm">{teamTexts.members.leaveText}</Text>
         </Confirm>
       );
   }

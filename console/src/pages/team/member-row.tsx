@@ -7,7 +7,7 @@ import { tell, tellFailure } from "../../components/toasts";
 import { guarded } from "../../reauthentication";
 import { type Roles } from "../../roles";
 import { fill } from "../../texts";
-import { team as texts } from "../../texts/team";
+import { teamTexts } from "../../texts/team";
 import { dayOf } from "../../times";
 import { useWorkspace } from "../../workspace";
 import { nameOf, putMember, type Asked } from "./member-questions";
@@ -32,15 +32,24 @@ export const MemberRow = memo(function MemberRow({
   const { may } = useWorkspace();
   const deactivated = member.state === MembershipState.DEACTIVATED;
   const changeable = roles.mayGive(member.role) && !self;
-  const actions: { what: Asked["what"]; label: string; red?: boolean }[] = [
-    ...(self ? [{ what: "leave" as const, label: texts.members.leave, red: true }] : []),
-    ...(may("workspace.transfer") && !self && !deactivated ? [{ what: "transfer" as const, label: texts.members.transfer }] : []),
-    ...(may("membership.update") && changeable
-      ? [deactivated ? { what: "reactivate" as const, label: texts.members.reactivate } : { what: "deactivate" as const, label: texts.members.deactivate }]
-      : []),
-    ...(may("membership.remove") && changeable ? [{ what: "remove" as const, label: texts.members.remove, red: true }] : []),
-  ];
+  const { mutateAsync: reactivate } = useMutation(MembershipService.method.reactivateMembership, { onSuccess: ({ membership }) => putMember(membership!) });
   const name = nameOf(member);
+  const question = (what: Asked["what"], label: string) => ({ label, red: what !== "transfer", act: () => ask(what, member) });
+  const again = {
+    label: teamTexts.members.reactivate,
+    red: false,
+    act: () =>
+      void reactivate({ workspaceId: member.workspaceId, membershipId: member.id }).then(
+        () => tell(fill(teamTexts.members.isReactivated, { name })),
+        tellFailure,
+      ),
+  };
+  const actions = [
+    ...(self ? [question("leave", teamTexts.members.leave)] : []),
+    ...(may("workspace.transfer") && !self && !deactivated ? [question("transfer", teamTexts.members.transfer)] : []),
+    ...(may("membership.update") && changeable ? [deactivated ? again : question("deactivate", teamTexts.members.deactivate)] : []),
+    ...(may("membership.remove") && changeable ? [question("remove", teamTexts.members.remove)] : []),
+  ];
   return (
     <Table.Tr h={rowHeight} aria-rowindex={index + 2}>
       <Table.Td>
@@ -53,12 +62,12 @@ export const MemberRow = memo(function MemberRow({
               </Text>
               {self && (
                 <Badge size="xs" variant="default" style={{ flexShrink: 0 }}>
-                  {texts.members.you}
+                  {teamTexts.members.you}
                 </Badge>
               )}
               {deactivated && (
                 <Badge size="xs" variant="default" style={{ flexShrink: 0 }}>
-                  {texts.members.deactivated}
+                  {teamTexts.members.deactivated}
                 </Badge>
               )}
             </Group>
@@ -78,13 +87,13 @@ export const MemberRow = memo(function MemberRow({
         {actions.length > 0 && (
           <Menu shadow="md" position="bottom-end">
             <Menu.Target>
-              <ActionIcon variant="subtle" color="gray" aria-label={fill(texts.members.actionsFor, { name })}>
+              <ActionIcon variant="subtle" color="gray" aria-label={fill(teamTexts.members.actionsFor, { name })}>
                 <IconDots size={18} aria-hidden />
               </ActionIcon>
             </Menu.Target>
             <Menu.Dropdown>
-              {actions.map(({ what, label, red }) => (
-                <Menu.Item key={what} {...(red && { color: "red" })} onClick={() => ask(what, member)}>
+              {actions.map(({ label, red, act }) => (
+                <Menu.Item key={label} {...(red && { color: "red" })} onClick={act}>
                   {label}
                 </Menu.Item>
               ))}
@@ -105,7 +114,7 @@ function RoleOf({ member, roles }: { member: Membership; roles: Roles }) {
     setWanted(role);
     try {
       await guarded(() => update.mutateAsync({ workspaceId: member.workspaceId, membershipId: member.id, role, etag: member.etag }));
-      tell(fill(texts.members.roleChanged, { name, role: roles.nameOf(role) }));
+      tell(fill(teamTexts.members.roleChanged, { name, role: roles.nameOf(role) }));
     } catch (error) {
       tellFailure(error);
     } finally {
@@ -115,7 +124,7 @@ function RoleOf({ member, roles }: { member: Membership; roles: Roles }) {
   return (
     <NativeSelect
       size="xs"
-      aria-label={fill(texts.members.roleOf, { name })}
+      aria-label={fill(teamTexts.members.roleOf, { name })}
       value={wanted ?? member.role}
       disabled={wanted !== undefined}
       onChange={({ currentTarget }) => void change(currentTarget.value)}

@@ -13,22 +13,23 @@ import { Heading } from "../../components/heading";
 import { Empty, Failure, Waiting } from "../../components/states";
 import { useRoles, type Roles } from "../../roles";
 import { useSession } from "../../session";
-import { team as texts } from "../../texts/team";
+import { teamTexts } from "../../texts/team";
+import { workspaceTexts } from "../../texts/workspace";
 import { useWorkspace } from "../../workspace";
 import { Ask, type Asked } from "./member-questions";
 import { MemberRow, rowHeight } from "./member-row";
 
 const orders = [
-  { value: String(MembershipOrder.OLDEST_FIRST), label: texts.members.oldest },
-  { value: String(MembershipOrder.NEWEST_FIRST), label: texts.members.newest },
-  { value: String(MembershipOrder.NAME), label: texts.members.byName },
-  { value: String(MembershipOrder.EMAIL), label: texts.members.byEmail },
+  { value: String(MembershipOrder.OLDEST_FIRST), label: teamTexts.members.oldest },
+  { value: String(MembershipOrder.NEWEST_FIRST), label: teamTexts.members.newest },
+  { value: String(MembershipOrder.NAME), label: teamTexts.members.byName },
+  { value: String(MembershipOrder.EMAIL), label: teamTexts.members.byEmail },
 ];
 
 const states = [
-  { value: "", label: texts.members.anyState },
-  { value: String(MembershipState.ACTIVE), label: texts.members.active },
-  { value: String(MembershipState.DEACTIVATED), label: texts.members.deactivated },
+  { value: "", label: teamTexts.members.anyState },
+  { value: String(MembershipState.ACTIVE), label: teamTexts.members.active },
+  { value: String(MembershipState.DEACTIVATED), label: teamTexts.members.deactivated },
 ];
 
 /** Who belongs to the workspace. What is looked for is in the path, so that it can be gone back to. */
@@ -50,27 +51,27 @@ export function Page() {
       { replace: true },
     );
   if (!may("membership.get")) {
-    return <Failure text={texts.may.forbidden} />;
+    return <Failure text={teamTexts.may.forbidden} />;
   }
   return (
     <>
-      <Heading title={texts.members.title}>
+      <Heading title={workspaceTexts.team.members}>
         {may("invitation.create") && may("invitation.list") && (
           <Button component={Link} to={`/w/${workspace.slug}/invitations?invite`} leftSection={<IconUserPlus size={16} aria-hidden />}>
-            {texts.members.invite}
+            {teamTexts.members.invite}
           </Button>
         )}
       </Heading>
       <Group mb="md" gap="sm" role="search">
         <Search value={search.get("q") ?? ""} change={(words) => change("q", words)} />
         <NativeSelect
-          aria-label={texts.members.filterRole}
+          aria-label={teamTexts.members.filterRole}
           value={search.get("role") ?? ""}
           onChange={({ currentTarget }) => change("role", currentTarget.value)}
-          data={[{ value: "", label: texts.members.anyRole }, ...roles.ids.map((id) => ({ value: id, label: roles.nameOf(id) }))]}
+          data={[{ value: "", label: teamTexts.members.anyRole }, ...roles.ids.map((id) => ({ value: id, label: roles.nameOf(id) }))]}
         />
-        <NativeSelect aria-label={texts.members.filterState} value={search.get("state") ?? ""} onChange={({ currentTarget }) => change("state", currentTarget.value)} data={states} />
-        <NativeSelect aria-label={texts.members.order} value={search.get("order") ?? orders[0]!.value} onChange={({ currentTarget }) => change("order", currentTarget.value)} data={orders} />
+        <NativeSelect aria-label={teamTexts.members.filterState} value={search.get("state") ?? ""} onChange={({ currentTarget }) => change("state", currentTarget.value)} data={states} />
+        <NativeSelect aria-label={teamTexts.members.order} value={search.get("order") ?? orders[0]!.value} onChange={({ currentTarget }) => change("order", currentTarget.value)} data={orders} />
       </Group>
       <List
         roles={roles}
@@ -100,8 +101,8 @@ function Search({ value, change }: { value: string; change: (value: string) => v
   return (
     <TextInput
       type="search"
-      aria-label={texts.members.search}
-      placeholder={texts.members.search}
+      aria-label={teamTexts.members.search}
+      placeholder={teamTexts.members.search}
       leftSection={<IconSearch size={16} aria-hidden />}
       maxLength={100}
       flex="1 1 220px"
@@ -162,10 +163,10 @@ function List({
   }
   if (members.length === 0) {
     return (
-      <Empty title={texts.members.none}>
-        {texts.members.noneText}
+      <Empty title={teamTexts.members.none}>
+        {teamTexts.members.noneText}
         <Button variant="default" size="xs" onClick={clear}>
-          {texts.members.clear}
+          {teamTexts.members.clear}
         </Button>
       </Empty>
     );
@@ -177,12 +178,12 @@ function List({
       <Table layout="fixed" stickyHeader stickyHeaderOffset={56} verticalSpacing={0} aria-rowcount={hasNextPage ? -1 : members.length + 1} aria-busy={isFetching}>
         <Table.Thead>
           <Table.Tr aria-rowindex={1}>
-            <Table.Th>{texts.members.member}</Table.Th>
+            <Table.Th>{teamTexts.members.member}</Table.Th>
             <Table.Th visibleFrom="md" w={140}>
-              {texts.members.joined}
+              {teamTexts.members.joined}
             </Table.Th>
-            <Table.Th w={{ base: 118, sm: 170 }}>{texts.role.label}</Table.Th>
-            <Table.Th w={50} aria-label={texts.members.actions} />
+            <Table.Th w={{ base: 118, sm: 170 }}>{teamTexts.role.label}</Table.Th>
+            <Table.Th w={50} aria-label={teamTexts.members.actions} />
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody ref={body}>

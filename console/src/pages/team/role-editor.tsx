@@ -8,8 +8,8 @@ import { useForm } from "../../components/form";
 import { Failure, Waiting } from "../../components/states";
 import { tell } from "../../components/toasts";
 import { builtInName } from "../../roles";
-import { fill, texts as common } from "../../texts";
-import { team as texts } from "../../texts/team";
+import { fill, texts } from "../../texts";
+import { teamTexts } from "../../texts/team";
 import { useWorkspace } from "../../workspace";
 import { byResource } from "./permissions";
 
@@ -21,7 +21,7 @@ export function Page() {
   const roles = useQuery(RoleService.method.listRoles, { workspaceId: workspace.id }, { enabled: may("role.manage"), refetchOnMount: "always" });
   const permissions = useQuery(RoleService.method.listPermissions, {}, { staleTime: Infinity });
   if (!may("role.manage")) {
-    return <Failure text={texts.may.forbidden} />;
+    return <Failure text={teamTexts.may.forbidden} />;
   }
   const failed = [roles, permissions].find(({ error }) => error);
   if (failed) {
@@ -32,10 +32,10 @@ export function Page() {
   }
   const edited = roles.data.roles.find((role) => role.id === id);
   if (id !== undefined && !edited) {
-    return <Failure text={common.common.notFound} />;
+    return <Failure text={texts.common.notFound} />;
   }
   if (edited?.builtIn) {
-    return <Failure text={texts.role_editor.builtIn} />;
+    return <Failure text={teamTexts.roleEditor.builtIn} />;
   }
   return <Editor key={id} {...(edited && { edited })} roles={roles.data.roles} permissions={permissions.data.permissions} />;
 }
@@ -44,7 +44,7 @@ function Editor({ edited, roles, permissions }: { edited?: Role; roles: Role[]; 
   const { workspace, role: own } = useWorkspace();
   const navigate = useNavigate();
   const done = async ({ role }: { role?: Role | undefined }) => {
-    tell(fill(edited ? texts.role_editor.isSaved : texts.role_editor.isCreated, { name: role!.name }));
+    tell(fill(edited ? teamTexts.roleEditor.isSaved : teamTexts.roleEditor.isCreated, { name: role!.name }));
     await navigate(`/w/${workspace.slug}/roles`);
   };
   const creation = useForm(RoleService.method.createRole, { workspaceId: workspace.id, name: "", description: "", permissions: [] }, done);
@@ -72,34 +72,34 @@ function Editor({ edited, roles, permissions }: { edited?: Role; roles: Role[]; 
   const mayChoose = ({ name, leastRole }: Permission) => leastRole !== "owner" && held.has(name);
   return (
     <form onSubmit={(event) => void form.submit(event)} noValidate>
-      <Heading title={edited ? fill(texts.role_editor.editTitle, { name: edited.name }) : texts.role_editor.createTitle} />
+      <Heading title={edited ? fill(teamTexts.roleEditor.editTitle, { name: edited.name }) : teamTexts.roleEditor.createTitle} />
       <Stack>
         <SimpleGrid cols={{ base: 1, sm: 2 }}>
-          <TextInput label={texts.role_editor.name} maxLength={50} required withAsterisk={false} {...form.field("name")} />
+          <TextInput label={teamTexts.roleEditor.name} maxLength={50} required withAsterisk={false} {...form.field("name")} />
           {!edited && (
             <NativeSelect
-              label={texts.role_editor.from}
+              label={teamTexts.roleEditor.from}
               defaultValue=""
               onChange={({ currentTarget }) => {
                 const names = roles.find(({ id }) => id === currentTarget.value)?.permissions ?? [];
                 form.set({ permissions: permissions.filter((one) => names.includes(one.name) && mayChoose(one)).map(({ name }) => name) });
               }}
-              data={[{ value: "", label: texts.role_editor.nothing }, ...roles.map(({ id, name }) => ({ value: id, label: builtInName(id) ?? name }))]}
+              data={[{ value: "", label: teamTexts.roleEditor.nothing }, ...roles.map(({ id, name }) => ({ value: id, label: builtInName(id) ?? name }))]}
             />
           )}
         </SimpleGrid>
-        <Textarea label={texts.role_editor.description} description={texts.role_editor.descriptionHint} maxLength={500} autosize={false} rows={2} {...form.field("description")} />
+        <Textarea label={teamTexts.roleEditor.description} description={teamTexts.roleEditor.descriptionHint} maxLength={500} autosize={false} rows={2} {...form.field("description")} />
         <Group justify="space-between">
           <Title order={2} size="h4">
-            {texts.role_editor.permissions}
+            {teamTexts.roleEditor.permissions}
           </Title>
           <Text size="sm" c="dimmed" role="status">
-            {fill(texts.role_editor.chosen, { count: chosen.size })}
+            {fill(teamTexts.roleEditor.chosen, { count: chosen.size })}
           </Text>
         </Group>
         <SimpleGrid cols={{ base: 1, sm: 2 }}>
           {byResource(permissions).map(([resource, ones]) => {
-            const title = (texts.resources as Partial<Record<string, string>>)[resource] ?? resource;
+            const title = (teamTexts.resources as Partial<Record<string, string>>)[resource] ?? resource;
             const free = ones.filter(mayChoose).map(({ name }) => name);
             const count = free.filter((name) => chosen.has(name)).length;
             return (
@@ -111,7 +111,7 @@ function Editor({ edited, roles, permissions }: { edited?: Role; roles: Role[]; 
                   {free.length > 1 && (
                     <Checkbox
                       size="sm"
-                      label={fill(texts.role_editor.all, { resource: title })}
+                      label={fill(teamTexts.roleEditor.all, { resource: title })}
                       checked={count === free.length}
                       indeterminate={count > 0 && count < free.length}
                       onChange={({ currentTarget }) => choose(free, currentTarget.checked)}
@@ -122,7 +122,7 @@ function Editor({ edited, roles, permissions }: { edited?: Role; roles: Role[]; 
                       key={one.name}
                       size="sm"
                       label={one.description}
-                      {...(!mayChoose(one) && { description: one.leastRole === "owner" ? texts.role_editor.ownersOnly : texts.role_editor.notYours })}
+                      {...(!mayChoose(one) && { description: one.leastRole === "owner" ? teamTexts.roleEditor.ownersOnly : teamTexts.roleEditor.notYours })}
                       disabled={!mayChoose(one)}
                       checked={chosen.has(one.name)}
                       onChange={({ currentTarget }) => choose([one.name], currentTarget.checked)}
@@ -136,10 +136,10 @@ function Editor({ edited, roles, permissions }: { edited?: Role; roles: Role[]; 
         {form.failure}
         <Group>
           <Button type="submit" loading={form.pending}>
-            {edited ? texts.role_editor.save : texts.role_editor.create}
+            {edited ? teamTexts.roleEditor.save : teamTexts.roleEditor.create}
           </Button>
           <Anchor component={Link} to={`/w/${workspace.slug}/roles`} size="sm">
-            {common.common.cancel}
+            {texts.common.cancel}
           </Anchor>
         </Group>
       </Stack>

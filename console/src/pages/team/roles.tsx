@@ -11,7 +11,8 @@ import { Failure, Waiting } from "../../components/states";
 import { tell } from "../../components/toasts";
 import { builtInName, RoleSelect, useRoles } from "../../roles";
 import { fill } from "../../texts";
-import { team as texts } from "../../texts/team";
+import { teamTexts } from "../../texts/team";
+import { workspaceTexts } from "../../texts/workspace";
 import { useWorkspace } from "../../workspace";
 import { byResource } from "./permissions";
 
@@ -22,7 +23,7 @@ export function Page() {
   const permissions = useQuery(RoleService.method.listPermissions, {}, { staleTime: Infinity });
   const [removed, remove] = useState<Role>();
   if (!may("role.list")) {
-    return <Failure text={texts.may.forbidden} />;
+    return <Failure text={teamTexts.may.forbidden} />;
   }
   const failed = [roles, permissions].find(({ error }) => error);
   if (failed) {
@@ -34,10 +35,10 @@ export function Page() {
   const all = permissions.data.permissions;
   return (
     <>
-      <Heading title={texts.roles.title} text={texts.roles.text}>
+      <Heading title={workspaceTexts.team.roles} text={teamTexts.roles.text}>
         {may("role.manage") && (
           <Button component={Link} to={`/w/${workspace.slug}/roles/new`} leftSection={<IconPlus size={16} aria-hidden />}>
-            {texts.roles.create}
+            {teamTexts.roles.create}
           </Button>
         )}
       </Heading>
@@ -47,7 +48,7 @@ export function Page() {
         ))}
       </SimpleGrid>
       <Title order={2} size="h4" mb="xs" id="grid">
-        {texts.roles.grid}
+        {teamTexts.roles.grid}
       </Title>
       <Grid roles={roles.data.roles} permissions={all} />
       {removed && <Remove role={removed} close={() => remove(undefined)} />}
@@ -66,22 +67,22 @@ function One({ role, of, remove }: { role: Role; of: number; remove: () => void 
           <Group gap="xs">
             <Text fw={600}>{name}</Text>
             <Badge size="sm" variant={role.builtIn ? "default" : "light"}>
-              {role.builtIn ? texts.roles.builtIn : texts.roles.custom}
+              {role.builtIn ? teamTexts.roles.builtIn : teamTexts.roles.custom}
             </Badge>
           </Group>
           <Text size="sm" c="dimmed" style={{ overflowWrap: "anywhere" }}>
-            {role.builtIn ? (texts.roles.descriptions as Partial<Record<string, string>>)[role.id] : role.description}
+            {role.builtIn ? (teamTexts.roles.descriptions as Partial<Record<string, string>>)[role.id] : role.description}
           </Text>
           <Text size="sm" c="dimmed">
-            {fill(texts.roles.count, { count: role.permissions.length, all: of })}
+            {fill(teamTexts.roles.count, { count: role.permissions.length, all: of })}
           </Text>
         </div>
         {!role.builtIn && may("role.manage") && mayGive(role.id) && (
           <Group gap={4} wrap="nowrap">
-            <ActionIcon component={Link} to={`/w/${workspace.slug}/roles/${role.id}`} variant="subtle" color="gray" size="lg" aria-label={fill(texts.roles.edit, { name })}>
+            <ActionIcon component={Link} to={`/w/${workspace.slug}/roles/${role.id}`} variant="subtle" color="gray" size="lg" aria-label={fill(teamTexts.roles.edit, { name })}>
               <IconPencil size={18} aria-hidden />
             </ActionIcon>
-            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={fill(texts.roles.remove, { name })} onClick={remove}>
+            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={fill(teamTexts.roles.remove, { name })} onClick={remove}>
               <IconTrash size={18} aria-hidden />
             </ActionIcon>
           </Group>
@@ -98,7 +99,7 @@ function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[]
       <Table aria-labelledby="grid" verticalSpacing="xs" highlightOnHover>
         <Table.Thead>
           <Table.Tr>
-            <Table.Th miw={220}>{texts.roles.permission}</Table.Th>
+            <Table.Th miw={220}>{teamTexts.roles.permission}</Table.Th>
             {roles.map(({ id, name }) => (
               <Table.Th key={id} ta="center" w={100} style={{ overflowWrap: "anywhere" }}>
                 {builtInName(id) ?? name}
@@ -111,7 +112,7 @@ function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[]
             <Fragment key={resource}>
               <Table.Tr>
                 <Table.Th colSpan={roles.length + 1} scope="rowgroup" fw={600} pt="md">
-                  {(texts.resources as Partial<Record<string, string>>)[resource] ?? resource}
+                  {(teamTexts.resources as Partial<Record<string, string>>)[resource] ?? resource}
                 </Table.Th>
               </Table.Tr>
               {ones.map(({ name, description }) => (
@@ -121,7 +122,7 @@ function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[]
                   </Table.Th>
                   {roles.map(({ id, permissions }) => (
                     <Table.Td key={id} ta="center">
-                      {permissions.includes(name) ? <IconCheck size={18} aria-label={texts.roles.held} role="img" /> : <VisuallyHidden>{texts.roles.notHeld}</VisuallyHidden>}
+                      {permissions.includes(name) ? <IconCheck size={18} aria-label={teamTexts.roles.held} role="img" /> : <VisuallyHidden>{teamTexts.roles.notHeld}</VisuallyHidden>}
                     </Table.Td>
                   ))}
                 </Table.Tr>
@@ -141,18 +142,18 @@ function Remove({ role: { id, name }, close }: { role: Role; close: () => void }
   const { mutateAsync } = useMutation(RoleService.method.deleteRole);
   return (
     <Confirm
-      title={fill(texts.roles.removeTitle, { name })}
-      label={fill(texts.roles.remove, { name })}
+      title={fill(teamTexts.roles.removeTitle, { name })}
+      action={fill(teamTexts.roles.remove, { name })}
       act={() =>
         mutateAsync({ workspaceId: workspace.id, roleId: id, replacementRole }).then(({ replacedCount }) =>
-          tell(fill(replacedCount > 0 ? texts.roles.replaced : texts.roles.isRemoved, { name, count: replacedCount })),
+          tell(fill(replacedCount > 0 ? teamTexts.roles.replaced : teamTexts.roles.isRemoved, { name, count: replacedCount })),
         )
       }
       close={close}
     >
       <Stack>
-        <Text size="sm">{texts.roles.removeText}</Text>
-        <RoleSelect roles={roles} value={replacementRole} change={setReplacement} but={["owner", id]} label={texts.roles.replacement} />
+        <Text size="sm">{teamTexts.roles.removeText}</Text>
+        <RoleSelect roles={roles} value={replacementRole} change={setReplacement} but={["owner", id]} label={teamTexts.roles.replacement} />
       </Stack>
     </Confirm>
   );
