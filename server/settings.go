@@ -87,13 +87,15 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	if d.Mailbox != nil {
 		mounted["/mailbox/"] = d.Mailbox
 	}
-	own := pages.Handler(pages.Options{Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil, Captcha: captchaOfPages(s)})
-	for _, pattern := range pages.Patterns() {
-		mounted[pattern] = own
-	}
 	application, err := console.Handler(cmp.Or(d.Console, console.Built()))
 	if err != nil {
 		return nil, err
+	}
+	own := pages.Handler(pages.Options{
+		Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil, Application: application != nil, Captcha: captchaOfPages(s),
+	})
+	for _, pattern := range pages.Patterns() {
+		mounted[pattern] = own
 	}
 	if application != nil {
 		delete(mounted, pages.Index)
