@@ -23,6 +23,8 @@ const colors: CSSVariablesResolver = ({ colors }) => {
     "--mantine-color-dimmed": dimmed,
     "--mantine-color-placeholder": dimmed,
     "--mantine-color-error": colors.red[shade],
+    "--mantine-color-red-filled": colors.red[9],
+    "--mantine-color-red-filled-hover": colors.red[9],
     "--mantine-color-red-light-color": colors.red[shade],
     "--mantine-color-anchor": colors.indigo[shade],
     "--mantine-color-indigo-light-color": colors.indigo[shade],

@@ -6,7 +6,8 @@ import { fill, texts } from "../texts";
 import { Dialog } from "./dialog";
 
 /**
- * Asks before something is done that cannot be taken back: render it while it asks.
+ * Asks before something is done that cannot be taken back, or that costs: render it while
+ * it asks.
  *
  * `typed` is what has to be typed first, for what destroys much. `act` is sent as
  * {@link guarded}; when it is done the dialog closes, when it fails it says why.
@@ -16,6 +17,9 @@ export function Confirm({
   children,
   action,
   typed,
+  harmless = false,
+  disabled = false,
+  size,
   act,
   close,
 }: {
@@ -24,6 +28,11 @@ export function Confirm({
   /** What the button says. */
   action: string;
   typed?: string;
+  /** Whether nothing is lost by it. */
+  harmless?: boolean;
+  /** Whether there is nothing to do yet. */
+  disabled?: boolean;
+  size?: "lg" | "xl";
   act: () => Promise<unknown>;
   close: () => void;
 }) {
@@ -43,7 +52,7 @@ export function Confirm({
     }
   };
   return (
-    <Dialog title={title} close={close}>
+    <Dialog title={title} close={close} {...(size && { size })}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -71,7 +80,7 @@ export function Confirm({
             <Button variant="default" onClick={close}>
               {texts.common.cancel}
             </Button>
-            <Button type="submit" color="red" loading={pending} disabled={typed !== undefined && text.trim() !== typed}>
+            <Button type="submit" {...(!harmless && { color: "red" })} loading={pending} disabled={disabled || (typed !== undefined && text.trim() !== typed)}>
               {action}
             </Button>
           </Group>

@@ -1,12 +1,8 @@
 /** What the frame of a workspace's pages says, its overview, and what several areas of it share. */
 export const workspaceTexts = {
   shell: {
-    account: "Your account",
     newWorkspace: "New workspace",
     switchWorkspace: "Switch workspace",
-    theme: "Light or dark",
-    skip: "Skip to the content",
-    menu: "Menu",
   },
   overview: {
     title: "Overview",

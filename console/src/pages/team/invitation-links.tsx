@@ -9,11 +9,11 @@ import { Dialog } from "../../components/dialog";
 import { useForm } from "../../components/form";
 import { More } from "../../components/more";
 import { Empty, Failure, Waiting } from "../../components/states";
+import { day } from "../../components/time";
 import { tell } from "../../components/toasts";
 import { RoleSelect, type Roles } from "../../roles";
 import { fill, texts } from "../../texts";
 import { teamTexts } from "../../texts/team";
-import { dayOf } from "../../times";
 import { useWorkspace } from "../../workspace";
 import { State } from "./invitation-state";
 import { aWeek, Lifetime } from "./lifetime";
@@ -73,7 +73,7 @@ export function Links({ roles }: { roles: Roles }) {
                 </Table.Td>
                 <Table.Td visibleFrom="xs">{link.maxUses === 0 ? link.useCount : fill(teamTexts.links.usesOf, { count: link.useCount, all: link.maxUses })}</Table.Td>
                 <Table.Td visibleFrom="md">{link.domains.length === 0 ? teamTexts.links.anyDomain : link.domains.join(", ")}</Table.Td>
-                <Table.Td visibleFrom="sm">{dayOf(link.expireTime)}</Table.Td>
+                <Table.Td visibleFrom="sm">{day(link.expireTime!)}</Table.Td>
                 <Table.Td align="right">
                   {link.state === InvitationState.PENDING && may("invitation.revoke") && (
                     <Button size="xs" variant="default" aria-label={fill(teamTexts.links.revokeLabel, { role: roles.nameOf(link.role) })} onClick={() => revoke(link)}>

@@ -9,13 +9,13 @@ import { Confirm } from "../../components/confirm";
 import { Heading } from "../../components/heading";
 import { More } from "../../components/more";
 import { Empty, Failure, Waiting } from "../../components/states";
+import { day } from "../../components/time";
 import { tell, tellFailure } from "../../components/toasts";
 import { guarded } from "../../reauthentication";
 import { useRoles, type Roles } from "../../roles";
 import { fill, texts } from "../../texts";
 import { teamTexts } from "../../texts/team";
 import { workspaceTexts } from "../../texts/workspace";
-import { dayOf } from "../../times";
 import { useWorkspace } from "../../workspace";
 import { Links } from "./invitation-links";
 import { State } from "./invitation-state";
@@ -99,8 +99,8 @@ function ByMail({ roles }: { roles: Roles }) {
                   <Table.Td>
                     <State state={invitation.state} />
                   </Table.Td>
-                  <Table.Td visibleFrom="md">{dayOf(invitation.sendTime)}</Table.Td>
-                  <Table.Td visibleFrom="md">{invitation.state === InvitationState.PENDING && dayOf(invitation.expireTime)}</Table.Td>
+                  <Table.Td visibleFrom="md">{day(invitation.sendTime!)}</Table.Td>
+                  <Table.Td visibleFrom="md">{invitation.state === InvitationState.PENDING && day(invitation.expireTime!)}</Table.Td>
                   <Table.Td>
                     <Actions invitation={invitation} roles={roles} revoke={() => revoke(invitation)} />
                   </Table.Td>

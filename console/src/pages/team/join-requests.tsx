@@ -6,13 +6,13 @@ import { Confirm } from "../../components/confirm";
 import { Heading } from "../../components/heading";
 import { More } from "../../components/more";
 import { Empty, Failure, Waiting } from "../../components/states";
+import { moment } from "../../components/time";
 import { tell, tellFailure } from "../../components/toasts";
 import { guarded } from "../../reauthentication";
 import { RoleSelect, useRoles, type Roles } from "../../roles";
 import { fill } from "../../texts";
 import { teamTexts } from "../../texts/team";
 import { workspaceTexts } from "../../texts/workspace";
-import { momentOf } from "../../times";
 import { useWorkspace } from "../../workspace";
 
 const states = [JoinRequestState.PENDING, JoinRequestState.APPROVED, JoinRequestState.REJECTED];
@@ -74,7 +74,7 @@ function One({ request, roles, decline }: { request: JoinRequest; roles: Roles; 
             </Text>
           )}
           <Text size="xs" c="dimmed" mt={4}>
-            {fill(teamTexts.joinRequests.asked, { time: momentOf(createTime) })}
+            {fill(teamTexts.joinRequests.asked, { time: moment(createTime!) })}
           </Text>
         </div>
         {state === JoinRequestState.PENDING && may("join_request.review") ? (

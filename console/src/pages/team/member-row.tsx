@@ -3,12 +3,12 @@ import { ActionIcon, Avatar, Badge, Group, Menu, NativeSelect, Table, Text } fro
 import { IconDots } from "@tabler/icons-react";
 import { memo, useState } from "react";
 import { MembershipService, MembershipState, type Membership } from "@gen/team/v1/membership_pb";
+import { day } from "../../components/time";
 import { tell, tellFailure } from "../../components/toasts";
 import { guarded } from "../../reauthentication";
 import { type Roles } from "../../roles";
 import { fill } from "../../texts";
 import { teamTexts } from "../../texts/team";
-import { dayOf } from "../../times";
 import { useWorkspace } from "../../workspace";
 import { nameOf, putMember, type Asked } from "./member-questions";
 
@@ -79,7 +79,7 @@ export const MemberRow = memo(function MemberRow({
       </Table.Td>
       <Table.Td visibleFrom="md">
         <Text size="sm" c="dimmed">
-          {dayOf(member.createTime)}
+          {day(member.createTime!)}
         </Text>
       </Table.Td>
       <Table.Td>{may("membership.update") && changeable ? <RoleOf member={member} roles={roles} /> : <Text size="sm">{roles.nameOf(member.role)}</Text>}</Table.Td>
