@@ -30,7 +30,8 @@ const colors: CSSVariablesResolver = ({ colors }) => {
     "--mantine-color-indigo-light-color": colors.indigo[shade],
     "--mantine-primary-color-light-color": colors.indigo[shade],
   });
-  return { variables: {}, light: texts(colors.gray[7], 9), dark: texts(colors.dark[1], 2) };
+  const hovered = { "--mantine-color-indigo-light-hover": colors.indigo[1], "--mantine-primary-color-light-hover": colors.indigo[1] };
+  return { variables: {}, light: { ...texts(colors.gray[7], 9), ...hovered }, dark: texts(colors.dark[1], 2) };
 };
 
 /** The application, with what all pages share. */

@@ -11,7 +11,7 @@ export const teamTexts = {
     search: "Search by name or address",
     anyRole: "All roles",
     filterRole: "Filter by role",
-    anyState: "Active and deactivated",
+    anyState: "All states",
     active: "Active",
     deactivated: "Deactivated",
     filterState: "Filter by state",

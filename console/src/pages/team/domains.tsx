@@ -1,5 +1,5 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
-import { ActionIcon, Badge, Button, Card, Code, Group, NativeSelect, SimpleGrid, Stack, Text, TextInput, Title } from "@mantine/core";
+import { ActionIcon, Alert, Badge, Button, Card, Code, Group, NativeSelect, SimpleGrid, Stack, Text, TextInput, Title } from "@mantine/core";
 import "@mantine/core/styles/Code.css";
 import { IconTrash } from "@tabler/icons-react";
 import { useState } from "react";
@@ -119,13 +119,17 @@ function Proof({ domain: { id, workspaceId, domain, recordName, recordValue } }:
           </Group>
         ))}
       </dl>
-      {verify.error && <Failure text={textOf(verify.error)} />}
+      {verify.error && (
+        <Alert color="red" variant="light" role="alert">
+          {textOf(verify.error)}
+        </Alert>
+      )}
       {may("domain.manage") && (
         <div>
           <Button
             variant="default"
             loading={verify.isPending}
-            onClick={() => verify.mutate({ workspaceId, domainId: id }, { onSuccess: () => tell(fill(teamTexts.domains.isVerified, { domain })) })}
+            onClick={() => void verify.mutateAsync({ workspaceId, domainId: id }).then(() => tell(fill(teamTexts.domains.isVerified, { domain })), () => undefined)}
           >
             {teamTexts.domains.verify}
           </Button>

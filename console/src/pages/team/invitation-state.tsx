@@ -5,7 +5,7 @@ import { teamTexts } from "../../texts/team";
 /** The state of an invitation, or of a link. */
 export function State({ state }: { state: InvitationState }) {
   return (
-    <Badge variant={state === InvitationState.PENDING ? "light" : "default"} style={{ flexShrink: 0 }}>
+    <Badge variant={state === InvitationState.PENDING ? "light" : "default"} miw="max-content">
       {teamTexts.invitations.states[state]}
     </Badge>
   );

@@ -75,7 +75,7 @@ function ByMail({ roles }: { roles: Roles }) {
       {invitations?.length === 0 && <Empty title={teamTexts.invitations.none}>{state === InvitationState.UNSPECIFIED && <Text size="sm">{teamTexts.invitations.noneText}</Text>}</Empty>}
       {invitations && invitations.length > 0 && (
         <Table.ScrollContainer minWidth={0} type="native">
-          <Table verticalSpacing="sm" aria-labelledby="by-mail">
+          <Table verticalSpacing="sm" aria-labelledby="by-mail" style={{ whiteSpace: "nowrap" }}>
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>{teamTexts.invitations.address}</Table.Th>
@@ -89,7 +89,7 @@ function ByMail({ roles }: { roles: Roles }) {
             <Table.Tbody>
               {invitations.map((invitation) => (
                 <Table.Tr key={invitation.id}>
-                  <Table.Td style={{ overflowWrap: "anywhere" }}>
+                  <Table.Td style={{ overflowWrap: "anywhere", whiteSpace: "normal" }}>
                     <Text size="sm">{invitation.email}</Text>
                     <Text size="xs" c="dimmed" hiddenFrom="xs">
                       {roles.nameOf(invitation.role)}

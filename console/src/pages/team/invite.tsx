@@ -105,7 +105,7 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
                   <Table.Td style={{ overflowWrap: "anywhere" }}>{email}</Table.Td>
                   <Table.Td>
                     <Group gap={6} wrap="nowrap" c={result.case === "failure" ? "red" : "dimmed"} style={result.case === "failure" ? { color: "var(--mantine-color-error)" } : {}}>
-                      {result.case === "failure" ? <IconAlertCircle size={16} aria-hidden /> : <IconCheck size={16} aria-hidden />}
+                      {result.case === "failure" ? <IconAlertCircle size={16} style={{ flexShrink: 0 }} aria-hidden /> : <IconCheck size={16} style={{ flexShrink: 0 }} aria-hidden />}
                       {result.case === "failure"
                         ? ((teamTexts.invitations.failures as Partial<Record<string, string>>)[result.value.reason] ?? result.value.message)
                         : teamTexts.invitations.invited}

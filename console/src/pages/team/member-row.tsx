@@ -1,16 +1,17 @@
 import { useMutation } from "@connectrpc/connect-query";
-import { ActionIcon, Avatar, Badge, Group, Menu, NativeSelect, Table, Text } from "@mantine/core";
+import { Menu } from "@mantine/core";
 import { IconDots } from "@tabler/icons-react";
-import { memo, useState } from "react";
+import { memo, useRef, useState } from "react";
 import { MembershipService, MembershipState, type Membership } from "@gen/team/v1/membership_pb";
 import { day } from "../../components/time";
 import { tell, tellFailure } from "../../components/toasts";
 import { guarded } from "../../reauthentication";
-import { type Roles } from "../../roles";
+import type { Roles } from "../../roles";
 import { fill } from "../../texts";
 import { teamTexts } from "../../texts/team";
 import { useWorkspace } from "../../workspace";
 import { nameOf, putMember, type Asked } from "./member-questions";
+import styles from "./member-row.module.css";
 
 /** How high a row is, whatever is in it. */
 export const rowHeight = 60;
@@ -32,78 +33,42 @@ export const MemberRow = memo(function MemberRow({
   const { may } = useWorkspace();
   const deactivated = member.state === MembershipState.DEACTIVATED;
   const changeable = roles.mayGive(member.role) && !self;
-  const { mutateAsync: reactivate } = useMutation(MembershipService.method.reactivateMembership, { onSuccess: ({ membership }) => putMember(membership!) });
-  const name = nameOf(member);
-  const question = (what: Asked["what"], label: string) => ({ label, red: what !== "transfer", act: () => ask(what, member) });
-  const again = {
-    label: teamTexts.members.reactivate,
-    red: false,
-    act: () =>
-      void reactivate({ workspaceId: member.workspaceId, membershipId: member.id }).then(
-        () => tell(fill(teamTexts.members.isReactivated, { name })),
-        tellFailure,
-      ),
-  };
-  const actions = [
-    ...(self ? [question("leave", teamTexts.members.leave)] : []),
-    ...(may("workspace.transfer") && !self && !deactivated ? [question("transfer", teamTexts.members.transfer)] : []),
-    ...(may("membership.update") && changeable ? [deactivated ? again : question("deactivate", teamTexts.members.deactivate)] : []),
-    ...(may("membership.remove") && changeable ? [question("remove", teamTexts.members.remove)] : []),
+  const offered: Offered[] = [
+    ...(self ? (["leave"] as const) : []),
+    ...(may("workspace.transfer") && !self && !deactivated ? (["transfer"] as const) : []),
+    ...(may("membership.update") && changeable ? ([deactivated ? "reactivate" : "deactivate"] as const) : []),
+    ...(may("membership.remove") && changeable ? (["remove"] as const) : []),
   ];
+  const name = nameOf(member);
   return (
-    <Table.Tr h={rowHeight} aria-rowindex={index + 2}>
-      <Table.Td>
-        <Group gap="sm" wrap="nowrap" opacity={deactivated ? 0.75 : 1}>
-          <Avatar name={name} color="indigo" radius="xl" size={36} visibleFrom="xs" aria-hidden />
-          <div style={{ minWidth: 0 }}>
-            <Group gap={6} wrap="nowrap">
-              <Text size="sm" fw={500} truncate>
-                {name}
-              </Text>
-              {self && (
-                <Badge size="xs" variant="default" style={{ flexShrink: 0 }}>
-                  {teamTexts.members.you}
-                </Badge>
-              )}
-              {deactivated && (
-                <Badge size="xs" variant="default" style={{ flexShrink: 0 }}>
-                  {teamTexts.members.deactivated}
-                </Badge>
-              )}
-            </Group>
-            <Text size="xs" c="dimmed" truncate>
-              {member.email}
-            </Text>
+    <tr style={{ height: rowHeight }} aria-rowindex={index + 2}>
+      <td className={styles.cell}>
+        <div className={styles.member}>
+          <span className={styles.avatar} aria-hidden>
+            {initialsOf(name)}
+          </span>
+          <div className={styles.who}>
+            <div className={styles.name}>
+              <span>{name}</span>
+              {self && <span className={styles.badge}>{teamTexts.members.you}</span>}
+              {deactivated && <span className={styles.badge}>{teamTexts.members.deactivated}</span>}
+            </div>
+            <div className={styles.email}>{member.email}</div>
           </div>
-        </Group>
-      </Table.Td>
-      <Table.Td visibleFrom="md">
-        <Text size="sm" c="dimmed">
-          {day(member.createTime!)}
-        </Text>
-      </Table.Td>
-      <Table.Td>{may("membership.update") && changeable ? <RoleOf member={member} roles={roles} /> : <Text size="sm">{roles.nameOf(member.role)}</Text>}</Table.Td>
-      <Table.Td>
-        {actions.length > 0 && (
-          <Menu shadow="md" position="bottom-end">
-            <Menu.Target>
-              <ActionIcon variant="subtle" color="gray" aria-label={fill(teamTexts.members.actionsFor, { name })}>
-                <IconDots size={18} aria-hidden />
-              </ActionIcon>
-            </Menu.Target>
-            <Menu.Dropdown>
-              {actions.map(({ label, red, act }) => (
-                <Menu.Item key={label} {...(red && { color: "red" })} onClick={act}>
-                  {label}
-                </Menu.Item>
-              ))}
-            </Menu.Dropdown>
-          </Menu>
-        )}
-      </Table.Td>
-    </Table.Tr>
+        </div>
+      </td>
+      <td className={styles.joined}>{day(member.createTime!)}</td>
+      <td className={styles.cell}>{may("membership.update") && changeable ? <RoleOf member={member} roles={roles} /> : roles.nameOf(member.role)}</td>
+      <td className={styles.cell}>{offered.length > 0 && <Actions member={member} offered={offered} ask={ask} />}</td>
+    </tr>
   );
 });
+
+/** The first letters of the first and the last word of a name. */
+function initialsOf(name: string): string {
+  const words = name.split(/\s+/);
+  return [...new Set([words[0], words.at(-1)])].map((word) => [...(word ?? "")][0]?.toUpperCase()).join("");
+}
 
 /** The role of a member, to be changed: the new one is shown at once, and the one before again if the server refuses. */
 function RoleOf({ member, roles }: { member: Membership; roles: Roles }) {
@@ -122,13 +87,68 @@ function RoleOf({ member, roles }: { member: Membership; roles: Roles }) {
     }
   };
   return (
-    <NativeSelect
-      size="xs"
+    <select
+      className={styles.role}
       aria-label={fill(teamTexts.members.roleOf, { name })}
       value={wanted ?? member.role}
       disabled={wanted !== undefined}
       onChange={({ currentTarget }) => void change(currentTarget.value)}
-      data={roles.ids.filter((id) => roles.mayGive(id)).map((id) => ({ value: id, label: roles.nameOf(id) }))}
-    />
+    >
+      {roles.ids
+        .filter((id) => roles.mayGive(id))
+        .map((id) => (
+          <option key={id} value={id}>
+            {roles.nameOf(id)}
+          </option>
+        ))}
+    </select>
   );
+}
+
+type Offered = Asked["what"] | "reactivate";
+
+/** A button that opens a menu, which is made when it is first wanted. */
+function Actions({ member, offered, ask }: { member: Membership; offered: Offered[]; ask: (what: Asked["what"], member: Membership) => void }) {
+  const [wanted, want] = useState(false);
+  const ref = useRef<HTMLButtonElement>(null);
+  const label = fill(teamTexts.members.actionsFor, { name: nameOf(member) });
+  const dots = <IconDots size={18} aria-hidden />;
+  if (!wanted) {
+    return (
+      <button type="button" className={styles.actions} aria-label={label} aria-haspopup="menu" onClick={() => want(true)}>
+        {dots}
+      </button>
+    );
+  }
+  // The button that had the focus is gone, so that it has to be given to this one.
+  return (
+    <Menu shadow="md" position="bottom-end" defaultOpened returnFocus={false} onClose={() => ref.current?.focus()}>
+      <Menu.Target>
+        <button type="button" className={styles.actions} aria-label={label} ref={ref}>
+          {dots}
+        </button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {offered.map((what) =>
+          what === "reactivate" ? (
+            <Reactivate key={what} member={member} />
+          ) : (
+            <Menu.Item key={what} {...(what !== "transfer" && { color: "red" })} onClick={() => ask(what, member)}>
+              {teamTexts.members[what]}
+            </Menu.Item>
+          ),
+        )}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+function Reactivate({ member }: { member: Membership }) {
+  const { mutateAsync } = useMutation(MembershipService.method.reactivateMembership, { onSuccess: ({ membership }) => putMember(membership!) });
+  const reactivate = () =>
+    void mutateAsync({ workspaceId: member.workspaceId, membershipId: member.id }).then(
+      () => tell(fill(teamTexts.members.isReactivated, { name: nameOf(member) })),
+      tellFailure,
+    );
+  return <Menu.Item onClick={reactivate}>{teamTexts.members.reactivate}</Menu.Item>;
 }

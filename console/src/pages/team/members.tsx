@@ -1,4 +1,3 @@
-import "@mantine/core/styles/Avatar.css";
 import "@mantine/core/styles/Table.css";
 import { useInfiniteQuery } from "@connectrpc/connect-query";
 import { Button, Group, NativeSelect, Table, TextInput } from "@mantine/core";
@@ -31,6 +30,8 @@ const states = [
   { value: String(MembershipState.ACTIVE), label: teamTexts.members.active },
   { value: String(MembershipState.DEACTIVATED), label: teamTexts.members.deactivated },
 ];
+
+const narrow = { flex: "1 1 140px", maw: { xs: 240 } };
 
 /** Who belongs to the workspace. What is looked for is in the path, so that it can be gone back to. */
 export function Page() {
@@ -65,13 +66,14 @@ export function Page() {
       <Group mb="md" gap="sm" role="search">
         <Search value={search.get("q") ?? ""} change={(words) => change("q", words)} />
         <NativeSelect
+          {...narrow}
           aria-label={teamTexts.members.filterRole}
           value={search.get("role") ?? ""}
           onChange={({ currentTarget }) => change("role", currentTarget.value)}
           data={[{ value: "", label: teamTexts.members.anyRole }, ...roles.ids.map((id) => ({ value: id, label: roles.nameOf(id) }))]}
         />
-        <NativeSelect aria-label={teamTexts.members.filterState} value={search.get("state") ?? ""} onChange={({ currentTarget }) => change("state", currentTarget.value)} data={states} />
-        <NativeSelect aria-label={teamTexts.members.order} value={search.get("order") ?? orders[0]!.value} onChange={({ currentTarget }) => change("order", currentTarget.value)} data={orders} />
+        <NativeSelect {...narrow} aria-label={teamTexts.members.filterState} value={search.get("state") ?? ""} onChange={({ currentTarget }) => change("state", currentTarget.value)} data={states} />
+        <NativeSelect {...narrow} aria-label={teamTexts.members.order} value={search.get("order") ?? orders[0]!.value} onChange={({ currentTarget }) => change("order", currentTarget.value)} data={orders} />
       </Group>
       <List
         roles={roles}
@@ -105,7 +107,7 @@ function Search({ value, change }: { value: string; change: (value: string) => v
       placeholder={teamTexts.members.search}
       leftSection={<IconSearch size={16} aria-hidden />}
       maxLength={100}
-      flex="1 1 220px"
+      flex="1 1 100%"
       value={typed}
       onChange={({ currentTarget }) => {
         setTyped(currentTarget.value);
@@ -149,7 +151,7 @@ function List({
   const body = useRef<HTMLTableSectionElement>(null);
   const [top, setTop] = useState(0);
   useLayoutEffect(() => setTop(body.current?.offsetTop ?? 0), [data]);
-  const virtual = useWindowVirtualizer({ count: members.length, estimateSize: () => rowHeight, overscan: 12, scrollMargin: top });
+  const virtual = useWindowVirtualizer({ count: members.length, estimateSize: () => rowHeight, overscan: 6, scrollMargin: top });
   const rows = virtual.getVirtualItems();
   const last = rows.at(-1)?.index ?? 0;
   useEffect(() => {
@@ -175,7 +177,7 @@ function List({
   const below = virtual.getTotalSize() - ((rows.at(-1)?.end ?? top) - top);
   return (
     <>
-      <Table layout="fixed" stickyHeader stickyHeaderOffset={56} verticalSpacing={0} aria-rowcount={hasNextPage ? -1 : members.length + 1} aria-busy={isFetching}>
+      <Table fz="sm" layout="fixed" stickyHeader stickyHeaderOffset={56} verticalSpacing={0} aria-rowcount={hasNextPage ? -1 : members.length + 1} aria-busy={isFetching}>
         <Table.Thead>
           <Table.Tr aria-rowindex={1}>
             <Table.Th>{teamTexts.members.member}</Table.Th>
@@ -205,7 +207,7 @@ function List({
 function Space({ height }: { height: number }) {
   return (
     <tr aria-hidden>
-      <td colSpan={4} style={{ height, padding: 0 }} />
+      <td style={{ height, padding: 0 }} />
     </tr>
   );
 }

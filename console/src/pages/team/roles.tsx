@@ -95,7 +95,7 @@ function One({ role, of, remove }: { role: Role; of: number; remove: () => void 
 /** Which permission which role holds. */
 function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[] }) {
   return (
-    <Table.ScrollContainer minWidth={340 + 100 * roles.length} type="native" tabIndex={0} role="region" aria-labelledby="grid">
+    <Table.ScrollContainer minWidth={340 + 100 * roles.length} type="native" tabIndex={0} role="region" aria-labelledby="grid" pos="relative">
       <Table aria-labelledby="grid" verticalSpacing="xs" highlightOnHover>
         <Table.Thead>
           <Table.Tr>
