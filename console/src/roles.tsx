@@ -14,6 +14,8 @@ export interface Roles {
   nameOf(id: string): string;
   /** Reports whether the person may give a role, and change members who have it. */
   mayGive(id: string): boolean;
+  /** What is given if nothing else is chosen. */
+  usual: string;
 }
 
 const builtIn = ["owner", "admin", "member", "viewer"] as const;
@@ -31,11 +33,13 @@ export function useRoles(): Roles {
     const held = new Map(data?.roles.map(({ id, permissions }) => [id, permissions]));
     const names = new Map(data?.roles.map(({ id, name }) => [id, name]));
     const mine = new Set(held.get(own));
+    // The server has the last word; of roles that the person may not see, it alone knows.
+    const mayGive = (id: string) => own === "owner" || (id !== "owner" && (data === undefined || held.get(id)?.every((name) => mine.has(name)) === true));
     return {
       ids: data ? [...held.keys()] : [...builtIn],
       nameOf: (id) => builtInName(id) ?? names.get(id) ?? id,
-      // The server has the last word; of roles that the person may not see, it alone knows.
-      mayGive: (id) => own === "owner" || (id !== "owner" && (data === undefined || held.get(id)?.every((name) => mine.has(name)) === true)),
+      mayGive,
+      usual: mayGive("member") ? "member" : ([...held.keys()].filter(mayGive).at(-1) ?? "member"),
     };
   }, [data, own]);
 }
@@ -48,7 +52,7 @@ export function RoleSelect({
   but = [],
   ...props
 }: { roles: Roles; value: string; change: (role: string) => void; but?: string[] } & Omit<NativeSelectProps, "value" | "onChange" | "data">) {
-  const offered = roles.ids.filter((id) => (roles.mayGive(id) || id === value) && !but.includes(id));
+  const offered = roles.ids.filter((id) => roles.mayGive(id) && !but.includes(id));
   return (
     <NativeSelect
       {...(props["aria-label"] === undefined && { label: teamTexts.role.label })}

@@ -100,7 +100,7 @@ function Create({ roles, close }: { roles: Roles; close: () => void }) {
   const [domains, setDomains] = useState("");
   const form = useForm(
     InvitationService.method.createInvitationLink,
-    { workspaceId: workspace.id, role: "member", lifetime: { seconds: BigInt(aWeek) }, maxUses: 0, domains: [] },
+    { workspaceId: workspace.id, role: roles.usual, lifetime: { seconds: BigInt(aWeek) }, maxUses: 0, domains: [] },
     ({ url }) => setUrl(url),
   );
   return (

@@ -37,7 +37,8 @@ export function addressesIn(text: string): string[] {
 export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
   const { workspace } = useWorkspace();
   const [pasted, setPasted] = useState("");
-  const [role, setRole] = useState("member");
+  const [chosen, setRole] = useState<string>();
+  const role = chosen ?? roles.usual;
   const [seconds, setSeconds] = useState(aWeek);
   const [results, setResults] = useState<InvitationResult[]>([]);
   const [rest, setRest] = useState<string[]>([]); // what could not be sent

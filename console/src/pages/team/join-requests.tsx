@@ -56,7 +56,8 @@ export function Page() {
 
 function One({ request, roles, decline }: { request: JoinRequest; roles: Roles; decline: () => void }) {
   const { may } = useWorkspace();
-  const [role, setRole] = useState("member");
+  const [chosen, setRole] = useState<string>();
+  const role = chosen ?? roles.usual;
   const approve = useMutation(JoinRequestService.method.approveJoinRequest);
   const { id, workspaceId, email, message, state, createTime } = request;
   const name = request.displayName || email;

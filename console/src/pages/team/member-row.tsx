@@ -3,6 +3,7 @@ import { Menu } from "@mantine/core";
 import { IconDots } from "@tabler/icons-react";
 import { memo, useRef, useState } from "react";
 import { MembershipService, MembershipState, type Membership } from "@gen/team/v1/membership_pb";
+import { call } from "../../api";
 import { day } from "../../components/time";
 import { tell, tellFailure } from "../../components/toasts";
 import { guarded } from "../../reauthentication";
@@ -73,12 +74,14 @@ function initialsOf(name: string): string {
 /** The role of a member, to be changed: the new one is shown at once, and the one before again if the server refuses. */
 function RoleOf({ member, roles }: { member: Membership; roles: Roles }) {
   const [wanted, setWanted] = useState<string>();
-  const update = useMutation(MembershipService.method.updateMembership, { onSuccess: ({ membership }) => putMember(membership!) });
   const name = nameOf(member);
   const change = async (role: string) => {
     setWanted(role);
     try {
-      await guarded(() => update.mutateAsync({ workspaceId: member.workspaceId, membershipId: member.id, role, etag: member.etag }));
+      const { membership } = await guarded(() =>
+        call(MembershipService.method.updateMembership, { workspaceId: member.workspaceId, membershipId: member.id, role, etag: member.etag }),
+      );
+      await putMember(membership!);
       tell(fill(teamTexts.members.roleChanged, { name, role: roles.nameOf(role) }));
     } catch (error) {
       tellFailure(error);

@@ -19,7 +19,7 @@ import { byResource } from "./permissions";
 /** The workspace's roles, and what each may do. */
 export function Page() {
   const { workspace, may } = useWorkspace();
-  const roles = useQuery(RoleService.method.listRoles, { workspaceId: workspace.id }, { enabled: may("role.list") });
+  const roles = useQuery(RoleService.method.listRoles, { workspaceId: workspace.id }, { enabled: may("role.list"), refetchOnMount: "always" });
   const permissions = useQuery(RoleService.method.listPermissions, {}, { staleTime: Infinity });
   const [removed, remove] = useState<Role>();
   if (!may("role.list")) {
@@ -138,7 +138,8 @@ function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[]
 function Remove({ role: { id, name }, close }: { role: Role; close: () => void }) {
   const { workspace } = useWorkspace();
   const roles = useRoles();
-  const [replacementRole, setReplacement] = useState("member");
+  const [chosen, setReplacement] = useState<string>();
+  const replacementRole = chosen ?? (roles.usual === id ? "viewer" : roles.usual);
   const { mutateAsync } = useMutation(RoleService.method.deleteRole);
   return (
     <Confirm
