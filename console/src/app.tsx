@@ -3,6 +3,7 @@ import { createTheme, MantineProvider, type CSSVariablesResolver } from "@mantin
 import { QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "react-router";
 import { queryClient, transport } from "./api";
+import { Captcha } from "./captcha";
 import { Toasts } from "./components/toasts";
 import { Reauthentication } from "./reauthentication";
 import { router } from "./router";
@@ -29,9 +30,10 @@ const colors: CSSVariablesResolver = ({ colors }) => {
     "--mantine-color-anchor": colors.indigo[shade],
     "--mantine-color-indigo-light-color": colors.indigo[shade],
     "--mantine-primary-color-light-color": colors.indigo[shade],
+    "--mantine-primary-color-light-hover": "var(--mantine-primary-color-light)",
+    "--mantine-color-red-light-hover": "var(--mantine-color-red-light)",
   });
-  const hovered = { "--mantine-color-indigo-light-hover": colors.indigo[1], "--mantine-primary-color-light-hover": colors.indigo[1] };
-  return { variables: {}, light: { ...texts(colors.gray[7], 9), ...hovered }, dark: texts(colors.dark[1], 2) };
+  return { variables: {}, light: texts(colors.gray[7], 9), dark: texts(colors.dark[1], 2) };
 };
 
 /** The application, with what all pages share. */
@@ -43,6 +45,7 @@ export function App() {
         <QueryClientProvider client={queryClient}>
           <RouterProvider router={router} />
           <Reauthentication />
+          <Captcha />
         </QueryClientProvider>
       </TransportProvider>
     </MantineProvider>

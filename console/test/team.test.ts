@@ -263,6 +263,7 @@ describe("the pages of a team", () => {
     await page().getByLabel("All of Invitations").check();
     assert.ok(await page().getByLabel("Hand the workspace over to another owner").isDisabled());
     await isAccessible();
+    await toastsGo(page());
     await pictures("role-editor");
     await press("Create the role");
     await reads("The role Recruiter is created.");
@@ -272,6 +273,7 @@ describe("the pages of a team", () => {
     assert.deepEqual(await held(invite), [true, true, false, false, true]);
     await toastsGo(page());
     await isAccessible();
+    await toastsGo(page());
     await pictures("roles");
 
     // Who has it can do what it holds, and no more.
@@ -334,8 +336,8 @@ describe("the pages of a team", () => {
     await domain.getByRole("button", { name: "Copy the value" }).click();
     await domain.getByRole("button", { name: "Verify" }).click();
     await domain.getByRole("alert").waitFor();
-    await toastsGo(page());
     await isAccessible();
+    await toastsGo(page());
     await pictures("domains");
     dns.record = await page().evaluate(() => navigator.clipboard.readText());
     await domain.getByRole("button", { name: "Verify" }).click();
@@ -351,6 +353,7 @@ describe("the pages of a team", () => {
     await shows("Join requests");
     await page().getByRole("article", { name: nameIn(welcome.email) }).getByText("“Let me in, please”").waitFor();
     await isAccessible();
+    await toastsGo(page());
     await pictures("join-requests");
     await page().getByRole("combobox", { name: `Role for ${nameIn(welcome.email)}` }).selectOption("Viewer");
     await press(`Approve ${nameIn(welcome.email)}`);
@@ -456,11 +459,12 @@ async function held(row: ReturnType<Page["locator"]>): Promise<boolean[]> {
   return Promise.all(cells.map(async (cell) => (await cell.getByRole("img", { name: "yes" }).count()) === 1));
 }
 
-/** Waits until nothing covers the page for a picture. */
+/** Waits until nothing covers the page for a picture, which begins at its top. */
 async function toastsGo(page: Page): Promise<void> {
   for (const button of await page.locator(".mantine-Notifications-root").getByRole("button", { name: "Close" }).all()) {
     await button.click().catch(() => undefined); // gone already
   }
+  await page.evaluate(() => window.scrollTo(0, 0));
 }
 
 /** Returns what tells how long the page's main thread was at work since it was asked last, in ms of the processor's time. */

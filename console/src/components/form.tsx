@@ -2,6 +2,7 @@ import { create, type DescMessage, type DescMethodUnary, type MessageInitShape, 
 import { useMutation } from "@connectrpc/connect-query";
 import { Alert } from "@mantine/core";
 import { useRef, useState, type FormEvent, type ReactNode } from "react";
+import { asPerson } from "../captcha";
 import { fieldErrorsOf, textOf } from "../errors";
 import { Cancelled, guarded } from "../reauthentication";
 
@@ -22,7 +23,8 @@ export interface Form<I extends DescMessage> {
 /**
  * A form of a method's request: what its fields may hold is said by the rules of the
  * schema alone, which are read when the form is first sent, and by the server. Where the
- * server asks who the caller is, a dialog does, and the form is sent again.
+ * server asks who the caller is, or whether a person, a dialog does, and the form is sent
+ * again.
  */
 export function useForm<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
@@ -33,7 +35,7 @@ export function useForm<I extends DescMessage, O extends DescMessage>(
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [failure, setFailure] = useState<string>();
   const [checking, setChecking] = useState(false);
-  const shown = useRef(new Set<string>());
+  const shown = useRef(new Set<string>()); // fields that tell themselves what is wrong with them
   const { mutateAsync, isPending } = useMutation(method);
   const send = async (values: MessageInitShape<I>) => {
     setFailure(undefined);
@@ -43,7 +45,7 @@ export function useForm<I extends DescMessage, O extends DescMessage>(
       const { violationsOf } = await import("../rules");
       const wrong = violationsOf(method.input, create(method.input, values));
       if (Object.keys(wrong).length === 0) {
-        await done(await guarded(() => mutateAsync(values)), values);
+        await done(await guarded(() => asPerson(method, () => mutateAsync(values))), values);
         return;
       }
       show(wrong, wrong[""]);

@@ -92,16 +92,19 @@ function One({ role, of, remove }: { role: Role; of: number; remove: () => void 
   );
 }
 
+// What a row is about stays in sight while the roles are scrolled.
+const fixed = { position: "sticky", left: 0, background: "var(--mantine-color-body)" } as const;
+
 /** Which permission which role holds. */
 function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[] }) {
   return (
-    <Table.ScrollContainer minWidth={340 + 100 * roles.length} type="native" tabIndex={0} role="region" aria-labelledby="grid" pos="relative">
-      <Table aria-labelledby="grid" verticalSpacing="xs" highlightOnHover>
+    <Table.ScrollContainer minWidth={170 + 84 * roles.length} type="native" tabIndex={0} role="region" aria-labelledby="grid" pos="relative">
+      <Table aria-labelledby="grid" verticalSpacing="xs">
         <Table.Thead>
           <Table.Tr>
-            <Table.Th miw={220}>{teamTexts.roles.permission}</Table.Th>
+            <Table.Th miw={170} style={fixed}>{teamTexts.roles.permission}</Table.Th>
             {roles.map(({ id, name }) => (
-              <Table.Th key={id} ta="center" w={100} style={{ overflowWrap: "anywhere" }}>
+              <Table.Th key={id} ta="center" w={{ base: 84, sm: 100 }} style={{ overflowWrap: "anywhere" }}>
                 {builtInName(id) ?? name}
               </Table.Th>
             ))}
@@ -117,7 +120,7 @@ function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[]
               </Table.Tr>
               {ones.map(({ name, description }) => (
                 <Table.Tr key={name}>
-                  <Table.Th scope="row" fw={400}>
+                  <Table.Th scope="row" fw={400} style={fixed}>
                     {description}
                   </Table.Th>
                   {roles.map(({ id, permissions }) => (
