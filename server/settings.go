@@ -88,13 +88,15 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 		mounted["/mailbox/"] = d.Mailbox
 	}
 	shown := captchaOfPages(s)
-	own := pages.Handler(pages.Options{Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil, Captcha: shown})
-	for _, pattern := range pages.Patterns() {
-		mounted[pattern] = own
-	}
 	application, err := console.Handler(cmp.Or(d.Console, console.Built()), captchaOfConsole(shown))
 	if err != nil {
 		return nil, err
+	}
+	own := pages.Handler(pages.Options{
+		Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil, Application: application != nil, Captcha: shown,
+	})
+	for _, pattern := range pages.Patterns() {
+		mounted[pattern] = own
 	}
 	if application != nil {
 		delete(mounted, pages.Index)

@@ -46,7 +46,16 @@ export const router = createBrowserRouter([
           {
             path: "/w/:slug",
             lazy: async () => ({ Component: (await import("./pages/workspace/shell")).Shell }),
-            children: [{ index: true, lazy: async () => ({ Component: (await import("./pages/workspace/overview")).Page }) }],
+            children: [
+              { index: true, lazy: async () => ({ Component: (await import("./pages/workspace/overview")).Page }) },
+              page("members", () => import("./pages/team/members")),
+              page("invitations", () => import("./pages/team/invitations")),
+              page("roles", () => import("./pages/team/roles")),
+              page("roles/new", () => import("./pages/team/role-editor")),
+              page("roles/:role", () => import("./pages/team/role-editor")),
+              page("domains", () => import("./pages/team/domains")),
+              page("join-requests", () => import("./pages/team/join-requests")),
+            ],
           },
         ],
       },

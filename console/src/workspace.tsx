@@ -21,7 +21,22 @@ export function useWorkspace(): Here {
 }
 
 /** What any page of a workspace shows or hides by. */
-const permissions = ["billing.get"] as const;
+const permissions = [
+  "billing.get",
+  "domain.list",
+  "domain.manage",
+  "invitation.create",
+  "invitation.list",
+  "invitation.revoke",
+  "join_request.list",
+  "join_request.review",
+  "membership.get",
+  "membership.remove",
+  "membership.update",
+  "role.list",
+  "role.manage",
+  "workspace.transfer",
+] as const;
 
 /** The name of a permission that pages ask for. */
 export type Permission = (typeof permissions)[number];

@@ -122,7 +122,7 @@ export function startConsole(
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(`${error}`));
     page.on("console", (entry) => {
-      if (["error", "warning"].includes(entry.type()) && !/^Failed to load resource: the server responded with a status of 4\d\d /.test(entry.text())) {
+      if (["error", "warning"].includes(entry.type()) && !/^Failed to load resource: (the server responded with a status of 4\d\d |net::ERR_FAILED)/.test(entry.text())) {
         complaints.push(`${entry.type()}: ${entry.text()}`);
       }
     });

@@ -30,6 +30,8 @@ type Options struct {
 	PasswordMinLength int
 	// Mailbox tells whether there is a development mailbox under /mailbox/.
 	Mailbox bool
+	// Application tells whether the console is there, to go on to.
+	Application bool
 	// Captcha is what people solve before they sign in; nil for none.
 	Captcha *Captcha
 }

@@ -400,3 +400,14 @@ func TestPatterns(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestGoOnToTheApplication(t *testing.T) {
+	for _, there := range []bool{true, false} {
+		o := options
+		o.Application = there
+		body := send(mounted(o), http.MethodGet, "/accept-invitation").Body.String()
+		if got := strings.Contains(body, `id="go-on"`); got != there {
+			t.Errorf("with an application %t: a link to it %t", there, got)
+		}
+	}
+}

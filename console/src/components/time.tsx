@@ -17,9 +17,11 @@ export function ago(time: Timestamp): string {
   return unit ? relative.format(Math.round(seconds / unit[1]), unit[0]) : relative.format(0, "second");
 }
 
+const days = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+
 /** A day. */
 export function day(time: Timestamp): string {
-  return timestampDate(time).toLocaleDateString(undefined, { dateStyle: "medium" });
+  return days.format(timestampDate(time));
 }
 
 /** A time of a day. */

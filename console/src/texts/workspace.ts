@@ -20,5 +20,13 @@ export const workspaceTexts = {
     owner: "Owner",
     admin: "Admin",
     member: "Member",
+    viewer: "Viewer",
+  },
+  team: {
+    members: "Members",
+    invitations: "Invitations",
+    joinRequests: "Join requests",
+    roles: "Roles",
+    domains: "Domains",
   },
 } as const;

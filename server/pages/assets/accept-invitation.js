@@ -18,6 +18,7 @@ const renewal = element("renewal");
 const decline = element("decline");
 const toSignIn = element("to-sign-in");
 const toRegister = element("to-register");
+const goOn = element("go-on"); // where the server has an application
 
 const askWhoInvited = "If you have joined by it, go to the application and sign in. If not, ask for a new one who invited you.";
 const notKept = "You signed in, but this browser did not keep it. Allow cookies for this site, and open it by https.";
@@ -341,9 +342,15 @@ function welcome() {
     ["You are a member of the workspace “", quote(received.invitation.workspaceName), "” now."],
     // A browser keeps the cookie only where it trusts the connection.
     isSecureContext
-      ? "You are signed in. You can close this page and go to the application."
+      ? goOn
+        ? "You are signed in."
+        : "You are signed in. You can close this page and go to the application."
       : "Go to the application and sign in.",
   );
+  if (goOn) {
+    goOn.href = `/?workspace=${received.invitation.workspaceId}`;
+    goOn.hidden = false;
+  }
 }
 
 /** Says why no account can be made, at the field that it is about if there is one. */

@@ -10,11 +10,13 @@ import { Failure, Waiting } from "../../components/states";
 import { tell, tellFailure } from "../../components/toasts";
 import { fill } from "../../texts";
 import { workspaceTexts } from "../../texts/workspace";
+import { useRoles } from "../../roles";
 import { useWorkspace } from "../../workspace";
 
 /** What a workspace is, at a glance. */
 export function Page() {
   const { workspace, role, may } = useWorkspace();
+  const { nameOf } = useRoles();
   const deleted = workspace.state === WorkspaceState.DELETED;
   useDocumentTitle(workspace.name);
   return (
@@ -23,7 +25,7 @@ export function Page() {
         <Title order={1} size="h3">
           {workspace.name}
         </Title>
-        <Badge variant="default">{(workspaceTexts.roles as Partial<Record<string, string>>)[role] ?? role}</Badge>
+        <Badge variant="default">{nameOf(role)}</Badge>
       </Group>
       {deleted && <Deleted />}
       {!deleted && may("billing.get") && <Billing />}

@@ -1,6 +1,6 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Button, Menu, NavLink, Text, VisuallyHidden } from "@mantine/core";
-import { IconHome, IconPlus, IconSelector } from "@tabler/icons-react";
+import { IconHome, IconMailForward, IconPlus, IconSelector, IconShieldCheck, IconUserQuestion, IconUsers, IconWorld } from "@tabler/icons-react";
 import { useEffect } from "react";
 import { Link, NavLink as RouterLink, useParams } from "react-router";
 import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
@@ -70,9 +70,18 @@ function Switcher({ others }: { others: { id: string; name: string; slug: string
 }
 
 function Entries() {
-  const { workspace } = useWorkspace();
-  const entries = [{ to: "", label: workspaceTexts.overview.title, icon: IconHome }];
-  return entries.map(({ to, label, icon: Icon }) => (
+  const { workspace, may } = useWorkspace();
+  const entries = [
+    { to: "", label: workspaceTexts.overview.title, icon: IconHome, shown: true },
+    { to: "/members", label: workspaceTexts.team.members, icon: IconUsers, shown: may("membership.get") },
+    { to: "/invitations", label: workspaceTexts.team.invitations, icon: IconMailForward, shown: may("invitation.list") },
+    { to: "/join-requests", label: workspaceTexts.team.joinRequests, icon: IconUserQuestion, shown: may("join_request.list") },
+    { to: "/roles", label: workspaceTexts.team.roles, icon: IconShieldCheck, shown: may("role.list") },
+    { to: "/domains", label: workspaceTexts.team.domains, icon: IconWorld, shown: may("domain.list") },
+  ];
+  return entries
+    .filter(({ shown }) => shown)
+    .map(({ to, label, icon: Icon }) => (
       <NavLink
         key={to}
         component={RouterLink}
