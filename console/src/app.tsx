@@ -4,6 +4,7 @@ import { QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "react-router";
 import { queryClient, transport } from "./api";
 import { Toasts } from "./components/toasts";
+import { Reauthentication } from "./reauthentication";
 import { router } from "./router";
 import { texts as catalogue } from "./texts";
 
@@ -38,6 +39,7 @@ export function App() {
       <TransportProvider transport={transport}>
         <QueryClientProvider client={queryClient}>
           <RouterProvider router={router} />
+          <Reauthentication />
         </QueryClientProvider>
       </TransportProvider>
     </MantineProvider>

@@ -21,7 +21,18 @@ export function useWorkspace(): Here {
 }
 
 /** What any page of a workspace shows or hides by. */
-const permissions = ["billing.get"] as const;
+const permissions = [
+  "api_key.create",
+  "api_key.list",
+  "billing.get",
+  "billing.update",
+  "event.list",
+  "membership.get",
+  "service_account.list",
+  "service_account.manage",
+  "workspace.delete",
+  "workspace.update",
+] as const;
 
 /** The name of a permission that pages ask for. */
 export type Permission = (typeof permissions)[number];

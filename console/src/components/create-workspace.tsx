@@ -2,7 +2,7 @@ import { Button, Stack, TextInput } from "@mantine/core";
 import { useNavigate } from "react-router";
 import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
 import { queryClient } from "../api";
-import { texts } from "../texts";
+import { startTexts } from "../texts/start";
 import { useForm } from "./form";
 
 /** Creates a workspace, and goes on into it. */
@@ -16,8 +16,8 @@ export function CreateWorkspace({ label }: { label: string }) {
     <form onSubmit={(event) => void form.submit(event)} noValidate>
       <Stack>
         <TextInput
-          label={texts.signUp.workspace}
-          description={texts.signUp.workspaceHint}
+          label={startTexts.signUp.workspace}
+          description={startTexts.signUp.workspaceHint}
           autoComplete="organization"
           {...form.field("name")}
         />

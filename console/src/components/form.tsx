@@ -3,6 +3,7 @@ import { useMutation } from "@connectrpc/connect-query";
 import { Alert } from "@mantine/core";
 import { useState, type FormEvent, type ReactNode } from "react";
 import { fieldErrorsOf, textOf } from "../errors";
+import { Cancelled, guarded } from "../reauthentication";
 
 /** What a form shows and does. */
 export interface Form<I extends DescMessage> {
@@ -20,7 +21,8 @@ export interface Form<I extends DescMessage> {
 
 /**
  * A form of a method's request: what its fields may hold is said by the rules of the
- * schema alone, which are read when the form is first sent, and by the server.
+ * schema alone, which are read when the form is first sent, and by the server. Where the
+ * server asks who the caller is, a dialog does, and the form is sent again.
  */
 export function useForm<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
@@ -40,12 +42,14 @@ export function useForm<I extends DescMessage, O extends DescMessage>(
       const { violationsOf } = await import("../rules");
       const wrong = violationsOf(method.input, create(method.input, values));
       if (Object.keys(wrong).length === 0) {
-        await done(await mutateAsync(values), values);
+        await done(await guarded(() => mutateAsync(values)), values);
         return;
       }
       show(wrong, wrong[""]);
     } catch (error) {
-      show(fieldErrorsOf(error), textOf(error));
+      if (!(error instanceof Cancelled)) {
+        show(fieldErrorsOf(error), textOf(error));
+      }
     } finally {
       setChecking(false);
     }

@@ -1,5 +1,6 @@
 import { lazy, Suspense, useSyncExternalStore } from "react";
 import { textOf } from "../errors";
+import { Cancelled } from "../reauthentication";
 
 const load = () => import("./toast-host");
 const Host = lazy(load);
@@ -29,9 +30,11 @@ export function tell(message: string): void {
   void toast(message);
 }
 
-/** Tells briefly why something failed. */
+/** Tells briefly why something failed, unless the person themselves ended it. */
 export function tellFailure(error: unknown): void {
-  void toast(textOf(error), "red");
+  if (!(error instanceof Cancelled)) {
+    void toast(textOf(error), "red");
+  }
 }
 
 async function toast(message: string, color?: "red"): Promise<void> {

@@ -8,6 +8,7 @@ import { useForm } from "../components/form";
 import { Failure, Waiting } from "../components/states";
 import { textOf } from "../errors";
 import { texts } from "../texts";
+import { startTexts } from "../texts/start";
 
 /**
  * Where an identity provider sends people back to, with `external_sign_in_id` and
@@ -33,7 +34,7 @@ export function Page() {
     setSearch(to === null ? {} : { to }, { replace: true });
     const { externalSignInId, resultToken, error } = came;
     if (error !== null || externalSignInId === "") {
-      setFailure(error === "ACCESS_DENIED" ? texts.external.denied : error === null ? texts.external.nothing : texts.external.failed);
+      setFailure(error === "ACCESS_DENIED" ? startTexts.external.denied : error === null ? startTexts.external.nothing : startTexts.external.failed);
       return;
     }
     call(ExternalIdentityService.method.completeExternalSignIn, { externalSignInId, resultToken }).then(
@@ -46,7 +47,7 @@ export function Page() {
     return <NewAccount setup={setup} externalSignInId={came.externalSignInId} resultToken={came.resultToken} />;
   }
   return (
-    <Card title={texts.external.title}>
+    <Card title={startTexts.external.title}>
       {failure === undefined ? (
         <Waiting />
       ) : (
@@ -77,19 +78,19 @@ function NewAccount({ setup, externalSignInId, resultToken }: { setup: ExternalS
     },
   );
   return (
-    <Card title={texts.signUp.title} text={setup.email}>
+    <Card title={startTexts.signUp.title} text={setup.email}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <TextInput label={texts.external.yourName} autoComplete="name" {...form.field("displayName")} />
+          <TextInput label={startTexts.external.yourName} autoComplete="name" {...form.field("displayName")} />
           <TextInput
-            label={texts.signUp.workspace}
-            description={texts.signUp.workspaceHint}
+            label={startTexts.signUp.workspace}
+            description={startTexts.signUp.workspaceHint}
             autoComplete="organization"
             {...form.field("workspaceName")}
           />
           {form.failure}
           <Button type="submit" loading={form.pending}>
-            {texts.signUp.submit}
+            {startTexts.signUp.submit}
           </Button>
         </Stack>
       </form>

@@ -10,6 +10,7 @@ import { Card } from "../components/card";
 import { CreateWorkspace } from "../components/create-workspace";
 import { tellFailure } from "../components/toasts";
 import { texts } from "../texts";
+import { startTexts } from "../texts/start";
 
 /** For who belongs to no workspace: what they are invited to, can join, or create; and what they deleted. */
 export function Page() {
@@ -27,10 +28,10 @@ export function Page() {
     await navigate(path, { replace: true });
   };
   return (
-    <Card title={texts.setup.title} text={texts.setup.text}>
+    <Card title={startTexts.setup.title} text={startTexts.setup.text}>
       {invitations.data && invitations.data.invitations.length > 0 && (
-        <Stack component="section" gap="xs" aria-label={texts.setup.invitations}>
-          <Text fw={600}>{texts.setup.invitations}</Text>
+        <Stack component="section" gap="xs" aria-label={startTexts.setup.invitations}>
+          <Text fw={600}>{startTexts.setup.invitations}</Text>
           {invitations.data.invitations.map(({ id, workspaceName, inviterName }) => (
             <Group key={id} justify="space-between" wrap="nowrap">
               <div>
@@ -41,10 +42,10 @@ export function Page() {
               </div>
               <Group gap="xs" wrap="nowrap">
                 <Button size="xs" onClick={() => void accept.mutateAsync({ invitationId: id }).then(() => inside("/"), tellFailure)}>
-                  {texts.setup.accept}
+                  {startTexts.setup.accept}
                 </Button>
                 <Button size="xs" variant="default" onClick={() => decline.mutate({ invitationId: id }, refused)}>
-                  {texts.setup.decline}
+                  {startTexts.setup.decline}
                 </Button>
               </Group>
             </Group>
@@ -53,18 +54,18 @@ export function Page() {
         </Stack>
       )}
       {joinable.data && joinable.data.workspaces.length > 0 && (
-        <Stack component="section" gap="xs" aria-label={texts.setup.joinable}>
-          <Text fw={600}>{texts.setup.joinable}</Text>
+        <Stack component="section" gap="xs" aria-label={startTexts.setup.joinable}>
+          <Text fw={600}>{startTexts.setup.joinable}</Text>
           {joinable.data.workspaces.map(({ workspaceId, workspaceName, joinRequest }) => (
             <Group key={workspaceId} justify="space-between">
               <Text size="sm">{workspaceName}</Text>
               {joinRequest ? (
                 <Text size="sm" c="dimmed">
-                  {texts.setup.asked}
+                  {startTexts.setup.asked}
                 </Text>
               ) : (
                 <Button size="xs" variant="default" onClick={() => ask.mutate({ workspaceId }, refused)}>
-                  {texts.setup.ask}
+                  {startTexts.setup.ask}
                 </Button>
               )}
             </Group>
@@ -73,8 +74,8 @@ export function Page() {
         </Stack>
       )}
       {deleted.data && deleted.data.workspaces.length > 0 && (
-        <Stack component="section" gap="xs" aria-label={texts.setup.deleted}>
-          <Text fw={600}>{texts.setup.deleted}</Text>
+        <Stack component="section" gap="xs" aria-label={startTexts.setup.deleted}>
+          <Text fw={600}>{startTexts.setup.deleted}</Text>
           {deleted.data.workspaces.map(({ workspace }) => (
             <Group key={workspace!.id} justify="space-between" wrap="nowrap">
               <Text size="sm">{workspace!.name}</Text>
@@ -83,20 +84,20 @@ export function Page() {
                 variant="default"
                 onClick={() => void restore.mutateAsync({ workspaceId: workspace!.id }).then(() => inside(`/w/${workspace!.slug}`), tellFailure)}
               >
-                {texts.setup.restore}
+                {startTexts.setup.restore}
               </Button>
             </Group>
           ))}
           <Divider my="xs" />
         </Stack>
       )}
-      <CreateWorkspace label={texts.setup.create} />
+      <CreateWorkspace label={startTexts.setup.create} />
       <Button
         variant="subtle"
         size="xs"
         onClick={() => void call(AuthenticationService.method.signOut, {}).then(() => queryClient.resetQueries())}
       >
-        {texts.shell.signOut}
+        {texts.common.signOut}
       </Button>
     </Card>
   );

@@ -8,6 +8,7 @@ import CodeField from "../components/code-field";
 import { useForm } from "../components/form";
 import { tell } from "../components/toasts";
 import { fill, texts } from "../texts";
+import { startTexts } from "../texts/start";
 
 /** Mails a code, and sets a new password by it. */
 export function Page() {
@@ -19,13 +20,13 @@ export function Page() {
     return <Reset {...sent} />;
   }
   return (
-    <Card title={texts.forgot.title} text={texts.forgot.text}>
+    <Card title={startTexts.forgot.title} text={startTexts.forgot.text}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
           <TextInput label={texts.common.email} type="email" autoComplete="username" autoFocus {...form.field("email")} />
           {form.failure}
           <Button type="submit" loading={form.pending}>
-            {texts.forgot.submit}
+            {startTexts.forgot.submit}
           </Button>
         </Stack>
       </form>
@@ -44,7 +45,7 @@ function Reset({ id, email }: { id: string; email: string }) {
     await navigate(`/sign-in?email=${encodeURIComponent(email)}`);
   });
   return (
-    <Card title={texts.forgot.title} text={fill(texts.forgot.codeText, { email })}>
+    <Card title={startTexts.forgot.title} text={fill(startTexts.forgot.codeText, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
           <CodeField
@@ -52,14 +53,14 @@ function Reset({ id, email }: { id: string; email: string }) {
             change={(code) => form.set({ code })}
           />
           <PasswordInput
-            label={texts.forgot.newPassword}
-            description={texts.signUp.passwordHint}
+            label={startTexts.forgot.newPassword}
+            description={startTexts.signUp.passwordHint}
             autoComplete="new-password"
             {...form.field("newPassword")}
           />
           {form.failure}
           <Button type="submit" loading={form.pending}>
-            {texts.forgot.set}
+            {startTexts.forgot.set}
           </Button>
         </Stack>
       </form>

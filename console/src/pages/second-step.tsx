@@ -11,6 +11,7 @@ import { useForm } from "../components/form";
 import { passkey } from "../passkey";
 import { useSession, wantedIn } from "../session";
 import { texts } from "../texts";
+import { startTexts } from "../texts/start";
 
 /** Asks for the second factor that the session owes. */
 export function Page() {
@@ -36,10 +37,10 @@ export function Page() {
     }
   };
   return (
-    <Card title={texts.secondStep.title}>
+    <Card title={startTexts.secondStep.title}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <TextInput
-          label={recovery ? texts.secondStep.recovery : texts.secondStep.app}
+          label={recovery ? startTexts.secondStep.recovery : startTexts.secondStep.app}
           autoComplete="one-time-code"
           inputMode={recovery ? "text" : "numeric"}
           autoFocus
@@ -50,7 +51,7 @@ export function Page() {
           }}
         />
         <Button type="submit" fullWidth mt="md" loading={form.pending}>
-          {texts.secondStep.submit}
+          {startTexts.secondStep.submit}
         </Button>
       </form>
       {form.failure}
@@ -58,12 +59,12 @@ export function Page() {
       <Group justify="space-between">
         {kinds.includes(SecondFactorKind.PASSKEY) && (
           <Button variant="default" size="xs" onClick={() => void byPasskey()}>
-            {texts.secondStep.usePasskey}
+            {startTexts.secondStep.usePasskey}
           </Button>
         )}
         {kinds.includes(SecondFactorKind.TOTP) && (
           <Button variant="subtle" size="xs" onClick={() => setRecovery(!recovery)}>
-            {recovery ? texts.secondStep.useApp : texts.secondStep.useRecovery}
+            {recovery ? startTexts.secondStep.useApp : startTexts.secondStep.useRecovery}
           </Button>
         )}
         <Button
@@ -71,7 +72,7 @@ export function Page() {
           size="xs"
           onClick={() => void call(AuthenticationService.method.signOut, {}).then(() => queryClient.resetQueries())}
         >
-          {texts.shell.signOut}
+          {texts.common.signOut}
         </Button>
       </Group>
     </Card>

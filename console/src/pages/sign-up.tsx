@@ -9,6 +9,7 @@ import CodeField from "../components/code-field";
 import { useForm } from "../components/form";
 import { tell, tellFailure } from "../components/toasts";
 import { fill, texts } from "../texts";
+import { startTexts } from "../texts/start";
 
 /** Creates an account with its workspace: the address is proven by the mailed code. */
 export function Page() {
@@ -24,30 +25,30 @@ export function Page() {
     return <Verify {...sent} />;
   }
   return (
-    <Card title={texts.signUp.title}>
+    <Card title={startTexts.signUp.title}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
           <TextInput label={texts.common.email} type="email" autoComplete="username" autoFocus {...form.field("email")} />
           <PasswordInput
             label={texts.common.password}
-            description={texts.signUp.passwordHint}
+            description={startTexts.signUp.passwordHint}
             autoComplete="new-password"
             {...form.field("password")}
           />
           <TextInput
-            label={texts.signUp.workspace}
-            description={texts.signUp.workspaceHint}
+            label={startTexts.signUp.workspace}
+            description={startTexts.signUp.workspaceHint}
             autoComplete="organization"
             {...form.field("workspaceName")}
           />
           {form.failure}
           <Button type="submit" loading={form.pending}>
-            {texts.signUp.submit}
+            {startTexts.signUp.submit}
           </Button>
         </Stack>
       </form>
       <Group gap="xs">
-        <Text size="sm">{texts.signUp.haveAccount}</Text>
+        <Text size="sm">{startTexts.signUp.haveAccount}</Text>
         <Anchor component={Link} to={`/sign-in?${search}`} size="sm">
           {texts.signIn.title}
         </Anchor>
@@ -60,7 +61,7 @@ function Verify({ id, email }: { id: string; email: string }) {
   const form = useForm(RegistrationService.method.verifyRegistration, { registrationId: id, code: "" }, () => queryClient.resetQueries());
   const resend = useMutation(RegistrationService.method.resendRegistrationCode);
   return (
-    <Card title={texts.signUp.verifyTitle} text={fill(texts.signUp.verifyText, { email })}>
+    <Card title={startTexts.signUp.verifyTitle} text={fill(startTexts.signUp.verifyText, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
           <CodeField
@@ -70,7 +71,7 @@ function Verify({ id, email }: { id: string; email: string }) {
           />
           {form.failure}
           <Button type="submit" loading={form.pending}>
-            {texts.signUp.verify}
+            {startTexts.signUp.verify}
           </Button>
           <Button
             variant="subtle"
@@ -80,13 +81,13 @@ function Verify({ id, email }: { id: string; email: string }) {
               resend.mutate(
                 { registrationId: id },
                 {
-                  onSuccess: () => tell(texts.signUp.resent),
+                  onSuccess: () => tell(startTexts.signUp.resent),
                   onError: tellFailure,
                 },
               )
             }
           >
-            {texts.signUp.resend}
+            {startTexts.signUp.resend}
           </Button>
         </Stack>
       </form>

@@ -8,7 +8,8 @@ import { WorkspaceService, WorkspaceState } from "@gen/tenant/v1/workspace_pb";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Failure, Waiting } from "../../components/states";
 import { tell, tellFailure } from "../../components/toasts";
-import { fill, texts } from "../../texts";
+import { fill } from "../../texts";
+import { workspaceTexts } from "../../texts/workspace";
 import { useWorkspace } from "../../workspace";
 
 /** What a workspace is, at a glance. */
@@ -22,11 +23,11 @@ export function Page() {
         <Title order={1} size="h3">
           {workspace.name}
         </Title>
-        <Badge variant="default">{(texts.roles as Partial<Record<string, string>>)[role] ?? role}</Badge>
+        <Badge variant="default">{(workspaceTexts.roles as Partial<Record<string, string>>)[role] ?? role}</Badge>
       </Group>
       {deleted && <Deleted />}
       {!deleted && may("billing.get") && <Billing />}
-      {!deleted && !may("billing.get") && <Text c="dimmed">{texts.overview.nothing}</Text>}
+      {!deleted && !may("billing.get") && <Text c="dimmed">{workspaceTexts.overview.nothing}</Text>}
     </>
   );
 }
@@ -37,17 +38,17 @@ function Deleted() {
   const undelete = useMutation(WorkspaceService.method.undeleteWorkspace);
   const time = workspace.purgeTime && timestampDate(workspace.purgeTime).toLocaleString(undefined, { dateStyle: "long", timeStyle: "short" });
   return (
-    <Alert color="red" variant="light" title={texts.overview.deleted} role="status">
+    <Alert color="red" variant="light" title={workspaceTexts.overview.deleted} role="status">
       <Text size="sm" mb="sm">
-        {fill(texts.overview.purge, { time: time ?? "" })}
+        {fill(workspaceTexts.overview.purge, { time: time ?? "" })}
       </Text>
       {role === "owner" && (
         <Button
           variant="default"
           loading={undelete.isPending}
-          onClick={() => void undelete.mutateAsync({ workspaceId: workspace.id }).then(() => tell(texts.overview.undeleted), tellFailure)}
+          onClick={() => void undelete.mutateAsync({ workspaceId: workspace.id }).then(() => tell(workspaceTexts.overview.undeleted), tellFailure)}
         >
-          {texts.overview.undelete}
+          {workspaceTexts.overview.undelete}
         </Button>
       )}
     </Alert>
@@ -68,13 +69,13 @@ function Billing() {
   const { active, reserved, limit } = seats.data;
   return (
     <SimpleGrid cols={{ base: 1, sm: 2 }}>
-      <Fact label={texts.overview.plan}>{subscription.data.subscription?.plan?.displayName}</Fact>
-      <Fact label={texts.overview.seats}>
-        {limit?.unlimited ? active : fill(texts.overview.of, { active, all: String(limit?.value ?? 0) })}
+      <Fact label={workspaceTexts.overview.plan}>{subscription.data.subscription?.plan?.displayName}</Fact>
+      <Fact label={workspaceTexts.overview.seats}>
+        {limit?.unlimited ? active : fill(workspaceTexts.overview.of, { active, all: String(limit?.value ?? 0) })}
         {reserved > 0 && (
           <Text span size="sm" c="dimmed">
             {" "}
-            {fill(texts.overview.reserved, { count: reserved })}
+            {fill(workspaceTexts.overview.reserved, { count: reserved })}
           </Text>
         )}
       </Fact>

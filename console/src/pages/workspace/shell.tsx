@@ -25,6 +25,7 @@ import { call, queryClient } from "../../api";
 import { Failure, Waiting } from "../../components/states";
 import { lastWorkspace } from "../../last-workspace";
 import { texts } from "../../texts";
+import { workspaceTexts } from "../../texts/workspace";
 import { InWorkspace, useWorkspace } from "../../workspace";
 import { NotFound } from "../not-found";
 
@@ -66,18 +67,18 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
       <AppShell.Header>
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
           <Group gap="xs" wrap="nowrap">
-            <Burger opened={opened} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={texts.shell.menu} />
+            <Burger opened={opened} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={workspaceTexts.shell.menu} />
             <Menu shadow="md" width={240}>
               <Menu.Target>
                 <Button variant="subtle" color="gray" pos="relative" px="xs" rightSection={<IconSelector size={16} aria-hidden />}>
                   <Text fw={600} truncate maw={180}>
                     {workspace.name}
                   </Text>
-                  <VisuallyHidden>{texts.shell.switchWorkspace}</VisuallyHidden>
+                  <VisuallyHidden>{workspaceTexts.shell.switchWorkspace}</VisuallyHidden>
                 </Button>
               </Menu.Target>
               <Menu.Dropdown>
-                <Menu.Label>{texts.shell.switchWorkspace}</Menu.Label>
+                <Menu.Label>{workspaceTexts.shell.switchWorkspace}</Menu.Label>
                 {others.map(({ id, name, slug }) => (
                   <Menu.Item key={id} component={Link} to={`/w/${slug}`}>
                     {name}
@@ -85,18 +86,18 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
                 ))}
                 <Menu.Divider />
                 <Menu.Item component={Link} to="/new-workspace" leftSection={<IconPlus size={16} aria-hidden />}>
-                  {texts.shell.newWorkspace}
+                  {workspaceTexts.shell.newWorkspace}
                 </Menu.Item>
               </Menu.Dropdown>
             </Menu>
           </Group>
           <Group gap="xs" wrap="nowrap">
-            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={texts.shell.theme} onClick={() => setColorScheme(dark ? "light" : "dark")}>
+            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={workspaceTexts.shell.theme} onClick={() => setColorScheme(dark ? "light" : "dark")}>
               {dark ? <IconSun size={18} aria-hidden /> : <IconMoon size={18} aria-hidden />}
             </ActionIcon>
             <Menu shadow="md" width={220}>
               <Menu.Target>
-                <ActionIcon variant="subtle" radius="xl" size="lg" aria-label={texts.shell.account}>
+                <ActionIcon variant="subtle" radius="xl" size="lg" aria-label={workspaceTexts.shell.account}>
                   <IconUser size={18} aria-hidden />
                 </ActionIcon>
               </Menu.Target>
@@ -111,7 +112,7 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
                     })
                   }
                 >
-                  {texts.shell.signOut}
+                  {texts.common.signOut}
                 </Menu.Item>
               </Menu.Dropdown>
             </Menu>
@@ -134,7 +135,7 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
 
 function Entries() {
   const { workspace } = useWorkspace();
-  const entries = [{ to: "", label: texts.overview.title, icon: IconHome }];
+  const entries = [{ to: "", label: workspaceTexts.overview.title, icon: IconHome }];
   return entries.map(({ to, label, icon: Icon }) => (
       <NavLink
         key={to}

@@ -3,7 +3,7 @@ import { Alert, Badge, Button, Group, List, Radio, Stack, Text } from "@mantine/
 import { useState } from "react";
 import { Interval, PlanService } from "@gen/billing/v1/plan_pb";
 import { PauseReason, PaymentProvider, SubscriptionService, SubscriptionState, type Subscription } from "@gen/billing/v1/subscription_pb";
-import { Confirm, Dialog } from "../../../components/dialog";
+import { Confirm } from "../../../components/confirm";
 import { Section } from "../../../components/section";
 import { tell, tellFailure } from "../../../components/toasts";
 import { day } from "../../../format";
@@ -79,9 +79,7 @@ export function PresentPlan({ subscription }: { subscription: Subscription }) {
           </Group>
         )}
       </Stack>
-      <Dialog opened={canceling} close={() => setCanceling(false)} title={fill(texts.plan.cancelTitle, { plan: plan?.displayName ?? "" })}>
-        <Cancel subscription={subscription} close={() => setCanceling(false)} />
-      </Dialog>
+      {canceling && <Cancel subscription={subscription} close={() => setCanceling(false)} />}
     </Section>
   );
 }
@@ -127,11 +125,11 @@ function Resume({ subscription: { workspaceId, pauseReason } }: { subscription: 
   return (
     <>
       <Button onClick={() => setAsking(true)}>{texts.plan.resume}</Button>
-      <Dialog opened={asking} close={() => setAsking(false)} title={texts.plan.resume}>
-        <Confirm label={texts.plan.resume} act={act} close={() => setAsking(false)}>
+      {asking && (
+        <Confirm title={texts.plan.resume} action={texts.plan.resume} harmless act={act} close={() => setAsking(false)}>
           <Text size="sm">{texts.plan.resumePaused}</Text>
         </Confirm>
-      </Dialog>
+      )}
     </>
   );
 }
@@ -145,8 +143,8 @@ function Cancel({ subscription, close }: { subscription: Subscription; close: ()
   const fallback = useQuery(PlanService.method.listPlans, {}).data?.plans.find((plan) => plan.default);
   return (
     <Confirm
-      label={texts.plan.cancel}
-      danger
+      title={fill(texts.plan.cancelTitle, { plan: subscription.plan?.displayName ?? "" })}
+      action={texts.plan.cancel}
       close={close}
       act={() =>
         cancel
@@ -160,7 +158,7 @@ function Cancel({ subscription, close }: { subscription: Subscription; close: ()
           <Radio value="now" label={texts.plan.cancelNow} description={texts.plan.cancelNowText} />
         </Stack>
       </Radio.Group>
-      <Text size="sm">
+      <Text size="sm" mt="md">
         {fallback && fallback.prices.length === 0 ? fill(texts.plan.cancelTo, { plan: fallback.displayName }) : texts.plan.cancelToNothing} {texts.plan.cancelAfter}
       </Text>
     </Confirm>

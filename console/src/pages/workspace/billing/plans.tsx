@@ -4,7 +4,8 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { useState } from "react";
 import { Interval, PlanService, type Plan } from "@gen/billing/v1/plan_pb";
 import { SubscriptionService, SubscriptionState, type Subscription } from "@gen/billing/v1/subscription_pb";
-import { Confirm, Dialog } from "../../../components/dialog";
+import { Confirm } from "../../../components/confirm";
+import { Dialog } from "../../../components/dialog";
 import { Section } from "../../../components/section";
 import { Failure, Waiting } from "../../../components/states";
 import { tell } from "../../../components/toasts";
@@ -81,12 +82,8 @@ export function Plans({ subscription }: { subscription: Subscription }) {
           />
         ))}
       </SimpleGrid>
-      <Dialog opened={chosen !== undefined} close={() => setChosen(undefined)} title={fill(texts.plans.previewTitle, { plan: chosen?.plan.displayName ?? "" })} size="lg">
-        {chosen && <Change choice={chosen} close={() => setChosen(undefined)} />}
-      </Dialog>
-      <Dialog opened={tried !== undefined} close={() => setTried(undefined)} title={fill(texts.plans.trialTitle, { plan: tried?.plan.displayName ?? "" })}>
-        {tried && <Trial choice={tried} close={() => setTried(undefined)} />}
-      </Dialog>
+      {chosen && <Change choice={chosen} close={() => setChosen(undefined)} />}
+      {tried && <Trial choice={tried} close={() => setTried(undefined)} />}
     </Section>
   );
 }
@@ -165,11 +162,13 @@ function Change({ choice: { plan, currency, interval }, close }: { choice: Choic
   if (isReason(preview.error, "PAYMENT_REQUIRED")) {
     return <Checkout choice={choice} close={close} />;
   }
-  if (preview.error) {
-    return <Failure error={preview.error} retry={() => void preview.refetch()} />;
-  }
+  const title = fill(texts.plans.previewTitle, { plan: plan.displayName });
   if (!preview.data) {
-    return <Waiting />;
+    return (
+      <Dialog title={title} close={close} size="lg">
+        {preview.error ? <Failure error={preview.error} retry={() => void preview.refetch()} /> : <Waiting />}
+      </Dialog>
+    );
   }
   const { charges, total, dueNow, nextPeriodTime, nextPeriodTotal, etag } = preview.data;
   const due = dueNow && dueNow.minorUnits > 0n ? dueNow : undefined;
@@ -193,7 +192,14 @@ function Change({ choice: { plan, currency, interval }, close }: { choice: Choic
     sums.push({ label: fill(texts.charges.next, { time: day(nextPeriodTime) }), amount: nextPeriodTotal });
   }
   return (
-    <Confirm label={due ? fill(texts.plans.confirmFor, { amount: money(due) }) : texts.plans.confirm} act={act} close={close}>
+    <Confirm
+      title={title}
+      action={due ? fill(texts.plans.confirmFor, { amount: money(due) }) : texts.plans.confirm}
+      harmless
+      size="lg"
+      act={act}
+      close={close}
+    >
       {sums.length > 0 ? <Charges charges={charges} sums={sums} /> : <Text size="sm">{texts.plans.nothing}</Text>}
     </Confirm>
   );
@@ -207,8 +213,7 @@ function Checkout({ choice, close }: { choice: { workspaceId: string; plan: stri
     window.location.assign(url);
   };
   return (
-    <Confirm label={texts.plans.toCheckout} act={act} close={close}>
-      <Text fw={600}>{texts.plans.checkoutTitle}</Text>
+    <Confirm title={texts.plans.checkoutTitle} action={texts.plans.toCheckout} harmless act={act} close={close}>
       <Text size="sm">{texts.plans.checkout}</Text>
     </Confirm>
   );
@@ -222,7 +227,9 @@ function Trial({ choice: { plan, currency, interval }, close }: { choice: Choice
   const values = { plan: plan.displayName, days: plan.trialDays, time: day(timestampFromDate(end)), price: flatText(price) };
   return (
     <Confirm
-      label={texts.plans.startTrial}
+      title={fill(texts.plans.trialTitle, { plan: plan.displayName })}
+      action={texts.plans.startTrial}
+      harmless
       close={close}
       act={() => start.mutateAsync({ workspaceId: workspace.id, plan: plan.plan, currency, interval }).then(() => tell(texts.plans.trialStarted))}
     >

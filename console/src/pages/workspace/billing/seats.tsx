@@ -4,7 +4,7 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { useState } from "react";
 import { SeatService, type GetSeatUsageResponse } from "@gen/billing/v1/seat_pb";
 import { SubscriptionState, type Subscription } from "@gen/billing/v1/subscription_pb";
-import { Confirm, Dialog } from "../../../components/dialog";
+import { Confirm } from "../../../components/confirm";
 import { Section } from "../../../components/section";
 import { Failure, Waiting } from "../../../components/states";
 import { tell } from "../../../components/toasts";
@@ -36,9 +36,7 @@ export function Seats({ subscription }: { subscription: Subscription }) {
               {texts.seats.change}
             </Button>
           )}
-          <Dialog opened={changing} close={() => setChanging(false)} title={texts.seats.changeTitle} size="lg">
-            <Change usage={data} close={() => setChanging(false)} />
-          </Dialog>
+          {changing && <Change usage={data} close={() => setChanging(false)} />}
         </Stack>
       )}
     </Section>
@@ -80,7 +78,10 @@ function Change({ usage, close }: { usage: GetSeatUsageResponse; close: () => vo
   const changes = valid && seatCount !== usage.seatCount;
   return (
     <Confirm
-      label={texts.seats.confirm}
+      title={texts.seats.changeTitle}
+      action={texts.seats.confirm}
+      harmless
+      size="lg"
       disabled={!changes}
       close={close}
       act={() => update.mutateAsync({ workspaceId: workspace.id, seatCount }).then(() => tell(texts.seats.changed))}
@@ -101,6 +102,7 @@ function Change({ usage, close }: { usage: GetSeatUsageResponse; close: () => vo
           onChange={setNumber}
           hideControls
           maw={160}
+          mt="md"
         />
       )}
       {changes && <Preview seatCount={seatCount} />}

@@ -1,6 +1,7 @@
 /**
- * All that the application says, in English. Another language is another object of this
- * type. `{name}` stands for a value that {@link fill} puts in.
+ * What the application says everywhere and on its first page, in English; the other files
+ * of this folder are what one area says, and are fetched with its pages. Another language
+ * is other objects of the same types. `{name}` stands for a value that {@link fill} puts in.
  */
 export const texts = {
   common: {
@@ -22,8 +23,10 @@ export const texts = {
     retry: "Try again",
     save: "Save",
     saved: "Saved",
+    signOut: "Sign out",
     showPassword: "Show the password",
     search: "Search",
+    typeToConfirm: "Type “{text}” to confirm",
     unavailable: "The server does not answer. Try again in a moment.",
   },
   signIn: {
@@ -40,83 +43,6 @@ export const texts = {
     codeSent: "If {email} has an account, a code is on its way. It is good for 10 minutes, here.",
     code: "Code of 6 digits",
     otherWay: "Sign in another way",
-  },
-  secondStep: {
-    title: "Second step",
-    app: "Code of your authenticator app",
-    recovery: "Recovery code",
-    useRecovery: "Use a recovery code",
-    useApp: "Use your authenticator app",
-    usePasskey: "Use a passkey",
-    submit: "Confirm",
-  },
-  signUp: {
-    title: "Create your account",
-    submit: "Sign up",
-    workspace: "Name of your workspace",
-    workspaceHint: "Your company or team. You can change it later.",
-    passwordHint: "12 characters or more; a few words do well.",
-    haveAccount: "Already have an account?",
-    verifyTitle: "Check your mail",
-    verifyText: "We sent a code to {email}. It is good for 10 minutes.",
-    verify: "Confirm",
-    resend: "Send a new code",
-    resent: "A new code is on its way.",
-  },
-  external: {
-    title: "Signing you in…",
-    denied: "You or the provider refused the sign-in.",
-    failed: "The provider did not answer as it should. Try again.",
-    nothing: "There is no sign-in to finish here.",
-    yourName: "Your name",
-  },
-  forgot: {
-    title: "Reset your password",
-    text: "Enter your mail address. If it has an account, you get a code to choose a new password.",
-    submit: "Send a code",
-    newPassword: "New password",
-    codeText: "If {email} has an account, a code is on its way. It is good for 10 minutes.",
-    set: "Set the new password",
-  },
-  setup: {
-    title: "Finish setup",
-    text: "You do not belong to a workspace yet.",
-    invitations: "You are invited",
-    accept: "Join",
-    decline: "Decline",
-    joinable: "Workspaces of your mail address’s domain",
-    ask: "Ask to join",
-    deleted: "Deleted by you",
-    restore: "Restore",
-    asked: "Your request was sent.",
-    create: "Create a workspace",
-    submit: "Create",
-  },
-  shell: {
-    account: "Your account",
-    newWorkspace: "New workspace",
-    signOut: "Sign out",
-    switchWorkspace: "Switch workspace",
-    theme: "Light or dark",
-    skip: "Skip to the content",
-    menu: "Menu",
-  },
-  overview: {
-    title: "Overview",
-    plan: "Plan",
-    seats: "Members",
-    of: "{active} of {all}",
-    reserved: "and {count} invited",
-    nothing: "There is nothing here for your role yet.",
-    deleted: "This workspace is deleted",
-    purge: "Nobody can use it, and on {time} it is removed for good.",
-    undelete: "Restore the workspace",
-    undeleted: "The workspace is back.",
-  },
-  roles: {
-    owner: "Owner",
-    admin: "Admin",
-    member: "Member",
   },
   passkeys: {
     UNSUPPORTED: "This browser has no passkeys.",

@@ -1,0 +1,17 @@
+/** What the dialog says in which people prove again who they are. */
+export const reauthenticationTexts = {
+  title: "Confirm that it is you",
+  text: "This is a sensitive change, and it is a while since you signed in.",
+  submit: "Confirm",
+  otherWays: "Another way",
+  password: "Password",
+  passkey: "Use a passkey",
+  passkeyText: "Your browser will ask for your passkey.",
+  totp: "Authenticator app",
+  totpCode: "Code of your authenticator app",
+  email: "Code by mail",
+  emailText: "We mail a code to your address. It is good for 10 minutes.",
+  sendCode: "Send a code",
+  code: "Code of 6 digits",
+  none: "Sign out and sign in again, then repeat what you wanted to do.",
+} as const;

@@ -1,0 +1,28 @@
+/** What the frame of a workspace's pages says, its overview, and what several areas of it share. */
+export const workspaceTexts = {
+  shell: {
+    account: "Your account",
+    newWorkspace: "New workspace",
+    switchWorkspace: "Switch workspace",
+    theme: "Light or dark",
+    skip: "Skip to the content",
+    menu: "Menu",
+  },
+  overview: {
+    title: "Overview",
+    plan: "Plan",
+    seats: "Members",
+    of: "{active} of {all}",
+    reserved: "and {count} invited",
+    nothing: "There is nothing here for your role yet.",
+    deleted: "This workspace is deleted",
+    purge: "Nobody can use it, and on {time} it is removed for good.",
+    undelete: "Restore the workspace",
+    undeleted: "The workspace is back.",
+  },
+  roles: {
+    owner: "Owner",
+    admin: "Admin",
+    member: "Member",
+  },
+} as const;
