@@ -34,7 +34,13 @@ export const router = createBrowserRouter([
           {
             path: "/w/:slug",
             lazy: async () => ({ Component: (await import("./pages/workspace/shell")).Shell }),
-            children: [{ index: true, lazy: async () => ({ Component: (await import("./pages/workspace/overview")).Page }) }],
+            children: [
+              { index: true, lazy: async () => ({ Component: (await import("./pages/workspace/overview")).Page }) },
+              page("billing", () => import("./pages/workspace/billing")),
+              page("api-keys", () => import("./pages/workspace/api-keys")),
+              page("events", () => import("./pages/workspace/events")),
+              page("settings", () => import("./pages/workspace/settings")),
+            ],
           },
         ],
       },

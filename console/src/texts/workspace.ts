@@ -2,6 +2,10 @@
 export const workspaceTexts = {
   shell: {
     account: "Your account",
+    apiKeys: "API keys",
+    billing: "Billing",
+    events: "Events",
+    settings: "Settings",
     newWorkspace: "New workspace",
     switchWorkspace: "Switch workspace",
     theme: "Light or dark",

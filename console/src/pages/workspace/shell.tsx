@@ -15,12 +15,12 @@ import {
   useMantineColorScheme,
 } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconHome, IconLogout, IconMoon, IconPlus, IconSelector, IconSun, IconUser } from "@tabler/icons-react";
-import { useEffect } from "react";
-import { Link, NavLink as RouterLink, Outlet, useNavigate, useParams } from "react-router";
+import { IconCreditCard, IconHistory, IconHome, IconKey, IconLogout, IconMoon, IconPlus, IconSelector, IconSettings, IconSun, IconUser } from "@tabler/icons-react";
+import { useEffect, useRef } from "react";
+import { Link, NavLink as RouterLink, Outlet, useLocation, useNavigate, useParams } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
 import { UserService } from "@gen/identity/v1/user_pb";
-import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
+import { WorkspaceService, WorkspaceState } from "@gen/tenant/v1/workspace_pb";
 import { call, queryClient } from "../../api";
 import { Failure, Waiting } from "../../components/states";
 import { lastWorkspace } from "../../last-workspace";
@@ -33,12 +33,23 @@ import { NotFound } from "../not-found";
 export function Shell() {
   const { slug } = useParams();
   const { data, error, refetch } = useQuery(WorkspaceService.method.listWorkspaces, { pageSize: 200, showDeleted: true });
-  const here = data?.workspaces.find(({ workspace }) => workspace?.slug === slug);
+  const { pathname } = useLocation();
+  const navigate = useNavigate();
+  const last = useRef<{ id: string; slug: string }>(undefined);
+  const here =
+    data?.workspaces.find(({ workspace }) => workspace?.slug === slug) ??
+    // It has got another address while it was looked at: the page's follows.
+    data?.workspaces.find(({ workspace }) => last.current?.slug === slug && workspace?.id === last.current?.id);
   useEffect(() => {
     if (here) {
-      lastWorkspace.write(here.workspace!.slug);
+      const workspace = here.workspace!;
+      lastWorkspace.write(workspace.slug);
+      last.current = { id: workspace.id, slug: slug! };
+      if (workspace.slug !== slug) {
+        void navigate(pathname.replace(`/w/${slug}`, `/w/${workspace.slug}`), { replace: true });
+      }
     }
-  }, [here]);
+  }, [here, slug, pathname, navigate]);
   if (error) {
     return <Failure error={error} retry={() => void refetch()} />;
   }
@@ -134,8 +145,16 @@ function Frame({ others }: { others: { id: string; name: string; slug: string }[
 }
 
 function Entries() {
-  const { workspace } = useWorkspace();
-  const entries = [{ to: "", label: workspaceTexts.overview.title, icon: IconHome }];
+  const { workspace, role, may } = useWorkspace();
+  // No permission is anybody's in a deleted workspace.
+  const restorable = workspace.state === WorkspaceState.DELETED && role === "owner";
+  const entries = [
+    { to: "", label: workspaceTexts.overview.title, icon: IconHome, shown: true },
+    { to: "/billing", label: workspaceTexts.shell.billing, icon: IconCreditCard, shown: may("billing.get") || restorable },
+    { to: "/api-keys", label: workspaceTexts.shell.apiKeys, icon: IconKey, shown: may("api_key.list") },
+    { to: "/events", label: workspaceTexts.shell.events, icon: IconHistory, shown: may("event.list") },
+    { to: "/settings", label: workspaceTexts.shell.settings, icon: IconSettings, shown: may("workspace.update") || may("workspace.delete") || restorable },
+  ].filter(({ shown }) => shown);
   return entries.map(({ to, label, icon: Icon }) => (
       <NavLink
         key={to}

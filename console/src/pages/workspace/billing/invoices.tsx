@@ -6,7 +6,7 @@ import { useState } from "react";
 import { InvoiceFormat, InvoiceService, InvoiceState, type Invoice } from "@gen/billing/v1/invoice_pb";
 import { call } from "../../../api";
 import { Section } from "../../../components/section";
-import { ShowMore } from "../../../components/show-more";
+import { More } from "../../../components/more";
 import { Empty, Failure, Waiting } from "../../../components/states";
 import { tellFailure } from "../../../components/toasts";
 import { day, money } from "../../../format";
@@ -27,7 +27,7 @@ export function Invoices() {
   const open = invoices?.find(({ state, documentUrl }) => state === InvoiceState.OPEN && documentUrl === "");
   return (
     <Section title={texts.invoices.title}>
-      {list.error && <Failure error={list.error} retry={() => void list.refetch()} />}
+      {list.error && !list.data && <Failure error={list.error} retry={() => void list.refetch()} />}
       {!list.error && !invoices && <Waiting />}
       {open && (
         <Alert variant="light" color="gray" title={texts.invoices.payTitle} mb="md" role="note">
@@ -59,7 +59,7 @@ export function Invoices() {
           </Table>
         </Table.ScrollContainer>
       )}
-      <ShowMore list={list} />
+      <More query={list} />
     </Section>
   );
 }

@@ -163,7 +163,7 @@ function Change({ choice: { plan, currency, interval }, close }: { choice: Choic
     return <Checkout choice={choice} close={close} />;
   }
   const title = fill(texts.plans.previewTitle, { plan: plan.displayName });
-  if (!preview.data) {
+  if (preview.error || !preview.data) {
     return (
       <Dialog title={title} close={close} size="lg">
         {preview.error ? <Failure error={preview.error} retry={() => void preview.refetch()} /> : <Waiting />}

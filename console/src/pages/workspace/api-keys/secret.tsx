@@ -1,0 +1,27 @@
+import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
+import { Copy } from "../../../components/copy";
+import { Dialog } from "../../../components/dialog";
+import { texts as all } from "../../../texts";
+import { apiKeysTexts as texts } from "../../../texts/api-keys";
+
+/** Shows a key this once: it goes with a button alone. */
+export function Secret({ token, close }: { token: string; close: () => void }) {
+  return (
+    <Dialog title={texts.secret.title} close={close} closeOnClickOutside={false} closeOnEscape={false} withCloseButton={false}>
+      <Stack>
+        <Text size="sm">{texts.secret.text}</Text>
+        <TextInput
+          label={texts.secret.label}
+          value={token}
+          readOnly
+          onFocus={({ currentTarget }) => currentTarget.select()}
+          rightSection={<Copy value={token} label={all.common.copy} />}
+          styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
+        />
+        <Group justify="flex-end">
+          <Button onClick={close}>{texts.secret.done}</Button>
+        </Group>
+      </Stack>
+    </Dialog>
+  );
+}
