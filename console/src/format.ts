@@ -2,7 +2,7 @@ import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Money } from "@gen/billing/v1/money_pb";
 
 /** An amount as people write it, exactly: from its minor units, of which currencies have none to three digits. */
-export function money({ currency, minorUnits }: Money): string {
+export function money({ currency, minorUnits }: Pick<Money, "currency" | "minorUnits">): string {
   return amountOf(currency, minorUnits.toString());
 }
 
@@ -37,7 +37,7 @@ export function moment(time: Timestamp): string {
   return timestampDate(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
-/** What people read for a name of the API: `api_calls` is "Api calls". */
+/** What people read for a name of the API: `api_calls` is "API calls". */
 export function words(name: string): string {
-  return name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
+  return (name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ")).replace(/\b(api|scim|sso|url)\b/gi, (word) => word.toUpperCase());
 }

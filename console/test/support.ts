@@ -116,7 +116,7 @@ export function startConsole(name: string, settings: Record<string, string> = {}
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(`${error}`));
     page.on("console", (entry) => {
-      if (["error", "warning"].includes(entry.type()) && !/^Failed to load resource: the server responded with a status of 4\d\d /.test(entry.text())) {
+      if (["error", "warning"].includes(entry.type()) && !/^Failed to load resource: (the server responded with a status of 4\d\d |net::ERR_FAILED)/.test(entry.text())) {
         complaints.push(`${entry.type()}: ${entry.text()}`);
       }
     });

@@ -25,6 +25,13 @@ export const apiKeysTexts = {
     one: "1 permission",
   },
 
+  reasons: {
+    EMAIL_UNVERIFIED: "Prove your mail address first.",
+    PERMISSION_NOT_GRANTABLE: "The key would hold more permissions than you.",
+    SERVICE_ACCOUNT_NAME_TAKEN: "Another service account has this name.",
+    TOO_MANY: "There are too many already. Remove some first.",
+  },
+
   creation: {
     title: "Create an API key",
     name: "Name",
@@ -44,6 +51,7 @@ export const apiKeysTexts = {
   secret: {
     title: "Your API key",
     text: "Copy it now: it is shown this once, and cannot be read again.",
+    lost: "The key is made, but the answer that showed it was lost. Rotate the key, which shows a new secret.",
     label: "API key",
     done: "I have copied it",
   },

@@ -75,6 +75,7 @@ export const billingTexts = {
     seatsCredit: "{plan}: {count} members, what you paid and do not use",
     span: "{start} – {end}",
     total: "Total",
+    waiting: "From earlier changes",
     dueNow: "Due now",
     credit: "Credited to the next invoices",
     next: "From {time} on",
@@ -148,9 +149,24 @@ export const billingTexts = {
     credited: "It is less than nothing, so it will be credited later.",
     estimate: "An estimate: the payment provider makes the invoice.",
     subtotal: "Subtotal",
-    tax: "Taxes",
     total: "Total",
     quantity: "Quantity",
+  },
+
+  reasons: {
+    CURRENCY_MISMATCH: "Your plan is paid in another currency. Cancel it first.",
+    PAYMENT_PROVIDER_IN_USE: "You pay by the payment provider already.",
+    PAYMENT_PROVIDER_MISSING: "There is no payment provider.",
+    PAYMENT_PROVIDER_UNAVAILABLE: "The payment provider does not answer. Try again in a moment.",
+    PAYMENT_REQUIRED: "This plan is bought on the page of the payment provider.",
+    PLAN_NOT_FOR_SALE: "This plan cannot be bought now.",
+    PLAN_NOT_OFFERED: "This plan is not offered any more.",
+    SEATS_IN_USE: "Members and invitations have more seats than that. Remove some first.",
+    SEAT_LIMIT_EXCEEDED: "The plan has fewer seats than you have bought, or want. Change the seats first.",
+    SUBSCRIPTION_STATE: "Your plan does not allow that now.",
+    SUBSCRIPTION_UNPAID: "An invoice is overdue. Pay it first.",
+    TRIAL_NOT_OFFERED: "This plan cannot be tried.",
+    TRIAL_USED: "You have tried this plan before.",
   },
 
   invoices: {

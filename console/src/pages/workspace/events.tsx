@@ -1,7 +1,8 @@
 import "@mantine/core/styles/Table.css";
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
-import { Group, NativeSelect, Table, Text } from "@mantine/core";
+import { Box, Group, NativeSelect, Table, Text } from "@mantine/core";
 import { useState } from "react";
 import { ActorKind, EventOrder, EventService, type Event } from "@gen/audit/v1/event_pb";
 import { ServiceAccountService } from "@gen/auth/v1/api_key_pb";
@@ -10,7 +11,7 @@ import { MembershipService } from "@gen/team/v1/membership_pb";
 import { More } from "../../components/more";
 import { Empty, Failure, Waiting } from "../../components/states";
 import { WorkspacePage } from "../../components/workspace-page";
-import { moment, words } from "../../format";
+import { moment, money, words } from "../../format";
 import { fill } from "../../texts";
 import { eventsTexts as texts } from "../../texts/events";
 import { useWorkspace } from "../../workspace";
@@ -64,14 +65,14 @@ function Events() {
       {!list.error && !events && <Waiting />}
       {events?.length === 0 && <Empty title={texts.none} />}
       {events !== undefined && events.length > 0 && (
-        <Table.ScrollContainer minWidth={640} type="native">
+        <Table.ScrollContainer minWidth={300} type="native">
           <Table verticalSpacing="xs" aria-label={texts.title}>
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>{texts.time}</Table.Th>
-                <Table.Th>{texts.who}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.who}</Table.Th>
                 <Table.Th>{texts.what}</Table.Th>
-                <Table.Th>{texts.details}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.details}</Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
@@ -88,27 +89,38 @@ function Events() {
 }
 
 function Row({ event, names }: { event: Event; names: Names }) {
-  const details = detailsOf(event.details, names);
+  const who = (
+    <>
+      {actorOf(event, names)}
+      {event.actorApiKeyId !== "" && (
+        <Text size="xs" c="dimmed">
+          {texts.byKey}
+        </Text>
+      )}
+    </>
+  );
+  const lines = detailsOf(event.details, names).map((line) => (
+    <Text key={line} size="xs" c="dimmed" style={{ overflowWrap: "anywhere" }}>
+      {line}
+    </Text>
+  ));
   return (
     <Table.Tr>
-      <Table.Td style={{ whiteSpace: "nowrap", verticalAlign: "top" }}>{event.createTime && moment(event.createTime)}</Table.Td>
-      <Table.Td style={{ verticalAlign: "top" }}>
-        {actorOf(event, names)}
-        {event.actorApiKeyId !== "" && (
-          <Text size="xs" c="dimmed">
-            {texts.byKey}
-          </Text>
-        )}
-      </Table.Td>
-      <Table.Td fw={600} style={{ verticalAlign: "top" }}>
-        {(texts.actions as Partial<Record<string, string>>)[event.action] ?? event.action}
+      <Table.Td style={{ verticalAlign: "top" }}>{event.createTime && moment(event.createTime)}</Table.Td>
+      <Table.Td visibleFrom="sm" style={{ verticalAlign: "top" }}>
+        {who}
       </Table.Td>
       <Table.Td style={{ verticalAlign: "top" }}>
-        {details.map((line) => (
-          <Text key={line} size="xs" c="dimmed" style={{ overflowWrap: "anywhere" }}>
-            {line}
-          </Text>
-        ))}
+        <Text size="sm" fw={600}>
+          {(texts.actions as Partial<Record<string, string>>)[event.action] ?? event.action}
+        </Text>
+        <Box hiddenFrom="sm">
+          {who}
+          {lines}
+        </Box>
+      </Table.Td>
+      <Table.Td visibleFrom="sm" style={{ verticalAlign: "top" }}>
+        {lines}
       </Table.Td>
     </Table.Tr>
   );
@@ -149,7 +161,27 @@ function actorOf(event: Event, names: Names): string {
 
 /** What changed, line by line. */
 function detailsOf(details: JsonObject | undefined, names: Names): string[] {
-  return Object.entries(details ?? {}).map(([name, value]) => `${words(name)}: ${valueOf(value, names)}`);
+  const { before, after, total, ...others } = details ?? {};
+  const lines = changesOf(before, after, names);
+  if (typeof total === "number" && typeof others["currency"] === "string") {
+    lines.push(`${words("total")}: ${money({ currency: others["currency"], minorUnits: BigInt(total) })}`);
+    delete others["currency"];
+  }
+  return [...lines, ...Object.entries(others).map(([name, value]) => `${words(name).replace(/ id$/, "")}: ${valueOf(value, names)}`)];
+}
+
+/** How two states of a thing differ. */
+function changesOf(before: JsonValue | undefined, after: JsonValue | undefined, names: Names): string[] {
+  if (!isObject(before) || !isObject(after)) {
+    return [];
+  }
+  return Object.keys(after)
+    .filter((name) => before[name] !== after[name])
+    .map((name) => `${words(name)}: ${fill(texts.change, { before: valueOf(before[name], names), after: valueOf(after[name], names) })}`);
+}
+
+function isObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function valueOf(value: JsonValue | undefined, names: Names): string {
@@ -161,9 +193,12 @@ function valueOf(value: JsonValue | undefined, names: Names): string {
   }
   if (typeof value === "object") {
     const { before, after, ...others } = value;
-    return Object.keys(others).length === 0 && "after" in value
+    return Object.keys(others).length === 0 && "after" in value && !isObject(after)
       ? fill(texts.change, { before: valueOf(before, names), after: valueOf(after, names) })
       : detailsOf(value, names).join(", ");
+  }
+  if (typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value)) {
+    return moment(timestampFromDate(new Date(value)));
   }
   return typeof value === "string" ? (names(value) ?? value) : String(value);
 }

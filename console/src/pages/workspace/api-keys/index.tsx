@@ -1,9 +1,12 @@
 import "./styles";
 import { WorkspacePage } from "../../../components/workspace-page";
+import { addReasons } from "../../../errors";
 import { apiKeysTexts as texts } from "../../../texts/api-keys";
 import { useWorkspace } from "../../../workspace";
 import { Accounts } from "./accounts";
 import { Keys } from "./keys";
+
+addReasons(texts.reasons);
 
 /** The API keys that a person may see, and the service accounts of the workspace. */
 export function Page() {

@@ -5,6 +5,7 @@ import { SubscriptionService } from "@gen/billing/v1/subscription_pb";
 import { WorkspaceState } from "@gen/tenant/v1/workspace_pb";
 import { Failure, Waiting } from "../../../components/states";
 import { WorkspacePage } from "../../../components/workspace-page";
+import { addReasons } from "../../../errors";
 import { billingTexts as texts } from "../../../texts/billing";
 import { useWorkspace } from "../../../workspace";
 import { Invoices } from "./invoices";
@@ -14,6 +15,8 @@ import { Seats } from "./seats";
 import { Upcoming } from "./upcoming";
 import { Usage } from "./usage";
 
+addReasons(texts.reasons);
+
 /** What a workspace pays for, and how much: for owners also of a deleted one. */
 export function Page() {
   const { workspace, role, may } = useWorkspace();
@@ -21,7 +24,7 @@ export function Page() {
   return (
     <WorkspacePage title={texts.title} text={texts.text} allowed={deleted ? role === "owner" : may("billing.get")}>
       {deleted ? (
-        <Alert color="gray" variant="light">
+        <Alert variant="default">
           {texts.deleted}
         </Alert>
       ) : (

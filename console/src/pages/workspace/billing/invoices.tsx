@@ -30,7 +30,7 @@ export function Invoices() {
       {list.error && !list.data && <Failure error={list.error} retry={() => void list.refetch()} />}
       {!list.error && !invoices && <Waiting />}
       {open && (
-        <Alert variant="light" color="gray" title={texts.invoices.payTitle} mb="md" role="note">
+        <Alert variant="default" title={texts.invoices.payTitle} mb="md" role="note">
           {texts.invoices.pay}
           <Text size="sm" mt={4} style={{ whiteSpace: "pre-line" }}>
             {open.issuer}
@@ -39,13 +39,13 @@ export function Invoices() {
       )}
       {invoices?.length === 0 && <Empty title={texts.invoices.none} />}
       {invoices !== undefined && invoices.length > 0 && (
-        <Table.ScrollContainer minWidth={560} type="native">
+        <Table.ScrollContainer minWidth={400} type="native">
           <Table verticalSpacing="xs">
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>{texts.invoices.number}</Table.Th>
-                <Table.Th>{texts.invoices.issued}</Table.Th>
-                <Table.Th>{texts.invoices.due}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.invoices.issued}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.invoices.due}</Table.Th>
                 <Table.Th>{texts.invoices.state}</Table.Th>
                 <Table.Th ta="right">{texts.invoices.total}</Table.Th>
                 <Table.Th ta="right">{texts.invoices.documents}</Table.Th>
@@ -72,8 +72,8 @@ function Row({ invoice }: { invoice: Invoice }) {
   return (
     <Table.Tr>
       <Table.Th scope="row">{number}</Table.Th>
-      <Table.Td>{issueTime && day(issueTime)}</Table.Td>
-      <Table.Td>{dueTime && day(dueTime)}</Table.Td>
+      <Table.Td visibleFrom="sm">{issueTime && day(issueTime)}</Table.Td>
+      <Table.Td visibleFrom="sm">{dueTime && day(dueTime)}</Table.Td>
       <Table.Td>
         <Badge variant="light" color={overdue ? "red" : (colors[state] ?? "gray")} c="var(--mantine-color-text)">
           {overdue ? texts.invoices.overdue : texts.invoices.states[state]}

@@ -185,8 +185,16 @@ function Change({ choice: { plan, currency, interval }, close }: { choice: Choic
   };
   const sums = [];
   if (total) {
+    const { minorUnits } = total;
     sums.push({ label: texts.charges.total, amount: total });
-    sums.push(due || total.minorUnits >= 0n ? { label: texts.charges.dueNow, amount: due ?? { ...total, minorUnits: 0n }, strong: true } : { label: texts.charges.credit, amount: { ...total, minorUnits: -total.minorUnits }, strong: true });
+    if (due && due.minorUnits !== minorUnits) {
+      sums.push({ label: texts.charges.waiting, amount: { ...due, minorUnits: due.minorUnits - minorUnits } });
+    }
+    sums.push(
+      minorUnits < 0n
+        ? { label: texts.charges.credit, amount: { ...total, minorUnits: -minorUnits }, strong: true }
+        : { label: texts.charges.dueNow, amount: due ?? { ...total, minorUnits: 0n }, strong: true },
+    );
   }
   if (nextPeriodTime && nextPeriodTotal) {
     sums.push({ label: fill(texts.charges.next, { time: day(nextPeriodTime) }), amount: nextPeriodTotal });

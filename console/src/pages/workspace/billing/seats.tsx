@@ -60,7 +60,7 @@ function Taken({ usage: { limit, active, reserved }, paused }: { usage: GetSeatU
       {!limit?.unlimited && all > 0 && (
         <Progress.Root size="md">
           <Progress.Section value={(active / all) * 100} aria-label={fill(texts.seats.taken, { count: count(active) })} />
-          <Progress.Section value={(reserved / all) * 100} color="gray" aria-label={fill(texts.seats.reserved, { count: count(reserved) })} />
+          <Progress.Section value={(reserved / all) * 100} color="gray.5" aria-label={fill(texts.seats.reserved, { count: count(reserved) })} />
         </Progress.Root>
       )}
       <Text size="sm">{sentence}</Text>

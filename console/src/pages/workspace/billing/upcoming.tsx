@@ -1,6 +1,6 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Table, Text } from "@mantine/core";
-import { InvoiceService, type Invoice } from "@gen/billing/v1/invoice_pb";
+import { InvoiceLineKind, InvoiceService, type Invoice } from "@gen/billing/v1/invoice_pb";
 import { PaymentProvider, type Subscription } from "@gen/billing/v1/subscription_pb";
 import { Section } from "../../../components/section";
 import { Failure, Waiting } from "../../../components/states";
@@ -28,9 +28,11 @@ export function Upcoming({ subscription }: { subscription: Subscription }) {
   );
 }
 
-function Lines({ invoice: { lines, subtotal, tax, total, issueTime }, estimate }: { invoice: Invoice; estimate: boolean }) {
+function Lines({ invoice: { lines, subtotal, total, issueTime }, estimate }: { invoice: Invoice; estimate: boolean }) {
+  const taxes = lines.filter(({ kind }) => kind === InvoiceLineKind.TAX);
   const sums = [
-    ...(tax && subtotal && tax.minorUnits !== 0n ? [{ label: texts.upcoming.subtotal, amount: subtotal }, { label: texts.upcoming.tax, amount: tax }] : []),
+    ...(taxes.length > 0 && subtotal ? [{ label: texts.upcoming.subtotal, amount: subtotal }] : []),
+    ...taxes.flatMap(({ description, amount }) => (amount ? [{ label: description, amount }] : [])),
     ...(total ? [{ label: texts.upcoming.total, amount: total }] : []),
   ];
   return (
@@ -48,7 +50,7 @@ function Lines({ invoice: { lines, subtotal, tax, total, issueTime }, estimate }
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
-          {lines.map((line, i) => (
+          {lines.filter((line) => !taxes.includes(line)).map((line, i) => (
             <Table.Tr key={i}>
               <Table.Td>
                 {line.description}

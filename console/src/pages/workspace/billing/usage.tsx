@@ -28,7 +28,7 @@ export function Usage({ subscription }: { subscription: Subscription }) {
   const { workspace } = useWorkspace();
   const entitlements = useQuery(EntitlementService.method.listEntitlements, { workspaceId: workspace.id });
   const [wanted, setWanted] = useState<string>();
-  const [span, setSpan] = useState<Span>("period");
+  const [span, setSpan] = useState<Span>("days");
   const plan = subscription.plan;
   const metered = (entitlements.data?.entitlements ?? []).flatMap((entitlement) =>
     entitlement.feature?.value.case === "metered" ? [[entitlement.feature.value.value.meter, entitlement] as const] : [],
