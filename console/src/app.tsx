@@ -24,6 +24,8 @@ const colors: CSSVariablesResolver = ({ colors }) => {
     "--mantine-color-placeholder": dimmed,
     "--mantine-color-error": colors.red[shade],
     "--mantine-color-red-light-color": colors.red[shade],
+    "--mantine-color-red-filled": colors.red[9],
+    "--mantine-color-red-filled-hover": colors.red[8],
     "--mantine-color-anchor": colors.indigo[shade],
     "--mantine-color-indigo-light-color": colors.indigo[shade],
     "--mantine-primary-color-light-color": colors.indigo[shade],

@@ -1,16 +1,12 @@
 /** What the frame of a workspace's pages says, its overview, and what several areas of it share. */
 export const workspaceTexts = {
   shell: {
-    account: "Your account",
     apiKeys: "API keys",
     billing: "Billing",
     events: "Events",
     settings: "Settings",
     newWorkspace: "New workspace",
     switchWorkspace: "Switch workspace",
-    theme: "Light or dark",
-    skip: "Skip to the content",
-    menu: "Menu",
   },
   overview: {
     title: "Overview",

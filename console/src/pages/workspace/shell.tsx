@@ -1,30 +1,12 @@
-import "./styles";
 import { useQuery } from "@connectrpc/connect-query";
-import {
-  ActionIcon,
-  AppShell,
-  Burger,
-  Button,
-  Group,
-  Menu,
-  NavLink,
-  ScrollArea,
-  Text,
-  VisuallyHidden,
-  useComputedColorScheme,
-  useMantineColorScheme,
-} from "@mantine/core";
-import { useDisclosure } from "@mantine/hooks";
-import { IconCreditCard, IconHistory, IconHome, IconKey, IconLogout, IconMoon, IconPlus, IconSelector, IconSettings, IconSun, IconUser } from "@tabler/icons-react";
+import { Button, Menu, NavLink, Text, VisuallyHidden } from "@mantine/core";
+import { IconCreditCard, IconHistory, IconHome, IconKey, IconPlus, IconSelector, IconSettings } from "@tabler/icons-react";
 import { useEffect, useRef } from "react";
-import { Link, NavLink as RouterLink, Outlet, useLocation, useNavigate, useParams } from "react-router";
-import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
-import { UserService } from "@gen/identity/v1/user_pb";
+import { Link, NavLink as RouterLink, useLocation, useNavigate, useParams } from "react-router";
 import { WorkspaceService, WorkspaceState } from "@gen/tenant/v1/workspace_pb";
-import { call, queryClient } from "../../api";
+import { Frame } from "../../components/frame";
 import { Failure, Waiting } from "../../components/states";
 import { lastWorkspace } from "../../last-workspace";
-import { texts } from "../../texts";
 import { workspaceTexts } from "../../texts/workspace";
 import { InWorkspace, useWorkspace } from "../../workspace";
 import { NotFound } from "../not-found";
@@ -61,86 +43,40 @@ export function Shell() {
   }
   return (
     <InWorkspace workspace={here.workspace!} role={here.role} key={here.workspace!.id}>
-      <Frame others={data.workspaces.map(({ workspace }) => workspace!)} />
+      <Frame
+        left={<Switcher others={data.workspaces.map(({ workspace }) => workspace!)} />}
+        label={here.workspace!.name}
+        entries={<Entries />}
+      />
     </InWorkspace>
   );
 }
 
-function Frame({ others }: { others: { id: string; name: string; slug: string }[] }) {
-  const [opened, { toggle, close }] = useDisclosure();
+function Switcher({ others }: { others: { id: string; name: string; slug: string }[] }) {
   const { workspace } = useWorkspace();
-  const { setColorScheme } = useMantineColorScheme();
-  const dark = useComputedColorScheme("light") === "dark";
-  const me = useQuery(UserService.method.getMe, {});
-  const navigate = useNavigate();
   return (
-    <AppShell transitionDuration={0} header={{ height: 56 }} navbar={{ width: 240, breakpoint: "sm", collapsed: { mobile: !opened } }} padding="md">
-      <AppShell.Header>
-        <Group h="100%" px="md" justify="space-between" wrap="nowrap">
-          <Group gap="xs" wrap="nowrap">
-            <Burger opened={opened} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={workspaceTexts.shell.menu} />
-            <Menu shadow="md" width={240}>
-              <Menu.Target>
-                <Button variant="subtle" color="gray" pos="relative" px="xs" rightSection={<IconSelector size={16} aria-hidden />}>
-                  <Text fw={600} truncate maw={180}>
-                    {workspace.name}
-                  </Text>
-                  <VisuallyHidden>{workspaceTexts.shell.switchWorkspace}</VisuallyHidden>
-                </Button>
-              </Menu.Target>
-              <Menu.Dropdown>
-                <Menu.Label>{workspaceTexts.shell.switchWorkspace}</Menu.Label>
-                {others.map(({ id, name, slug }) => (
-                  <Menu.Item key={id} component={Link} to={`/w/${slug}`}>
-                    {name}
-                  </Menu.Item>
-                ))}
-                <Menu.Divider />
-                <Menu.Item component={Link} to="/new-workspace" leftSection={<IconPlus size={16} aria-hidden />}>
-                  {workspaceTexts.shell.newWorkspace}
-                </Menu.Item>
-              </Menu.Dropdown>
-            </Menu>
-          </Group>
-          <Group gap="xs" wrap="nowrap">
-            <ActionIcon variant="subtle" color="gray" size="lg" aria-label={workspaceTexts.shell.theme} onClick={() => setColorScheme(dark ? "light" : "dark")}>
-              {dark ? <IconSun size={18} aria-hidden /> : <IconMoon size={18} aria-hidden />}
-            </ActionIcon>
-            <Menu shadow="md" width={220}>
-              <Menu.Target>
-                <ActionIcon variant="subtle" radius="xl" size="lg" aria-label={workspaceTexts.shell.account}>
-                  <IconUser size={18} aria-hidden />
-                </ActionIcon>
-              </Menu.Target>
-              <Menu.Dropdown>
-                <Menu.Label>{me.data?.user?.email}</Menu.Label>
-                <Menu.Item
-                  leftSection={<IconLogout size={16} aria-hidden />}
-                  onClick={() =>
-                    void call(AuthenticationService.method.signOut, {}).then(async () => {
-                      await queryClient.resetQueries();
-                      await navigate("/sign-in");
-                    })
-                  }
-                >
-                  {texts.common.signOut}
-                </Menu.Item>
-              </Menu.Dropdown>
-            </Menu>
-          </Group>
-        </Group>
-      </AppShell.Header>
-      <AppShell.Navbar p="xs">
-        <AppShell.Section grow component={ScrollArea}>
-          <nav aria-label={workspace.name} onClick={close}>
-            <Entries />
-          </nav>
-        </AppShell.Section>
-      </AppShell.Navbar>
-      <AppShell.Main>
-        <Outlet />
-      </AppShell.Main>
-    </AppShell>
+    <Menu shadow="md" width={240}>
+      <Menu.Target>
+        <Button variant="subtle" color="gray" pos="relative" px="xs" rightSection={<IconSelector size={16} aria-hidden />}>
+          <Text fw={600} truncate maw={180}>
+            {workspace.name}
+          </Text>
+          <VisuallyHidden>{workspaceTexts.shell.switchWorkspace}</VisuallyHidden>
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>{workspaceTexts.shell.switchWorkspace}</Menu.Label>
+        {others.map(({ id, name, slug }) => (
+          <Menu.Item key={id} component={Link} to={`/w/${slug}`}>
+            {name}
+          </Menu.Item>
+        ))}
+        <Menu.Divider />
+        <Menu.Item component={Link} to="/new-workspace" leftSection={<IconPlus size={16} aria-hidden />}>
+          {workspaceTexts.shell.newWorkspace}
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
   );
 }
 

@@ -29,7 +29,7 @@ export function DangerZone() {
         <Text size="sm" flex="1 1 280px">
           {fill(about.text, { time: workspace.purgeTime ? moment(workspace.purgeTime) : "" })}
         </Text>
-        <Button color="red" variant={deleted ? "filled" : "outline"} onClick={() => setAsking(true)}>
+        <Button color="red" variant={deleted ? "filled" : "light"} onClick={() => setAsking(true)}>
           {about.button}
         </Button>
       </Group>

@@ -1,4 +1,4 @@
-// The styles of the components that only the pages of a workspace use; see ../../styles.
+// The styles of the components that pages in a frame use; see ../styles.
 import "@mantine/core/styles/ScrollArea.css";
 import "@mantine/core/styles/Popover.css";
 import "@mantine/core/styles/AppShell.css";
