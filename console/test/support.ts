@@ -89,7 +89,8 @@ export function startConsole(name: string, settings: Record<string, string> = {}
 
   before(async () => {
     mkdirSync(join(outputFolder, "console"), { recursive: true });
-    [browser, server] = await Promise.all([startChromium(), startServer(name, settings)]);
+    // Each is there to be stopped, also when the other one fails.
+    await Promise.all([startChromium().then((started) => (browser = started)), startServer(name, settings).then((started) => (server = started))]);
   });
   after(async () => {
     await browser?.close();
@@ -111,7 +112,7 @@ export function startConsole(name: string, settings: Record<string, string> = {}
     return context;
   }
 
-  /** Opens a page, and keeps what the browser complains about, but for refusals of the API. */
+  /** Opens a page, and keeps what the browser complains about, but for refusals of the API, and answers that a test keeps back. */
   async function newPage(context: BrowserContext): Promise<Page> {
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(`${error}`));

@@ -1,7 +1,7 @@
 import { create, type DescMessage, type DescMethodUnary, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import { useMutation } from "@connectrpc/connect-query";
 import { Alert } from "@mantine/core";
-import { useState, type FormEvent, type ReactNode } from "react";
+import { useRef, useState, type FormEvent, type ReactNode } from "react";
 import { fieldErrorsOf, textOf } from "../errors";
 import { Cancelled, guarded } from "../reauthentication";
 
@@ -33,6 +33,7 @@ export function useForm<I extends DescMessage, O extends DescMessage>(
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [failure, setFailure] = useState<string>();
   const [checking, setChecking] = useState(false);
+  const shown = useRef(new Set<string>()); // fields that tell themselves what is wrong with them
   const { mutateAsync, isPending } = useMutation(method);
   const send = async (values: MessageInitShape<I>) => {
     setFailure(undefined);
@@ -57,21 +58,24 @@ export function useForm<I extends DescMessage, O extends DescMessage>(
   // What is wrong with a field that the form does not show is wrong with the form.
   const show = (wrong: Record<string, string>, whole: string | undefined) => {
     setErrors(wrong);
-    const hidden = Object.entries(wrong).find(([name]) => typeof values[name] !== "string");
+    const hidden = Object.entries(wrong).find(([name]) => !shown.current.has(name));
     setFailure(Object.keys(wrong).length === 0 ? whole : hidden?.[1]);
   };
   return {
     values: values as MessageInitShape<I>,
     set: (more) => setValues((before) => ({ ...before, ...(more as Record<string, unknown>) })),
-    field: (name) => ({
-      name,
-      value: String(values[name] ?? ""),
-      onChange: ({ currentTarget: { value } }) => {
-        setValues((before) => ({ ...before, [name]: value }));
-        setErrors(({ [name]: _, ...others }) => others);
-      },
-      ...(errors[name] === undefined ? {} : { error: errors[name] }),
-    }),
+    field: (name) => {
+      shown.current.add(name);
+      return {
+        name,
+        value: String(values[name] ?? ""),
+        onChange: ({ currentTarget: { value } }) => {
+          setValues((before) => ({ ...before, [name]: value }));
+          setErrors(({ [name]: _, ...others }) => others);
+        },
+        ...(errors[name] === undefined ? {} : { error: errors[name] }),
+      };
+    },
     pending: isPending || checking,
     failure: failure !== undefined && (
       <Alert color="red" variant="light" role="alert">

@@ -50,6 +50,7 @@ export function Plans({ subscription }: { subscription: Subscription }) {
           {yearly && (
             <SegmentedControl
               size="xs"
+              transitionDuration={0}
               aria-label={texts.plans.interval}
               value={String(interval)}
               onChange={(value) => setInterval(Number(value))}
