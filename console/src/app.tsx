@@ -29,6 +29,8 @@ const colors: CSSVariablesResolver = ({ colors }) => {
     "--mantine-color-anchor": colors.indigo[shade],
     "--mantine-color-indigo-light-color": colors.indigo[shade],
     "--mantine-primary-color-light-color": colors.indigo[shade],
+    "--mantine-primary-color-light-hover": "var(--mantine-primary-color-light)",
+    "--mantine-color-red-light-hover": "var(--mantine-color-red-light)",
   });
   return { variables: {}, light: texts(colors.gray[7], 9), dark: texts(colors.dark[1], 2) };
 };

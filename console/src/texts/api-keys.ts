@@ -45,7 +45,6 @@ export const apiKeysTexts = {
     search: "Search permissions",
     chosen: "{count} chosen",
     submit: "Create the key",
-    needed: "Choose at least one permission.",
   },
 
   secret: {

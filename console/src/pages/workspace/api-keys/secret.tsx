@@ -10,14 +10,16 @@ export function Secret({ token, close }: { token: string; close: () => void }) {
     <Dialog title={texts.secret.title} close={close} closeOnClickOutside={false} closeOnEscape={false} withCloseButton={false}>
       <Stack>
         <Text size="sm">{token === "" ? texts.secret.lost : texts.secret.text}</Text>
-        {token !== "" && <TextInput
-          label={texts.secret.label}
-          value={token}
-          readOnly
-          onFocus={({ currentTarget }) => currentTarget.select()}
-          rightSection={<Copy value={token} label={all.common.copy} />}
-          styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
-        />}
+        {token !== "" && (
+          <TextInput
+            label={texts.secret.label}
+            value={token}
+            readOnly
+            onFocus={({ currentTarget }) => currentTarget.select()}
+            rightSection={<Copy value={token} label={all.common.copy} />}
+            styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
+          />
+        )}
         <Group justify="flex-end">
           <Button onClick={close}>{token === "" ? all.common.close : texts.secret.done}</Button>
         </Group>

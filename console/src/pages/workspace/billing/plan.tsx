@@ -181,7 +181,7 @@ function Portal() {
   );
 }
 
-/** How often what is paid, for people. */
+/** By which interval prices are shown at first. */
 export function intervalOf({ interval }: Subscription): Interval {
   return interval === Interval.YEAR ? Interval.YEAR : Interval.MONTH;
 }
