@@ -119,7 +119,7 @@ describe("the business of a workspace", () => {
     await console.press("Cancel the plan");
     await console.page().getByLabel("Now", { exact: true }).check();
     await dialog(console, "Cancel the plan");
-    await console.page().getByRole("button", { name: "Cancel the plan" }).waitFor({ state: "detached" });
+    await console.page().getByRole("dialog").waitFor({ state: "detached" });
     assert.equal((await subscription(owner)).plan?.plan, "free");
     await console.press("Try Team for 14 days");
     await console.press("Start the trial");
@@ -219,7 +219,7 @@ describe("the business of a workspace", () => {
     await console.reads("The server does not answer.");
     await console.press("Create the key");
     await console.reads("the answer that showed it was lost");
-    await console.page().getByRole("button", { name: "Close", exact: true }).click();
+    await dialog(console, "Close");
     await rows(console, ["Lost", "Never"]);
   });
 
