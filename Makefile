@@ -47,6 +47,10 @@ test: build $(npm_tools) test-tools ## run all tests: vet, TypeScript, Go (TESTF
 	go test -timeout 40m $(TESTFLAGS) ./... || status=1
 	exit $$status
 
+.PHONY: test-large
+test-large: ## run the tests of size whole: 100,000 members, 1,000,000 usage events, every write broken, models longer
+	go test -timeout 60m -run 'Crowd|ManyEvents|PlainModel|AnyWrite|CutConnection|LostRace|TwoOwners|ComeAndGo' ./server/e2e -large -v
+
 .PHONY: bench
 bench: ## measure speed, as ratios against what bounds it (BENCH='name')
 	@go test -run '^$$' -bench '$(BENCH)' -timeout 30m ./bench

@@ -9,7 +9,12 @@
 //
 //	manager := client.New("https://accounts.example.com", client.WithAPIKey(os.Getenv("MANAGER_API_KEY")))
 //
-// Errors are *connect.Error; Reason tells what a program may want to know of one.
+// Services of one's own, which verify access tokens by the package client/token, are
+// called with those that WithRefresh gives.
+//
+// Errors are *connect.Error; Reason tells what a program may want to know of one. Calls
+// that are safe to repeat are, when the server cannot serve them for the moment or their
+// answer is lost: see WithAttempts.
 package client
 
 import (
@@ -17,6 +22,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -62,14 +68,21 @@ type Client struct {
 	Reconciliations    billingv1connect.ReconciliationServiceClient
 	Events             auditv1connect.EventServiceClient
 
+	// AccessTokens gives access tokens for services of one's own; nil without WithRefresh.
+	AccessTokens *AccessTokens
+
 	url     string
 	options options
 }
 
 type options struct {
-	http    connect.HTTPClient
-	token   string
-	connect []connect.ClientOption
+	http     connect.HTTPClient
+	token    string
+	attempts int
+	connect  []connect.ClientOption
+
+	refresh string
+	store   func(ctx context.Context, refreshToken string) error
 }
 
 // Option changes how a Client calls.
@@ -82,6 +95,31 @@ func WithSession(token string) Option { return func(o *options) { o.token = toke
 // methods of the key's workspace that the key's permissions allow. Of WithAPIKey and
 // WithSession the last one holds.
 func WithAPIKey(key string) Option { return func(o *options) { o.token = key } }
+
+// WithRefresh gives access tokens by a refresh token, from TokenService.CreateRefreshToken
+// or the one that was stored last: see Client.AccessTokens. They are for services of
+// one's own, by the audience and the workspace of the refresh token. The server's own API
+// takes a session's token or an API key, which goes beside.
+//
+// A refresh token is used once and gives the next one, which store has to keep in its
+// place. No access token is given out before store has returned nil. With nil for store
+// the next one is kept in memory alone.
+func WithRefresh(refreshToken string, store func(ctx context.Context, refreshToken string) error) Option {
+	if store == nil {
+		store = func(context.Context, string) error { return nil }
+	}
+	return func(o *options) { o.refresh, o.store = refreshToken, store }
+}
+
+// WithAttempts says how often at most a call is sent that is safe to repeat. Default: 4;
+// with 1 none is repeated.
+//
+// Safe is what has no side effects, and what takes a request_id: a message without one is
+// sent with a new one, and thus makes one thing however often it is sent. Such a call is
+// sent again when it fails with `unavailable` or REASON_OVERLOADED, and when no answer
+// came, after a pause that grows from 0.1 to 2 seconds, or that the server asks for
+// (RetryAfter). It is not when that is more than 5 seconds, or more than the context has left.
+func WithAttempts(n int) Option { return func(o *options) { o.attempts = n } }
 
 // WithHTTPClient calls through another HTTP client. Default: one that speaks
 // HTTP/2 to https URLs and HTTP/1.1 to others, and keeps no cookies.
@@ -105,11 +143,15 @@ func WithConnect(more ...connect.ClientOption) Option {
 
 // New returns a client of the server at a URL, such as http://localhost:8080.
 func New(url string, list ...Option) *Client {
-	var o options
+	o := options{attempts: defaultAttempts}
 	for _, option := range list {
 		option(&o)
 	}
-	return build(url, o)
+	c := build(url, o)
+	if o.refresh != "" {
+		c.AccessTokens = &AccessTokens{tokens: c.Tokens, store: o.store, refresh: o.refresh, stored: true}
+	}
+	return c
 }
 
 // As returns a client that calls in the same way with the token of another
@@ -117,16 +159,21 @@ func New(url string, list ...Option) *Client {
 func (c *Client) As(token string) *Client {
 	o := c.options
 	o.token = token
-	return build(c.url, o)
+	other := build(c.url, o)
+	other.AccessTokens = c.AccessTokens
+	return other
 }
 
 func build(url string, o options) *Client {
 	if o.http == nil {
 		o.http = newHTTPClient(false)
 	}
-	all := o.connect
+	all := slices.Clone(o.connect)
+	if o.attempts > 1 {
+		all = append(all, connect.WithInterceptors(retries{o.attempts}))
+	}
 	if o.token != "" {
-		all = append(all[:len(all):len(all)], connect.WithInterceptors(bearer("Bearer "+o.token)))
+		all = append(all, connect.WithInterceptors(bearer("Bearer "+o.token)))
 	}
 	return &Client{
 		Registration:       authv1connect.NewRegistrationServiceClient(o.http, url, all...),

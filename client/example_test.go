@@ -3,9 +3,12 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/logicspike/manager/client"
+	"github.com/logicspike/manager/client/token"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
@@ -16,6 +19,7 @@ import (
 
 // What the examples call: a server with an account on it.
 var (
+	srv          *testkit.Server
 	serverURL    string
 	sessionToken string
 )
@@ -24,7 +28,7 @@ const email, password = "ada@example.com", testkit.Password
 
 func TestMain(m *testing.M) {
 	testkit.Main(m, func(tb *testkit.ForMain) {
-		srv := testkit.New(tb, testkit.Options{})
+		srv = testkit.New(tb, testkit.Options{})
 		serverURL, sessionToken = srv.URL, srv.RegisterAs(tb, email, "Analytical Engines").Token
 	})
 }
@@ -124,4 +128,38 @@ func ExampleWithGRPC() {
 	}
 	fmt.Println(session.Session.Current)
 	// Output: true
+}
+
+func ExampleWithRefresh() {
+	ctx := context.Background()
+	// A program of somebody's gets a refresh token once, with their session,
+	person := client.New(serverURL, client.WithSession(sessionToken))
+	made, err := person.Tokens.CreateRefreshToken(ctx, &authv1.CreateRefreshTokenRequest{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	// and from then on has access tokens by it, for a service that verifies them.
+	manager := client.New(serverURL, client.WithRefresh(made.RefreshToken, func(_ context.Context, next string) error {
+		return nil // keep it in the place of the one before
+	}))
+	verifier, err := token.New(token.Options{Issuer: serverURL, Audience: serverURL})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	service := httptest.NewServer(verifier.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		fmt.Println("called by a user:", token.From(r.Context()).UserID != "")
+	})))
+	defer service.Close()
+
+	api := &http.Client{Transport: manager.AccessTokens.Transport(service.URL, nil)}
+	res, err := api.Get(service.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = res.Body.Close()
+	// Output: called by a user: true
 }

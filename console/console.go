@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"html"
 	"io/fs"
 	"mime"
 	"net/http"
@@ -40,6 +41,31 @@ func Built() fs.FS {
 	return files
 }
 
+// A console without a CAPTCHA tells nobody where the reader came from; one with it tells its
+// provider the server's origin, and no more.
+const (
+	referrer            = "no-referrer"
+	referrerWithCaptcha = "strict-origin"
+)
+
+// Captcha is what people solve before they sign in, register or ask for a new password. The
+// application loads it once the server asks for one.
+type Captcha struct {
+	// Script is the address of the provider's script, which calls captchaLoaded once it can
+	// be used, and Object the global object that it makes.
+	Script, Object string
+	// SiteKey is the public key of the site at the provider.
+	SiteKey string
+	// Policy returns a Content-Security-Policy that allows the provider, too.
+	Policy func(own string) string
+}
+
+// meta tells the application of it.
+func (c *Captcha) meta() string {
+	return fmt.Sprintf("<meta name=\"captcha\" content=\"%s\" data-script=\"%s\" data-object=\"%s\" />",
+		html.EscapeString(c.SiteKey), html.EscapeString(c.Script), html.EscapeString(c.Object))
+}
+
 // encodings are the compressed forms that the build leaves beside a file, the best first.
 var encodings = []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
 
@@ -53,16 +79,22 @@ type file struct {
 // Handler serves a built application; it is nil when there is none. It is to be mounted
 // at "/": the path of any page, which only the application knows, gets its index. What
 // cannot be a page is not found: paths with a dot, which those of the API's services
-// have, and whatever is not read.
+// have, and whatever is not read. The CAPTCHA is nil where nobody has to solve one.
 //
 // Errors: when a file cannot be read.
-func Handler(built fs.FS) (http.Handler, error) {
+func Handler(built fs.FS, captcha *Captcha) (http.Handler, error) {
 	if _, err := fs.Stat(built, index); err != nil {
 		return nil, nil
 	}
 	files, err := read(built)
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
+	}
+	policy, referrer := policy, referrer
+	if captcha != nil {
+		policy, referrer = captcha.Policy(policy), referrerWithCaptcha
+		page := files["/"+index]
+		page.content = bytes.Replace(page.content, []byte("</head>"), []byte(captcha.meta()+"</head>"), 1)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -72,7 +104,7 @@ func Handler(built fs.FS) (http.Handler, error) {
 			h.Set("Content-Security-Policy", policy)
 		}
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Referrer-Policy", referrer)
 		h.Set("X-Content-Type-Options", "nosniff")
 		f, ok := files[r.URL.Path]
 		if !ok && !strings.Contains(r.URL.Path, ".") && !strings.HasPrefix(r.URL.Path, assetsPath) {

@@ -25,7 +25,7 @@ var built = fstest.MapFS{
 
 func send(t *testing.T, method, target, accepts string) *httptest.ResponseRecorder {
 	t.Helper()
-	h, err := console.Handler(built)
+	h, err := console.Handler(built, nil)
 	if err != nil || h == nil {
 		t.Fatal(h, err)
 	}
@@ -132,14 +132,40 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// TestCaptcha: where people solve one, the application is told of it, and its provider
+// allowed what it needs.
+func TestCaptcha(t *testing.T) {
+	t.Parallel()
+	const index = "<html><head><title>t</title></head></html>"
+	h, err := console.Handler(fstest.MapFS{"index.html": {Data: []byte(index)}}, &console.Captcha{
+		Script: "https://captcha.example/api.js?a=1&b=2", Object: "captcha", SiteKey: `the"key`,
+		Policy: func(own string) string { return own + "; frame-src https://captcha.example" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/sign-up", nil))
+	want := `<html><head><title>t</title><meta name="captcha" content="the&#34;key" data-script="https://captcha.example/api.js?a=1&amp;b=2" data-object="captcha" /></head></html>`
+	if w.Body.String() != want {
+		t.Errorf("%s", w.Body)
+	}
+	if got := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(got, "default-src 'none'; ") || !strings.HasSuffix(got, "; frame-src https://captcha.example") {
+		t.Errorf("the policy is %s", got)
+	}
+	if got := w.Header().Get("Referrer-Policy"); got != "strict-origin" {
+		t.Errorf("Referrer-Policy is %s", got)
+	}
+}
+
 // TestNotBuilt: without the application there is no handler, and the folder that is
 // built into the program can always be read.
 func TestNotBuilt(t *testing.T) {
 	t.Parallel()
-	if h, err := console.Handler(fstest.MapFS{".keep": {}}); h != nil || err != nil {
+	if h, err := console.Handler(fstest.MapFS{".keep": {}}, nil); h != nil || err != nil {
 		t.Errorf("%v, %v", h, err)
 	}
-	if _, err := console.Handler(console.Built()); err != nil {
+	if _, err := console.Handler(console.Built(), nil); err != nil {
 		t.Error(err)
 	}
 }

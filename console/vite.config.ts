@@ -30,8 +30,17 @@ function compressed(): Plugin {
   };
 }
 
+/** Leaves the schema of the rules out of the generated files: it is large, and first pages do without. */
+function withoutRules(): Plugin {
+  return {
+    name: "without-rules",
+    enforce: "pre",
+    resolveId: (source, importer) => (source.endsWith("/buf/validate/validate_pb.js") && importer?.includes("/gen/ts/") ? folder("src/no-rules.ts") : null),
+  };
+}
+
 export default defineConfig({
-  plugins: [react(), compressed()],
+  plugins: [withoutRules(), react(), compressed()],
   resolve: { alias: { "@gen": folder("../gen/ts/logicspike"), "@client": folder("../client/ts/src") } },
   build: { assetsDir: "console", target: "es2022", modulePreload: { polyfill: false }, chunkSizeWarningLimit: 700 },
   server: {

@@ -87,11 +87,12 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	if d.Mailbox != nil {
 		mounted["/mailbox/"] = d.Mailbox
 	}
-	own := pages.Handler(pages.Options{Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil, Captcha: captchaOfPages(s)})
+	shown := captchaOfPages(s)
+	own := pages.Handler(pages.Options{Product: s.ProductName, PasswordMinLength: s.PasswordMinLength, Mailbox: d.Mailbox != nil, Captcha: shown})
 	for _, pattern := range pages.Patterns() {
 		mounted[pattern] = own
 	}
-	application, err := console.Handler(cmp.Or(d.Console, console.Built()))
+	application, err := console.Handler(cmp.Or(d.Console, console.Built()), captchaOfConsole(shown))
 	if err != nil {
 		return nil, err
 	}
@@ -207,12 +208,21 @@ func paymentsOf(s config.Settings, d Dependencies) (*payments.Service, map[strin
 	return service, map[string]http.Handler{"POST " + payments.WebhookPath: service}, nil
 }
 
-// captchaOfPages returns the CAPTCHA that the server's own pages show; nil for none.
+// captchaOfPages returns the CAPTCHA that the server's own pages and the console show; nil
+// for none.
 func captchaOfPages(s config.Settings) *pages.Captcha {
 	if s.CaptchaProvider == config.CaptchaNone || s.CaptchaSiteKey == "" {
 		return nil
 	}
 	return &pages.Captcha{Provider: string(s.CaptchaProvider), SiteKey: s.CaptchaSiteKey}
+}
+
+// captchaOfConsole returns the same for the console.
+func captchaOfConsole(c *pages.Captcha) *console.Captcha {
+	if c == nil {
+		return nil
+	}
+	return &console.Captcha{Script: c.Script(), Object: c.Object(), SiteKey: c.SiteKey, Policy: c.Policy}
 }
 
 // passkeyParty returns the relying party of passkeys; nil where there can be none.

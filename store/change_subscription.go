@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -225,7 +226,9 @@ func planChange(s *billing.Subscription, from, to *billing.Plan, c Choice, at ti
 	if s.Charged() {
 		paid = priceOf(s, from)
 	}
-	if paid != nil && out.price != nil && paid.Interval == out.price.Interval {
+	// Usage is charged by the price that a period ends with: another one begins another
+	// period, or what was used would be free, or dearer than it was said.
+	if paid != nil && out.price != nil && paid.Interval == out.price.Interval && reflect.DeepEqual(paid.Usage, out.price.Usage) {
 		for _, l := range pricing.Prorate(*paid, s.ChargedSeats, *out.price, s.BilledSeats(), out.period, at) {
 			of := to
 			if l.Amount < 0 {

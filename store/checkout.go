@@ -25,7 +25,8 @@ type Checkout struct {
 
 // PrepareCheckout returns what a workspace would buy by a plan and its price.
 //
-// Errors: fault NOT_FOUND; PLAN_NOT_FOR_SALE; PAYMENT_PROVIDER_IN_USE.
+// Errors: fault NOT_FOUND; PLAN_NOT_FOR_SALE; PAYMENT_PROVIDER_IN_USE;
+// SUBSCRIPTION_UNPAID while an invoice of our own is overdue.
 func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, plan, currency string, interval pricing.Interval) (c *Checkout, err error) {
 	err = s.read(ctx, func(ctx context.Context, t *tx) error {
 		b, err := t.billing.Subscription(ctx, workspace)
@@ -34,6 +35,9 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		}
 		if b.Provider == billing.Stripe {
 			return fault.New(fault.FailedPrecondition, fault.PaymentProviderInUse, "the workspace pays by the payment provider already; change its subscription")
+		}
+		if err := t.owesNothing(ctx, b); err != nil {
+			return err
 		}
 		p, err := t.billing.Plan(ctx, plan, 0)
 		if ignoreMissing(err) != nil {
@@ -54,7 +58,7 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		case b.State == billing.Trialing:
 			c.PaidUntil = b.TrialEndTime
 		case b.State == billing.Active && b.Currency != "":
-			c.PaidUntil = b.PeriodAt(t.now).End
+			c.PaidUntil = b.Period(t.now).End
 		}
 		if c.Installation, _, err = t.billing.Installation(ctx); err != nil {
 			return err

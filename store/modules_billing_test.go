@@ -239,6 +239,9 @@ func exerciseUsage(e *exercise, w ids.Workspace) {
 
 	period := pricing.Period{Start: hour, End: hour.AddDate(0, 1, 0)}
 	e.want([]billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 7}}, "AddTotals", w, []billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 7}})
+	e.want([]billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 7}}, "AddTotals", w, []billing.PeriodUsage{{Meter: "calls", PeriodStart: hour}})
+	e.want([]billing.UsageReport(nil), "BeginUsageReports", billing.UsageReport{}, now)
+	e.call("EndUsageReport", billing.UsageReport{WorkspaceID: w, Meter: "calls", PeriodStartTime: hour})
 	e.want(map[string]int64{"calls": 7}, "UsageIn", w, period)
 	price := pricing.UsagePrice{Meter: "calls", Mode: pricing.Graduated, Tiers: []pricing.Tier{{Unit: "2"}}}
 	e.call("OpenCharges", w, "EUR", []pricing.UsagePrice{price, {Meter: "storage", Mode: pricing.Graduated, Tiers: price.Tiers}}, period)
@@ -277,6 +280,7 @@ func exerciseProvider(t *testing.T, e *exercise, repository billing.Repository, 
 	e.want(false, "InsertProviderSubscription", p)
 	e.want(p, "ProviderSubscription", "sub_1", true)
 	e.want(p, "ProviderSubscriptionOf", s.ID)
+	e.call("BoughtTime", s.ID)
 	e.want([]billing.ProviderSubscription{*p}, "ProviderSubscriptions", w, "", 10)
 	e.want([]billing.ProviderSubscription(nil), "ProviderSubscriptions", ids.Workspace{}, "sub_1", 10)
 	e.want([]string(nil), "DueProviderSubscriptions", now, 10)

@@ -71,7 +71,7 @@ func (t *tx) providerChanged(ctx context.Context, s *billing.Subscription) error
 	case s.State == billing.Canceled && s.CancelReason == billing.WorkspaceDeleted:
 		want.Desired, want.Reason = billing.Ending, billing.WorkspaceDeleted
 	case s.State == billing.Canceled, s.State == billing.Paused && s.PauseReason == billing.PausedCanceled, price == nil:
-		want.Desired, want.Reason, want.SubscriptionID = billing.Ended, "canceled", ids.Subscription{}
+		want.Desired, want.Reason, want.SubscriptionID = billing.Ended, billing.ByCancellation, ids.Subscription{}
 		if s.State.Lives() { // what is charged from now on, if anything, is charged by us
 			s.Provider = billing.Manual
 			if s.State == billing.PastDue {

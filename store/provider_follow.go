@@ -37,6 +37,9 @@ func (s *Store) AdoptProviderSubscription(ctx context.Context, m *billing.Mirror
 			ID: m.ID, Customer: m.Customer, WorkspaceID: m.Bought.Workspace, Desired: billing.Live, Items: append([]billing.Item{}, m.Items...),
 			CancelAtPeriodEnd: m.CancelAtPeriodEnd, Version: 1, SyncedVersion: 1, NextTryTime: t.now, ChangeTime: t.now, CreateTime: t.now,
 		}
+		if !m.CreateTime.IsZero() {
+			p.CreateTime = m.CreateTime
+		}
 		w, err := t.tenant.LockWorkspace(ctx, m.Bought.Workspace)
 		if ignoreMissing(err) != nil {
 			return err

@@ -141,6 +141,10 @@ func (t *tx) countUsage(ctx context.Context, s *billing.Subscription, events []b
 		meter string
 		at    int64
 	}
+	sold, since, err := t.soldUsage(ctx, s)
+	if err != nil {
+		return err
+	}
 	hours, periods := map[key]billing.HourUsage{}, map[key]billing.PeriodUsage{}
 	var known []pricing.Period
 	for _, e := range events {
@@ -152,7 +156,11 @@ func (t *tx) countUsage(ctx context.Context, s *billing.Subscription, events []b
 			return err
 		}
 		p := key{e.Meter, period.Start.UnixMicro()}
-		periods[p] = billing.PeriodUsage{Meter: e.Meter, PeriodStart: period.Start, Quantity: periods[p].Quantity + e.Quantity}
+		total := billing.PeriodUsage{Meter: e.Meter, PeriodStart: period.Start, Quantity: periods[p].Quantity + e.Quantity, Sold: periods[p].Sold}
+		if sold[e.Meter] != "" && !period.Start.Before(since) {
+			total.Sold += e.Quantity
+		}
+		periods[p] = total
 	}
 	given, err := t.billing.Entitlements(ctx, s.WorkspaceID, "", t.now)
 	if err != nil {
@@ -176,6 +184,27 @@ func (t *tx) countUsage(ctx context.Context, s *billing.Subscription, events []b
 		}
 	}
 	return nil
+}
+
+// soldUsage returns what the provider charges usage of a subscription by, by meter, and
+// since when it does; nothing while that is tried, or when it charges for none.
+func (t *tx) soldUsage(ctx context.Context, s *billing.Subscription) (prices map[string]string, since time.Time, err error) {
+	if s.Provider != billing.Stripe || s.State == billing.Trialing {
+		return nil, since, nil
+	}
+	plan, err := t.billing.Plan(ctx, s.Plan, s.PlanVersion)
+	if err != nil {
+		return nil, since, err
+	}
+	price := priceOf(s, plan)
+	if price == nil || price.Stripe == nil || len(price.Stripe.Usage) == 0 {
+		return nil, since, nil
+	}
+	since, err = t.billing.BoughtTime(ctx, s.ID)
+	if fault.Has(err, fault.Missing) {
+		return nil, since, nil // it has just ended there
+	}
+	return price.Stripe.Usage, since, err
 }
 
 // knownPeriod is periodOf for many times, most of which are in the same periods.

@@ -47,10 +47,8 @@ func usagePrices(s *billing.Subscription, plan *billing.Plan) []pricing.UsagePri
 	if s.State == billing.Trialing {
 		return nil
 	}
-	for _, p := range plan.Definition.Prices {
-		if p.Currency == s.Currency && p.Interval == s.Interval {
-			return p.Usage
-		}
+	if price := priceOf(s, plan); price != nil {
+		return price.Usage
 	}
 	return nil
 }

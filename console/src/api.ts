@@ -1,15 +1,39 @@
-import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { callUnaryMethod } from "@connectrpc/connect-query";
 import { QueryClient } from "@tanstack/react-query";
 import { reasonOf } from "@client/errors";
 import { transportOf } from "@client/transport";
 
+const plain = transportOf({ baseUrl: window.location.origin, credentials: "cookie", attempts: 1 });
+
+/** What the next call of a method has to bring along: the answer of a CAPTCHA. */
+let answered: { method: DescMethod; answer: string } | undefined;
+
 /**
  * How all calls travel: to the server that the page is of, in the session of its HttpOnly
- * cookie. No script ever sees a token.
+ * cookie. No script ever sees a token. Calls are repeated by the queries (see below).
  */
-export const transport = transportOf({ baseUrl: window.location.origin, credentials: "cookie" });
+export const transport: Transport = {
+  ...plain,
+  unary: (method, signal, timeoutMs, header, ...rest) => {
+    const headers = new Headers(header);
+    if (answered?.method === method) {
+      headers.set("Captcha-Response", answered.answer);
+    }
+    return plain.unary(method, signal, timeoutMs, headers, ...rest);
+  },
+};
+
+/** Makes a call of a method, with the answer of a CAPTCHA. */
+export async function answerFor<T>(method: DescMethod, answer: string, act: () => Promise<T>): Promise<T> {
+  answered = { method, answer };
+  try {
+    return await act();
+  } finally {
+    answered = undefined;
+  }
+}
 
 /** Calls a method outside of a component. */
 export function call<I extends DescMessage, O extends DescMessage>(

@@ -3,6 +3,7 @@ import { createTheme, MantineProvider, type CSSVariablesResolver } from "@mantin
 import { QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "react-router";
 import { queryClient, transport } from "./api";
+import { Captcha } from "./captcha";
 import { Toasts } from "./components/toasts";
 import { Reauthentication } from "./reauthentication";
 import { router } from "./router";
@@ -23,9 +24,9 @@ const colors: CSSVariablesResolver = ({ colors }) => {
     "--mantine-color-dimmed": dimmed,
     "--mantine-color-placeholder": dimmed,
     "--mantine-color-error": colors.red[shade],
-    "--mantine-color-red-light-color": colors.red[shade],
     "--mantine-color-red-filled": colors.red[9],
-    "--mantine-color-red-filled-hover": colors.red[8],
+    "--mantine-color-red-filled-hover": colors.red[9],
+    "--mantine-color-red-light-color": colors.red[shade],
     "--mantine-color-anchor": colors.indigo[shade],
     "--mantine-color-indigo-light-color": colors.indigo[shade],
     "--mantine-primary-color-light-color": colors.indigo[shade],
@@ -44,6 +45,7 @@ export function App() {
         <QueryClientProvider client={queryClient}>
           <RouterProvider router={router} />
           <Reauthentication />
+          <Captcha />
         </QueryClientProvider>
       </TransportProvider>
     </MantineProvider>

@@ -3,7 +3,7 @@ import { errorInfoOf, reasonOf, retryAfterSeconds, violationsOf } from "@client/
 import { passkeyTextOf } from "./passkey-errors";
 import { fill, texts } from "./texts";
 
-export { isReason, reasonOf } from "@client/errors";
+export { isReason, reasonOf, type ReasonName } from "@client/errors";
 
 const further: Partial<Record<string, string>> = {};
 

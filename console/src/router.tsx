@@ -31,6 +31,18 @@ export const router = createBrowserRouter([
           page("/finish-setup", () => import("./pages/finish-setup")),
           page("/new-workspace", () => import("./pages/new-workspace")),
           page("/", () => import("./pages/home")),
+          page("/account/link", () => import("./pages/account/link")),
+          {
+            path: "/account",
+            lazy: async () => ({ Component: (await import("./pages/account/shell")).Shell }),
+            children: [
+              page("/account", () => import("./pages/account/profile")),
+              page("/account/security", () => import("./pages/account/security")),
+              page("/account/sessions", () => import("./pages/account/sessions")),
+              page("/account/activity", () => import("./pages/account/activity")),
+              page("/account/delete", () => import("./pages/account/delete")),
+            ],
+          },
           {
             path: "/w/:slug",
             lazy: async () => ({ Component: (await import("./pages/workspace/shell")).Shell }),

@@ -1,5 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import { createValidator } from "@bufbuild/protovalidate";
+import { createValidator, type Violation } from "@bufbuild/protovalidate";
+import { ruleTexts } from "./texts/rules";
 
 const validator = createValidator();
 
@@ -14,8 +15,13 @@ export function violationsOf<I extends DescMessage>(schema: I, message: MessageS
     for (const violation of result.violations) {
       const first = violation.field[0];
       const name = first?.kind === "field" ? first.localName : "";
-      found[name] ??= violation.message.charAt(0).toUpperCase() + violation.message.slice(1) + ".";
+      found[name] ??= textOf(violation);
     }
   }
   return found;
+}
+
+/** What a person reads: by the rule where the catalogue has a text for it, else as the schema says. */
+function textOf({ ruleId, message }: Violation): string {
+  return (ruleTexts as Partial<Record<string, string>>)[ruleId] ?? message.charAt(0).toUpperCase() + message.slice(1) + ".";
 }

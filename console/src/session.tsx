@@ -34,7 +34,7 @@ export function SignedIn() {
         if (!session) {
           return <Navigate to={`/sign-in?to=${encodeURIComponent(here)}`} replace />;
         }
-        if (duty && !here.startsWith(duty)) {
+        if (duty && !here.startsWith(duty) && !(duty === "/finish-setup" && here.startsWith("/account"))) {
           return <Navigate to={`${duty}?to=${encodeURIComponent(here)}`} replace />;
         }
         if (!duty && duties.some((path) => here.startsWith(path))) {
@@ -54,7 +54,13 @@ export function SignedIn() {
 export function SignedOut() {
   return (
     <WithSession>
-      {(session, here) => (session ? <Navigate to={dutyOf(session) ?? wantedIn(here)} replace /> : <Outlet />)}
+      {(session, here) => {
+        if (!session) {
+          return <Outlet />;
+        }
+        const [duty, wanted] = [dutyOf(session), wantedIn(here)];
+        return <Navigate to={duty === undefined ? wanted : `${duty}?to=${encodeURIComponent(wanted)}`} replace />;
+      }}
     </WithSession>
   );
 }

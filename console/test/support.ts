@@ -40,6 +40,8 @@ export interface Visitor {
   fill(fields: Record<string, string>): Promise<void>;
   /** Presses a button, by its whole name or what is in it. */
   press(name: string | RegExp): Promise<void>;
+  /** Presses a button of the dialog that is open. */
+  answer(name: string): Promise<void>;
   /** Chooses an entry of the menu that a button opens which has this in its name. */
   choose(menu: string, entry: string): Promise<void>;
   /** Types a code into the field of six digits, and clears it. */
@@ -77,10 +79,14 @@ export interface Console extends Visitor {
  * `friends`.
  *
  * @param name - of the server's log in test-output
- * @param settings - environment variables of the server beside the usual ones
+ * @param settings - environment variables of the server beside the usual ones, or what gives them
  * @param friends - hosts that pages may ask, too
  */
-export function startConsole(name: string, settings: Record<string, string> = {}, friends: string[] = []): Console {
+export function startConsole(
+  name: string,
+  settings: Record<string, string> | (() => Promise<Record<string, string>>) = {},
+  friends: string[] = [],
+): Console {
   let server: Server;
   let browser: Browser;
   let contexts: BrowserContext[] = [];
@@ -89,8 +95,9 @@ export function startConsole(name: string, settings: Record<string, string> = {}
 
   before(async () => {
     mkdirSync(join(outputFolder, "console"), { recursive: true });
+    const told = typeof settings === "function" ? await settings() : settings;
     // Each is there to be stopped, also when the other one fails.
-    await Promise.all([startChromium().then((started) => (browser = started)), startServer(name, settings).then((started) => (server = started))]);
+    await Promise.all([startChromium().then((started) => (browser = started)), startServer(name, told).then((started) => (server = started))]);
   });
   after(async () => {
     await browser?.close();
@@ -188,10 +195,11 @@ function visitorOf(url: () => string, page: () => Page, complaints: () => string
     reads: (text) => waiting(page().getByText(text).filter({ visible: true }).first().waitFor()),
     fill: async (fields) => {
       for (const [label, value] of Object.entries(fields)) {
-        await waiting(page().getByLabel(label, { exact: true }).fill(value));
+        await waiting(page().getByLabel(label, { exact: true }).and(page().locator("input, textarea")).fill(value));
       }
     },
     press: (name) => waiting(page().getByRole("button", { name, exact: true }).click()),
+    answer: (name) => waiting(page().getByRole("dialog").last().getByRole("button", { name, exact: true }).click()),
     choose: async (menu, entry) => {
       await visitor.press(new RegExp(menu));
       await waiting(page().getByRole("menuitem", { name: entry, exact: true }).click());

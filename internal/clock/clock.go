@@ -24,13 +24,26 @@ func (System) Now() time.Time { return time.Now().UTC().Truncate(time.Microsecon
 type Manual struct {
 	mu    sync.Mutex
 	ahead time.Duration
+	stop  time.Time // zero while it runs
 }
 
-// Now returns the machine's time plus what was added.
+// Now returns the time of the machine, or at which the clock was stopped, plus what was
+// added.
 func (m *Manual) Now() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !m.stop.IsZero() {
+		return m.stop.Add(m.ahead)
+	}
 	return System{}.Now().Add(m.ahead)
+}
+
+// Stop stops the clock: only what is added moves it from then on. What is measured by it
+// does not depend on how fast the machine is.
+func (m *Manual) Stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stop = System{}.Now()
 }
 
 // Ahead returns by how much the clock is ahead of the machine's.

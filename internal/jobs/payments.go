@@ -15,7 +15,7 @@ type Payments interface {
 	Push(ctx context.Context, subscription string) error
 	// Follow does what an event of the provider asks for.
 	Follow(ctx context.Context, event string) error
-	// WorkDue does both for all that failed before and is due again.
+	// WorkDue does both for all that failed before and is due again, and reports usage.
 	WorkDue(ctx context.Context) error
 	// ReconcileAll compares everything, and repairs what differs.
 	ReconcileAll(ctx context.Context) error

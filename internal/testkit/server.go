@@ -171,11 +171,12 @@ func New(t testing.TB, o Options) *Server {
 func (s *Server) Stop() { s.stop() }
 
 // Client returns a client that calls from a network address, or from loopback
-// for "", without a session.
+// for "", without a session. It sends each call once.
 func (s *Server) Client(address string, options ...client.Option) *client.Client {
 	if address != "" {
 		options = append(options, client.WithHTTPClient(&http.Client{Transport: forwarded{address, http.DefaultTransport}}))
 	}
+	options = append([]client.Option{client.WithAttempts(1)}, options...)
 	return client.New(s.URL, append(options, client.WithConnect(connect.WithInterceptors(s.noticing())))...)
 }
 

@@ -43,6 +43,13 @@ type StripeItem struct {
 	Quantity  int64
 }
 
+// StripeUsage is usage that it was told of.
+type StripeUsage struct {
+	Customer, Meter string
+	Value           int64
+	Time            time.Time
+}
+
 // Charge is money that was taken.
 type Charge struct {
 	Sub  string
@@ -68,6 +75,7 @@ type Stripe struct {
 	subs      map[string]*StripeSub
 	sessions  map[string]url.Values
 	invoices  map[string]map[string]any
+	usage     map[string]StripeUsage // by identifier
 	charges   []Charge
 	effects   []string
 }
@@ -83,7 +91,7 @@ func NewStripe(t testing.TB, c clock.Clock) *Stripe {
 	t.Helper()
 	s := &Stripe{
 		Clock: c, answered: map[string]answered{}, customers: map[string]map[string]string{}, subs: map[string]*StripeSub{},
-		sessions: map[string]url.Values{}, invoices: map[string]map[string]any{},
+		sessions: map[string]url.Values{}, invoices: map[string]map[string]any{}, usage: map[string]StripeUsage{},
 	}
 	srv := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(srv.Close)
@@ -114,6 +122,13 @@ func (s *Stripe) Requests() (n int) { s.locked(func() { n = s.requests }); retur
 // Effects are what requests have changed since the last call.
 func (s *Stripe) Effects() (list []string) {
 	s.locked(func() { list, s.effects = s.effects, nil })
+	return list
+}
+
+// Usage is all usage that it was told of, in its order.
+func (s *Stripe) Usage() (list []StripeUsage) {
+	s.locked(func() { list = slices.Collect(maps.Values(s.usage)) })
+	slices.SortFunc(list, func(a, b StripeUsage) int { return a.Time.Compare(b.Time) })
 	return list
 }
 
@@ -335,6 +350,18 @@ func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
 		id := s.id("cs")
 		s.sessions[id] = form
 		return http.StatusOK, map[string]any{"id": id, "object": "checkout.session", "url": s.URL + "/pay/" + id, "expires_at": s.Clock.Now().Add(24 * time.Hour).Unix()}
+	case what == "POST billing":
+		u, id := of(form, "payload"), form.Get("identifier")
+		if s.customers[u["stripe_customer_id"]] == nil {
+			return missing()
+		}
+		if _, again := s.usage[id]; again || id == "" || len(id) > 100 {
+			return http.StatusBadRequest, failed("invalid_request_error", "", "an event has this identifier")
+		}
+		value, _ := strconv.ParseInt(u["value"], 10, 64)
+		seconds, _ := strconv.ParseInt(form.Get("timestamp"), 10, 64)
+		s.usage[id] = StripeUsage{u["stripe_customer_id"], form.Get("event_name"), value, time.Unix(seconds, 0).UTC()}
+		return http.StatusOK, map[string]any{"object": "billing.meter_event", "identifier": id}
 	case what == "POST billing_portal" && path[1] == "configurations":
 		s.effects = append(s.effects, "portal")
 		return http.StatusOK, map[string]any{"id": s.id("bpc"), "object": "billing_portal.configuration"}
@@ -360,7 +387,11 @@ func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
 			return missing()
 		}
 		sub.Status = "canceled"
-		s.effects = append(s.effects, "cancel "+sub.ID)
+		effect := "cancel " + sub.ID
+		if form.Get("invoice_now") == "true" {
+			effect += " charged"
+		}
+		s.effects = append(s.effects, effect)
 		return http.StatusOK, sub.object()
 	case what == "POST subscriptions":
 		return s.update(s.subs[path[1]], form)

@@ -249,7 +249,7 @@ func TestAFloodOfSignInsCostsBoundedMemory(t *testing.T) {
 	if grown := highest.Load() - idle; grown > 450*megabyte && !detectsRaces() {
 		t.Errorf("memory grew by %d MB", grown/megabyte)
 	}
-	if answered.Load() < 10 || time.Duration(slowest.Load()) > time.Second {
+	if answered.Load() < 10 || time.Duration(slowest.Load()) > 5*time.Second { // far above what it is: machines differ
 		t.Errorf("meanwhile %d calls of GetSession were answered, the slowest after %v", answered.Load(), time.Duration(slowest.Load()))
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/logicspike/manager/internal/testkit"
 )
 
-// modelPlans are plans of every kind.
+// modelPlans are plans of every kind: those of modelOffers.
 const modelPlans = `
 plans:
   - {plan: free, name: Free, default: true, features: {seats: 3, calls: {meter: calls, limit: 20}}}
@@ -78,7 +78,7 @@ func TestADefaultPlanWithAPriceIsInvoicedWithTheRegistration(t *testing.T) {
 }
 
 // TestBillingThatDiesAtAnyWriteChargesNothingTwice has a renewal, the end of a trial and a
-// cancellation be due, lets each write of BillDue fail in turn, by an error or as when the
+// cancellation be due, lets the writes of BillDue fail in turn, as sampled, by an error or as when the
 // process dies, and runs it again.
 func TestBillingThatDiesAtAnyWriteChargesNothingTwice(t *testing.T) {
 	t.Parallel()
@@ -103,8 +103,8 @@ func TestBillingThatDiesAtAnyWriteChargesNothingTwice(t *testing.T) {
 				}
 				return &p
 			}
-			writes := 0
-			for struck := true; struck; {
+			at, step := sampled()
+			for struck := true; struck; at += step {
 				paying := customer(func(p *testkit.Person) { subscribe(t, p, "team", "EUR", monthly) })
 				trying := customer(func(p *testkit.Person) {
 					if _, err := p.Subscriptions.StartTrial(t.Context(), &billingv1.StartTrialRequest{WorkspaceId: p.Workspace.Id, Plan: "team", Currency: "EUR", Interval: monthly}); err != nil {
@@ -116,13 +116,12 @@ func TestBillingThatDiesAtAnyWriteChargesNothingTwice(t *testing.T) {
 					cancelPlan(t, p, true)
 				})
 				s.Clock.Advance(64 * 24 * time.Hour) // two periods end
-				sabotage.strike(t, blow{writes + 1, state})
+				sabotage.strike(t, blow{at, state})
 				err := s.Store.BillDue(t.Context())
 				if struck = sabotage.rest(t); struck != (err != nil) {
-					t.Fatalf("write %d failed: %t, and %v", writes+1, struck, err)
+					t.Fatalf("write %d failed: %t, and %v", at, struck, err)
 				}
 				if struck {
-					writes++
 					s.billDue(t)
 				}
 				s.billDue(t) // nothing is left
@@ -138,19 +137,53 @@ func TestBillingThatDiesAtAnyWriteChargesNothingTwice(t *testing.T) {
 					}
 					mails := count(t, s.Server, "SELECT count(*) FROM audit.events WHERE action = 'invoice.issued' AND workspace_id = $1", uuidOf(t, who.Workspace.Id))
 					if !slices.Equal(got, want) || len(s.waiting(t, who)) > 0 || mails != s.invoices(t, who) {
-						t.Errorf("write %d failed: %v on %d invoices, %v waits; want %v", writes, got, s.invoices(t, who), s.waiting(t, who), want)
+						t.Errorf("write %d failed: %v on %d invoices, %v waits; want %v", at, got, s.invoices(t, who), s.waiting(t, who), want)
 					}
 					s.SignIn(t, owner)
 					s.delete(t, owner, who.Workspace.Id)
 				}
 			}
-			t.Logf("each of %d writes failed", writes)
-			if writes < 30 {
-				t.Errorf("only %d writes were found to fail", writes)
+			if at < 30 {
+				t.Errorf("only %d writes were found", at)
 			}
 			s.CheckInvariants(t)
 		})
 	}
+}
+
+// TestDebtsStayWhenAPlanIsCanceled: the free plan that follows is past due and then paused
+// in its turn, until the invoice is paid; canceling that begins no new grace.
+func TestDebtsStayWhenAPlanIsCanceled(t *testing.T) {
+	t.Parallel()
+	s := newBilled(t)
+	p := s.person(t)
+	subscribe(t, p, "team", "EUR", monthly)
+	const day = 24 * time.Hour
+	for _, step := range []struct {
+		after  time.Duration
+		cancel bool
+		want   string
+	}{
+		{15 * day, false, "team PAST_DUE"}, {0, true, "free ACTIVE"}, {day, false, "free PAST_DUE"}, {15 * day, false, "free PAUSED"},
+		{0, true, "free PAUSED"}, {0, false, "free PAUSED"}, {60 * day, false, "free PAUSED"},
+	} {
+		s.Clock.Advance(step.after)
+		what := fmt.Sprintf("after %v", step.after)
+		if step.cancel {
+			is(t, what+", canceled", cancelPlan(t, p, false), step.want)
+		} else {
+			s.billDue(t)
+			is(t, what, subscriptionOf(t, p, p.Workspace.Id), step.want)
+		}
+	}
+	if open := count(t, s.Server, "SELECT count(*) FROM billing.invoices WHERE workspace_id = $1 AND state = 'open'", uuidOf(t, p.Workspace.Id)); open != 1 || s.invoices(t, p) != 1 {
+		t.Errorf("%d of %d invoices are open", open, s.invoices(t, p))
+	}
+	_, err := previewPlan(t, p, "big", "EUR", monthly)
+	because(t, "another plan, without paying", err, "SUBSCRIPTION_UNPAID")
+	s.pay(t, p)
+	is(t, "paid", subscriptionOf(t, p, p.Workspace.Id), "free ACTIVE")
+	s.CheckInvariants(t)
 }
 
 // TestACancellationThatIsScheduledHoldsThoughThePaymentIsLate: who pays what they owed

@@ -194,3 +194,30 @@ func TestThePeriodsOfWhatStripeChargesAreStripes(t *testing.T) {
 	s.agrees(t, "in the end")
 	s.CheckInvariants(t)
 }
+
+// TestUsageIsChargedByThePlanUnderWhichItWas: going over to a plan that does not charge it,
+// right before the period ends, does not make it free.
+func TestUsageIsChargedByThePlanUnderWhichItWas(t *testing.T) {
+	t.Parallel()
+	s := newBilled(t)
+	applyPlans(t, s.Server, modelPlans)
+	p := s.person(t)
+	subscribe(t, p, "team", "EUR", monthly)
+	if _, err := record(t, p, used("a", "calls", 30, time.Time{})); err != nil {
+		t.Fatal(err)
+	}
+	s.Clock.Advance(subscriptionOf(t, p, p.Workspace.Id).CurrentPeriodEndTime.AsTime().Sub(s.Clock.Now()) - time.Minute)
+	is(t, "changed", subscribe(t, p, "big", "EUR", monthly), "big ACTIVE")
+	s.billDue(t)
+	var charged int64
+	for _, l := range s.billedLines(t, "billing.invoice_lines WHERE workspace_id = $1 AND kind = 'usage'", uuidOf(t, p.Workspace.Id)) {
+		charged += l.Amount
+	}
+	if charged != 60 { // all but the first ten, 3 cents each
+		t.Errorf("usage is charged with %d cents, want 60", charged)
+	}
+	if got := subscriptionOf(t, p, p.Workspace.Id).CurrentPeriodStartTime.AsTime(); s.Clock.Now().Sub(got) > time.Hour {
+		t.Errorf("the period goes on since %v", got)
+	}
+	s.CheckInvariants(t)
+}

@@ -63,10 +63,10 @@ func count(t testing.TB, srv *testkit.Server, query string, args ...any) (n int)
 // another workspace when the purge commits stays, and nobody is half gone.
 func TestDeletionAgainstThoseWhoComeAndGo(t *testing.T) {
 	t.Parallel()
-	const rounds, members = 12, 4
+	const members = 4
 	srv := quick(t)
 	outcomes := map[string]int{}
-	for range rounds {
+	for range sized(40) {
 		owner := newPerson(t, srv)
 		var sole, coming []*testkit.Person
 		for i := range 2 * members {

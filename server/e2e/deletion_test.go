@@ -448,12 +448,12 @@ func TestDeletingOneselfResolvesEveryWorkspaceThatOneOwnsAlone(t *testing.T) {
 	srv.RegisterAs(t, me.Email, "New beginning")
 }
 
-// TestAPurgeOfAHundredThousandMembersEndsWithinSeconds also looks at what others
+// TestAPurgeOfACrowdEndsWithinSeconds also looks at what others
 // notice of it.
-func TestAPurgeOfAHundredThousandMembersEndsWithinSeconds(t *testing.T) {
+func TestAPurgeOfACrowdEndsWithinSeconds(t *testing.T) {
 	srv := testkit.New(t, testkit.Options{Settings: func(s *config.Settings) { s.RequestTimeout = 5 * time.Minute }})
 	owner, bystander := srv.Register(t), srv.Register(t)
-	const members = 100_000
+	members := sized(100_000)
 	workspace, err := ids.Parse[ids.Workspace](owner.Workspace.Id)
 	if err != nil {
 		t.Fatal(err)
@@ -488,7 +488,7 @@ func TestAPurgeOfAHundredThousandMembersEndsWithinSeconds(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := preview(t, owner, owner.Workspace.Id)
-	if p.MembershipCount != members+1 || p.DeletedUserCount != members*9/10+1 || len(p.DeletedUsers) != 100 || len(p.Sessions) != 100 {
+	if int(p.MembershipCount) != members+1 || int(p.DeletedUserCount) != members*9/10+1 || len(p.DeletedUsers) != 100 || len(p.Sessions) != 100 {
 		t.Fatalf("preview: %d memberships, %d deleted, %d sessions", p.MembershipCount, p.DeletedUserCount, p.SessionCount)
 	}
 	if err := remove(t, owner, owner.Workspace.Id, p.Etag); err != nil {

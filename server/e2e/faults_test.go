@@ -20,8 +20,8 @@ import (
 	"github.com/logicspike/manager/internal/testkit"
 )
 
-// TestFailureOfAnyWriteLeavesNothing lets each write of each operation fail in
-// turn, the commit too. The caller learns no more than a request id, the database
+// TestFailureOfAnyWriteLeavesNothing lets the writes of each operation fail in turn, as
+// sampled, the commit too. The caller learns no more than a request id, the database
 // is as before, and in the end the same call succeeds.
 func TestFailureOfAnyWriteLeavesNothing(t *testing.T) {
 	t.Parallel()
@@ -36,14 +36,14 @@ func TestFailureOfAnyWriteLeavesNothing(t *testing.T) {
 				s.requireInternal(t, err)
 				s.requireContents(t, before)
 			})
-			t.Logf("failed at each of %d writes", failures)
+			t.Logf("failed at %d writes", failures)
 			sabotage.requireDone(t, a)
 		})
 	}
 }
 
-// TestCutConnectionLeavesNothing cuts the server's connection to the database at
-// each write in turn. The caller is told to try again, and may.
+// TestCutConnectionLeavesNothing cuts the server's connection to the database at the
+// writes in turn, as sampled. The caller is told to try again, and may.
 func TestCutConnectionLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for _, op := range operations {
@@ -64,7 +64,7 @@ func TestCutConnectionLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestLostRaceIsRunAgain lets each write of each operation lose against an
+// TestLostRaceIsRunAgain lets the writes of each operation, as sampled, lose against an
 // imagined other transaction: by a serialization failure, and then by a deadlock.
 // The caller does not notice, and everything is done once: the tables grow and
 // shrink as without.
@@ -76,7 +76,8 @@ func TestLostRaceIsRunAgain(t *testing.T) {
 			s := newStage(t, op.settings)
 			sabotage := s.sabotage(t)
 			want := s.growth(t, op, func() {})
-			for at, struck := 1, true; struck; at++ {
+			first, step := sampled()
+			for at, struck := first, true; struck; at += step {
 				// Run again, the transaction makes the same write as number 2 × at.
 				got := s.growth(t, op, func() { sabotage.strike(t, blow{at, "40001"}, blow{2 * at, "40P01"}) })
 				struck = sabotage.rest(t)
@@ -329,12 +330,13 @@ func (s saboteur) rest(t *testing.T) bool {
 	return struck
 }
 
-// untilSuccess makes a call again and again, and lets a write fail each time, the
-// first, the second and so on, until there is none to fail. It returns how many
-// there were.
+// untilSuccess makes a call again and again, and lets a write fail each time, one after
+// the other as sampled, until there is none to fail. It returns how many failed.
 func (s saboteur) untilSuccess(t *testing.T, a attempt, state string, failed func(error)) int {
 	t.Helper()
-	for at := 1; ; at++ {
+	failures := 0
+	first, step := sampled()
+	for at := first; ; at += step {
 		s.strike(t, blow{at, state})
 		_, err := a.call(t.Context(), s.client(a))
 		struck := s.rest(t)
@@ -342,13 +344,14 @@ func (s saboteur) untilSuccess(t *testing.T, a attempt, state string, failed fun
 		case struck && err == nil:
 			t.Fatalf("the call succeeded, although its write %d failed", at)
 		case struck:
+			failures++
 			failed(err)
 		case err != nil:
-			t.Fatalf("the call failed without cause, after %d failures: %v", at-1, err)
-		case at < 3:
-			t.Fatalf("only %d writes were found to fail", at-1)
+			t.Fatalf("the call failed without cause, after %d failures: %v", failures, err)
+		case at < 3 && step == 1:
+			t.Fatalf("only %d writes were found to fail", failures)
 		default:
-			return at - 1
+			return failures
 		}
 	}
 }

@@ -12,16 +12,19 @@ import (
 	"github.com/logicspike/manager/internal/testkit"
 )
 
-// guarded is a server with its limits, whose networks are the test's.
+// guarded is a server with its limits, whose networks are the test's, and whose clock
+// stands still: what is waited for does not end because the machine is slow.
 func guarded(t *testing.T, settings ...func(*config.Settings)) *testkit.Server {
 	t.Helper()
-	return testkit.New(t, testkit.Options{Limited: true, WithoutJobs: true, Settings: func(s *config.Settings) {
+	srv := testkit.New(t, testkit.Options{Limited: true, WithoutJobs: true, Settings: func(s *config.Settings) {
 		s.EmailVerification = config.VerifyAfter
 		s.PasswordFailures = 10
 		for _, set := range settings {
 			set(s)
 		}
 	}})
+	srv.Clock.Stop()
+	return srv
 }
 
 // network is the address of one of many networks.

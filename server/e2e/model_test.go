@@ -2,12 +2,10 @@ package e2e
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -82,7 +80,6 @@ func modelSettings(s *config.Settings) {
 // runModelOn is runModel on a server that has modelSettings.
 func runModelOn(t *testing.T, srv *testkit.Server, length int, meets []string, begin func(*model, *rapid.T) map[string]func(*rapid.T)) {
 	t.Helper()
-	usual := usualRuns()
 	anon := srv.Client("")
 	seen := map[string]int{}
 	rapid.Check(t, func(rt *rapid.T) {
@@ -99,7 +96,7 @@ func runModelOn(t *testing.T, srv *testkit.Server, length int, meets []string, b
 		t.Logf("%5d %s", seen[outcome], outcome)
 	}
 	for _, outcome := range meets {
-		if usual && seen[outcome] == 0 {
+		if *large && seen[outcome] == 0 {
 			t.Errorf("%s: it never came to that", outcome)
 		}
 	}
@@ -117,19 +114,6 @@ var modelMeets = []string{
 	"UndeleteWorkspace", "UndeleteWorkspace WORKSPACE_NOT_DELETED", "PurgeWorkspace", "PurgeWorkspace WORKSPACE_NOT_DELETED", "PurgeDue",
 	"DeleteMe", "DeleteMe OWNER_REQUIRED", "DeleteMe REAUTHENTICATION_REQUIRED",
 }
-
-// usualRuns sets how many runs there are and how long they are, unless the command
-// line does, and reports whether it did.
-var usualRuns = sync.OnceValue(func() bool {
-	usual := !testing.Short()
-	for name, value := range map[string]string{"rapid.checks": "60", "rapid.steps": "40"} {
-		f := flag.Lookup(name)
-		if f.Value.String() != f.DefValue || f.Value.Set(value) != nil {
-			usual = false
-		}
-	}
-	return usual
-})
 
 // model is what there should be. Times are counted from the run's beginning.
 // Whatever was is kept, so that what has ended can be used, too.

@@ -165,7 +165,7 @@ func TestOwnershipIsTransferredAtOnce(t *testing.T) {
 // them is left.
 func TestOfTwoOwnersAtOnceOneStays(t *testing.T) {
 	t.Parallel()
-	const teams, rounds = 4, 250
+	teams, rounds := 4, sized(250)
 	s := newStage(t, nil)
 	type pair [2]*testkit.Person
 	ways := map[string]func(p pair, i int) error{

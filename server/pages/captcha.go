@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Captcha is what people solve on the pages on which they may sign in.
+// Captcha is what people solve on the pages on which they may sign in, here and in the
+// console.
 type Captcha struct {
 	// Provider is turnstile, hcaptcha or recaptcha.
 	Provider string
@@ -18,8 +19,7 @@ type widget struct {
 	script string // its address; it calls captchaLoaded once it can be used
 	object string // the global object that it makes
 	// Where it loads from, in the terms of a Content-Security-Policy.
-	scripts, frames string
-	more            string // further directives
+	scripts, frames, styles, calls string
 }
 
 // widgets are those of the providers, by name.
@@ -35,7 +35,8 @@ var widgets = map[string]widget{
 		object:  "hcaptcha",
 		scripts: "https://hcaptcha.com https://*.hcaptcha.com",
 		frames:  "https://hcaptcha.com https://*.hcaptcha.com",
-		more:    "style-src 'self' https://hcaptcha.com https://*.hcaptcha.com; connect-src 'self' https://hcaptcha.com https://*.hcaptcha.com",
+		styles:  "https://hcaptcha.com https://*.hcaptcha.com",
+		calls:   "https://hcaptcha.com https://*.hcaptcha.com",
 	},
 	"recaptcha": {
 		script:  "https://www.google.com/recaptcha/api.js?render=explicit&onload=captchaLoaded",
@@ -59,22 +60,15 @@ func (c *Captcha) Script() string { return c.widget().script }
 // Object is the global object that the script makes.
 func (c *Captcha) Object() string { return c.widget().object }
 
-// policy is the policy of a page that shows the CAPTCHA: it allows what the provider
-// needs beside what the server itself serves.
-func (c *Captcha) policy() string {
+// Policy returns the policy of a page that shows the CAPTCHA: it allows what the provider
+// needs beside what the page's own policy allows.
+func (c *Captcha) Policy(own string) string {
 	w := c.widget()
-	directives := map[string]string{"script-src": "script-src 'self' " + w.scripts}
-	for directive := range strings.SplitSeq(w.more, "; ") {
-		name, _, _ := strings.Cut(directive, " ")
-		directives[name] = directive
-	}
+	more := map[string]string{"script-src": w.scripts, "style-src": w.styles, "connect-src": w.calls}
 	var all []string
-	for directive := range strings.SplitSeq(policy, "; ") {
+	for directive := range strings.SplitSeq(own, "; ") {
 		name, _, _ := strings.Cut(directive, " ")
-		if own, ok := directives[name]; ok {
-			directive = own
-		}
-		all = append(all, directive)
+		all = append(all, strings.TrimSpace(directive+" "+more[name]))
 	}
 	return strings.Join(append(all, "frame-src "+w.frames), "; ")
 }

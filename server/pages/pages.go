@@ -136,7 +136,7 @@ func addPages(files map[string]file, o Options) {
 		}
 		f := file{contentType: "text/html; charset=utf-8", caching: "no-store", content: content.Bytes()}
 		if o.Captcha != nil && signIns[at] {
-			f.policy, f.referrer = o.Captcha.policy(), referrerWithCaptcha
+			f.policy, f.referrer = o.Captcha.Policy(policy), referrerWithCaptcha
 		}
 		files[at] = f
 	}

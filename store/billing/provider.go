@@ -166,6 +166,17 @@ func (r Repository) ProviderSubscriptionOf(ctx context.Context, id ids.Subscript
 	return r.providerSubscription(ctx, true, "ps.subscription_id = ?", id)
 }
 
+// BoughtTime returns since when a subscription has been charged by the provider.
+//
+// Errors: fault.NotFoundFault.
+func (r Repository) BoughtTime(ctx context.Context, id ids.Subscription) (time.Time, error) {
+	p, err := r.providerSubscription(ctx, false, "ps.subscription_id = ?", id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return p.CreateTime, nil
+}
+
 func (r Repository) providerSubscription(ctx context.Context, lock bool, where string, arg any) (*ProviderSubscription, error) {
 	p := new(ProviderSubscription)
 	q := r.db.NewSelect().Model(p).Where(where, arg)

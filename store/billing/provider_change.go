@@ -7,10 +7,15 @@ import (
 	"time"
 )
 
+// ByCancellation is the reason of what ends because the workspace canceled its plan.
+const ByCancellation = "canceled"
+
 // Change is what makes a subscription at the provider what is desired. What is nil or
 // empty stays as it is.
 type Change struct {
-	Cancel            bool // at once
+	Cancel bool // at once
+	// Charge has what was used, and is not charged yet, charged with the cancellation.
+	Charge            bool `json:",omitempty"`
 	CancelAtPeriodEnd *bool
 	Paused            *bool
 	Items             []ItemChange
@@ -29,7 +34,8 @@ func (p *ProviderSubscription) Change(m *Mirror) *Change {
 		return nil
 	}
 	if p.Desired == Ended {
-		return &Change{Cancel: true}
+		// Of a workspace that is gone nothing more is charged.
+		return &Change{Cancel: true, Charge: p.Reason == ByCancellation && slices.ContainsFunc(m.Items, func(i Item) bool { return i.Metered })}
 	}
 	c := new(Change)
 	end, paused := p.CancelAtPeriodEnd || p.Desired == Ending, p.Desired == Ending

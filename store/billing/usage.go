@@ -36,6 +36,8 @@ type PeriodUsage struct {
 	Meter       string
 	PeriodStart time.Time `bun:"period_start_time"`
 	Quantity    int64
+	// Sold is how much of it the provider charges for, when it is added.
+	Sold int64
 }
 
 // InsertUsage stores events, no two of one id, and returns the ids of those that were
@@ -84,23 +86,25 @@ func (r Repository) AddHours(ctx context.Context, workspace ids.Workspace, add [
 }
 
 // AddTotals adds to what was used in periods, and returns how much it is then. Until
-// the transaction ends nobody else adds to these.
+// the transaction ends nobody else adds to these. What the provider charges for is
+// reported to it later, unless the period was charged here.
 func (r Repository) AddTotals(ctx context.Context, workspace ids.Workspace, add []PeriodUsage) ([]PeriodUsage, error) {
 	add = slices.SortedFunc(slices.Values(add), func(a, b PeriodUsage) int {
 		return cmp.Or(strings.Compare(a.Meter, b.Meter), a.PeriodStart.Compare(b.PeriodStart))
 	})
 	n := len(add)
-	meter, start, quantity := make([]string, n), make([]string, n), make([]int64, n)
+	meter, start, quantity, sold := make([]string, n), make([]string, n), make([]int64, n), make([]int64, n)
 	for i, a := range add {
-		meter[i], start[i], quantity[i] = a.Meter, stamp(a.PeriodStart), a.Quantity
+		meter[i], start[i], quantity[i], sold[i] = a.Meter, stamp(a.PeriodStart), a.Quantity, a.Sold
 	}
 	var now []PeriodUsage
 	err := r.db.NewRaw(`
-		INSERT INTO billing.usage_totals AS t (workspace_id, meter, period_start_time, quantity)
-		SELECT ?0, a.* FROM unnest(?1::text[], ?2::timestamptz[], ?3::bigint[]) a
-		ON CONFLICT (workspace_id, meter, period_start_time) DO UPDATE SET quantity = t.quantity + EXCLUDED.quantity
+		INSERT INTO billing.usage_totals AS t (workspace_id, meter, period_start_time, quantity, unreported_quantity)
+		SELECT ?0, a.* FROM unnest(?1::text[], ?2::timestamptz[], ?3::bigint[], ?4::bigint[]) a
+		ON CONFLICT (workspace_id, meter, period_start_time) DO UPDATE SET quantity = t.quantity + EXCLUDED.quantity,
+			unreported_quantity = t.unreported_quantity + CASE WHEN t.price IS NULL THEN EXCLUDED.unreported_quantity ELSE 0 END
 		RETURNING meter, period_start_time, quantity`,
-		workspace, pgdialect.Array(meter), pgdialect.Array(start), pgdialect.Array(quantity)).Scan(ctx, &now)
+		workspace, pgdialect.Array(meter), pgdialect.Array(start), pgdialect.Array(quantity), pgdialect.Array(sold)).Scan(ctx, &now)
 	return now, err
 }
 

@@ -7,9 +7,11 @@
  *
  * @packageDocumentation
  */
-export { Code, ConnectError } from "@connectrpc/connect";
+export { Code, ConnectError, createClient } from "@connectrpc/connect";
 export * from "./api.js";
 export * from "./errors.js";
 export * from "./manager.js";
 export * as passkeys from "./passkeys.js";
-export { bearer, knownDevice, type DeviceToken, type SessionToken } from "./transport.js";
+export { repeating } from "./retry.js";
+export type { RefreshingTokenSource, RefreshOptions, TokenSource } from "./token-source.js";
+export { bearer, knownDevice, transportOf, type DeviceToken, type SessionToken } from "./transport.js";

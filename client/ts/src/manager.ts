@@ -1,4 +1,4 @@
-import { createClient, type Client } from "@connectrpc/connect";
+import { createClient, type Client, type Transport } from "@connectrpc/connect";
 import {
   ApiKeyService,
   AuthenticationService,
@@ -31,7 +31,8 @@ import {
   UserService,
   WorkspaceService,
 } from "./api.js";
-import { transportOf, type ManagerOptions } from "./transport.js";
+import { createRefreshingTokenSource, type RefreshingTokenSource, type RefreshOptions } from "./token-source.js";
+import { transportOf, type ManagerOptions, type TokenOptions } from "./transport.js";
 
 export type { CookieOptions, ManagerOptions, TokenOptions, TransportOptions } from "./transport.js";
 
@@ -105,6 +106,16 @@ export interface Manager {
   readonly events: Client<typeof EventService>;
 }
 
+/** A manager that also gives access tokens. */
+export interface RefreshingManager extends Manager {
+  /**
+   * Gives access tokens for services of one's own, a new one when the last one is about to
+   * expire, by one refresh for all who need it. `authorizedFetch` of
+   * `@logicspike/manager/token` sends them.
+   */
+  readonly accessTokens: RefreshingTokenSource;
+}
+
 /**
  * Makes clients of all services of one server. Nothing is sent before the first call.
  *
@@ -127,9 +138,18 @@ export interface Manager {
  * ```ts
  * const manager = createManager({ baseUrl, sessionToken: process.env["MANAGER_API_KEY"] });
  * ```
+ *
+ * Calls that are safe to repeat are, when the server cannot serve them for the moment or
+ * their answer is lost: {@link repeating} says which and when.
  */
-export function createManager(options: ManagerOptions): Manager {
-  const transport = transportOf(options);
+export function createManager(options: TokenOptions & { refresh: RefreshOptions }): RefreshingManager;
+export function createManager(options: ManagerOptions): Manager;
+export function createManager(options: ManagerOptions): Manager | RefreshingManager {
+  const manager = clientsOf(transportOf(options));
+  return options.refresh ? { ...manager, accessTokens: createRefreshingTokenSource(manager, options.refresh) } : manager;
+}
+
+function clientsOf(transport: Transport): Manager {
   return {
     registration: createClient(RegistrationService, transport),
     authentication: createClient(AuthenticationService, transport),

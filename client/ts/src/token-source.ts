@@ -10,8 +10,11 @@ export interface TokenSource {
    * one request. It is rejected with the `ConnectError` of a request that failed.
    */
   accessToken(): Promise<string>;
-  /** Lets the next call ask for a new token, for example when a service refused the last one. */
-  expire(): void;
+  /**
+   * Lets the next call ask for a new token, for example when a service refused the last
+   * one; given a token, only if that is the last one.
+   */
+  expire(token?: string): void;
 }
 
 /** For which service and workspace access tokens are to be. */
@@ -48,6 +51,8 @@ const pauses = [250, 1_000, 3_000, 6_000];
 const patience = 27_000;
 /** How many milliseconds to wait for an answer. */
 const timeout = 4_000;
+/** For how many milliseconds a token is not replaced again: the next one would be refused for the same reason. */
+const leastAge = 10_000;
 
 /**
  * Makes a source of access tokens for who has a session: a browser's, or a client's with
@@ -112,6 +117,46 @@ export function createRefreshingTokenSource(manager: Pick<Manager, "tokens">, op
   };
 }
 
+/**
+ * Returns a `fetch` that sends an access token with each request. Of a request that the
+ * service refuses by 401 another try is made with a new token. For a service of Connect,
+ * give it to the transport:
+ *
+ * ```ts
+ * const transport = createConnectTransport({ baseUrl: "https://api.example.com", fetch: authorizedFetch(source) });
+ * ```
+ *
+ * Whatever it is called with gets the token: call nothing by it but your services.
+ *
+ * @param send - sends the requests. Default: the global `fetch`.
+ */
+export function authorizedFetch(source: TokenSource, send: typeof fetch = (input, init) => fetch(input, init)): typeof fetch {
+  let replaced = -Infinity;
+  return async (input, init) => {
+    const again = input instanceof Request ? input.clone() : input;
+    const withToken = (to: typeof input, token: string) => {
+      const headers = new Headers(init?.headers ?? (to instanceof Request ? to.headers : undefined));
+      headers.set("Authorization", `Bearer ${token}`);
+      return send(to, { ...init, headers });
+    };
+    const token = await source.accessToken();
+    const response = await withToken(input, token);
+    if (response.status !== 401 || init?.body instanceof ReadableStream) {
+      return response;
+    }
+    if (Date.now() - replaced > leastAge) {
+      replaced = Date.now();
+      source.expire(token);
+    }
+    const next = await source.accessToken().catch(() => token);
+    if (next === token) {
+      return response;
+    }
+    await response.body?.cancel();
+    return withToken(again, next);
+  };
+}
+
 /** Keeps a token until it is about to expire, and asks for one at a time. */
 function caching(issue: () => Promise<string>): TokenSource {
   let token: string | undefined;
@@ -136,8 +181,10 @@ function caching(issue: () => Promise<string>): TokenSource {
       running ??= renew().finally(() => (running = undefined));
       return running;
     },
-    expire() {
-      token = undefined;
+    expire(which = token) {
+      if (which === token) {
+        token = undefined;
+      }
     },
   };
 }

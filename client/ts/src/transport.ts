@@ -2,6 +2,8 @@ import { clone, ScalarType, type Message } from "@bufbuild/protobuf";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { SessionTransport, SessionTransportSchema } from "./api.js";
+import { repeating } from "./retry.js";
+import type { RefreshOptions } from "./token-source.js";
 
 /** How to reach a server, and how the caller's session travels. */
 export type ManagerOptions = CookieOptions | TokenOptions | TransportOptions;
@@ -18,8 +20,11 @@ export interface CookieOptions {
   /** Where the server is, for example `https://accounts.example.com`. */
   baseUrl: string;
   credentials: "cookie";
+  /** How often a call that is safe to repeat is sent at most, as {@link repeating} does it. Default: 4. */
+  attempts?: number;
   sessionToken?: never;
   deviceToken?: never;
+  refresh?: never;
   transport?: never;
 }
 
@@ -31,6 +36,13 @@ export interface TokenOptions {
   sessionToken?: SessionToken;
   /** For the client of one person, such as a native app: where to keep the device's token. */
   deviceToken?: DeviceToken;
+  /**
+   * Gives access tokens by a refresh token, for services of one's own: `accessTokens` of
+   * the manager. The server's own API takes the `sessionToken`.
+   */
+  refresh?: RefreshOptions;
+  /** How often a call that is safe to repeat is sent at most, as {@link repeating} does it. Default: 4. */
+  attempts?: number;
   credentials?: never;
   transport?: never;
 }
@@ -49,7 +61,7 @@ export interface DeviceToken {
 
 /**
  * A transport of one's own: a test's, or gRPC by `@connectrpc/connect-node`. It is used
- * as it is: give it {@link bearer} as an interceptor, and
+ * as it is: give it {@link bearer} and {@link repeating} as interceptors, and
  * {@link knownDevice} for the client of one person.
  */
 export interface TransportOptions {
@@ -58,6 +70,8 @@ export interface TransportOptions {
   credentials?: never;
   sessionToken?: never;
   deviceToken?: never;
+  refresh?: never;
+  attempts?: never;
 }
 
 /** A session's token or an API key, or a function that returns the present one before each call. */
@@ -95,6 +109,15 @@ export function knownDevice(token: DeviceToken): Interceptor {
 
 const deviceHeader = "Device-Token";
 
+/**
+ * Returns the transport by which `createManager` calls with these options. A page that
+ * needs few services makes their clients by itself, and does not load the others:
+ *
+ * ```ts
+ * const transport = transportOf({ baseUrl: "https://accounts.example.com", credentials: "cookie" });
+ * const authentication = createClient(AuthenticationService, transport);
+ * ```
+ */
 export function transportOf(options: ManagerOptions): Transport {
   if (options.transport) {
     return options.transport;
@@ -103,7 +126,7 @@ export function transportOf(options: ManagerOptions): Transport {
     return createConnectTransport({
       baseUrl: options.baseUrl,
       fetch: fetchWith("include"),
-      interceptors: [askForCookie],
+      interceptors: [askForCookie, repeating(options.attempts)],
     });
   }
   return createConnectTransport({
@@ -112,6 +135,7 @@ export function transportOf(options: ManagerOptions): Transport {
     interceptors: [
       ...(options.sessionToken ? [bearer(options.sessionToken)] : []),
       ...(options.deviceToken ? [knownDevice(options.deviceToken)] : []),
+      repeating(options.attempts),
     ],
   });
 }

@@ -78,7 +78,7 @@ describe("createManager", () => {
       return new Response("{}", { headers: { "Content-Type": "application/json" } });
     });
     const manager = createManager({ baseUrl: "http://localhost:1", credentials: "cookie" });
-    const request = { token: "lsmi_1", password: "p" };
+    const request = { token: "lsmi_1", password: "p", requestId: "1" };
     await manager.invitations.registerWithInvitation(request);
     await manager.invitations.acceptInvitation({ token: "lsmi_1" });
     await manager.authentication.signInWithPassword({ email: "e", password: "p" });
@@ -89,7 +89,7 @@ describe("createManager", () => {
       { email: "e", password: "p", sessionTransport: "SESSION_TRANSPORT_COOKIE" },
       { email: "e", password: "p", sessionTransport: "SESSION_TRANSPORT_BEARER" },
     ]);
-    assert.deepEqual(request, { token: "lsmi_1", password: "p" });
+    assert.deepEqual(request, { token: "lsmi_1", password: "p", requestId: "1" });
   });
 });
 

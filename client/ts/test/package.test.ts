@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
+import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { packageFolder, repository } from "./paths.js";
+import { startServer } from "./server.js";
 
 const run = promisify(execFile);
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin", "tsc");
@@ -24,10 +26,12 @@ describe("the package", () => {
     const { stdout } = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", project], { cwd: packageFolder, env });
     const [packed] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
     files = packed.files.map((file) => file.path);
-    // What the package depends on comes from this repository, so that no network is needed.
+    // What the package depends on is packed, too, from this repository: no network is needed.
     const dependencies = ["@bufbuild/protobuf", "@connectrpc/connect", "@connectrpc/connect-web", "jose"];
     const folders = dependencies.map((name) => join(repository, "node_modules", name));
-    await run("npm", ["install", "--offline", "--no-audit", "--no-fund", join(project, packed.filename), ...folders], { cwd: project, env });
+    const { stdout: others } = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", project, ...folders], { cwd: project, env });
+    const all = [packed, ...(JSON.parse(others) as [{ filename: string }])].map(({ filename }) => join(project, filename));
+    await run("npm", ["install", "--offline", "--no-audit", "--no-fund", ...all], { cwd: project, env });
   });
   after(() => rmSync(project, { recursive: true, force: true }));
 
@@ -59,11 +63,60 @@ describe("the package", () => {
        ];
       `,
     );
-    const options = { target: "ES2022", module: "NodeNext", lib: ["ES2022", "DOM"], types: [], strict: true };
-    writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["main.ts"] }));
-    await run(process.execPath, [tsc], { cwd: project });
+    await compile("main.ts");
     const { stdout } = await run(process.execPath, ["main.js"], { cwd: project });
     assert.equal(stdout, "refused true\nfailed false\n");
+  });
+
+  it("runs the sample of its README, of which all others compile", async () => {
+    const readme = readFileSync(join(packageFolder, "README.md"), "utf8");
+    const samples = [...readme.matchAll(/^(<!-- sample -->\n)?```ts\n(.*?)^```/gms)].map(([, runs, code]) => ({ runs, code: code! }));
+    assert.ok(samples.length >= 8, `${samples.length} samples`);
+    const names = samples.map((_, n) => `sample${n}.ts`);
+    // What samples take for granted: what an application has, and what a sample before it has made.
+    writeFileSync(
+      join(project, "given.d.ts"),
+      `import type { Manager } from "@logicspike/manager";
+       import type { TokenSource, TokenVerifier } from "@logicspike/manager/token";
+       declare global {
+         const manager: Manager, verifier: TokenVerifier, source: TokenSource;
+         const email: string, password: string, workspaceId: string, code: string, answer: string;
+         const keychain: { read(): Promise<string>; write(token: string): Promise<void> };
+         function workspaceOf(request: Request): string;
+         function showAccount(): void;
+         function showError(error: unknown): void;
+         const process: { env: Record<string, string | undefined> };
+       }`,
+    );
+    for (const [n, { code }] of samples.entries()) {
+      writeFileSync(join(project, names[n]!), `${code}\nexport {};\n`);
+    }
+    await compile("given.d.ts", ...names);
+
+    const runs = samples.findIndex((sample) => sample.runs);
+    assert.notEqual(runs, -1, "no sample is marked");
+    const server = await startServer("package");
+    try {
+      const file = join(project, `sample${runs}.js`);
+      writeFileSync(file, readFileSync(file, "utf8").replace("http://localhost:8080", server.url));
+      const { stdout } = await run(process.execPath, [file], { cwd: project, timeout: 60_000 });
+      assert.match(stdout, /^ada-.*@example\.com owns Analytical Engines\n$/);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it("costs a page that only signs in less than 60 KB over the network", async (t) => {
+    const whole = await zippedSize(`import { createManager, isReason } from "@logicspike/manager";
+      export const manager = createManager({ baseUrl: "https://accounts.example.com", credentials: "cookie" });
+      export const wrong = (error) => isReason(error, "CREDENTIALS_INVALID");`);
+    const signIn = await zippedSize(`import { AuthenticationService, createClient, isReason, transportOf } from "@logicspike/manager";
+      const transport = transportOf({ baseUrl: "https://accounts.example.com", credentials: "cookie" });
+      export const authentication = createClient(AuthenticationService, transport);
+      export const wrong = (error) => isReason(error, "CREDENTIALS_INVALID");`);
+    t.diagnostic(`sign-in only: ${signIn} bytes; with all services: ${whole} bytes (minified, gzip)`);
+    assert.ok(signIn < 60_000, `${signIn} bytes`);
+    assert.ok(whole < 90_000, `${whole} bytes`);
   });
 
   it("costs a bundle only what is used", async () => {
@@ -74,6 +127,17 @@ describe("the package", () => {
     assert.ok(passkeys < all / 4, `${passkeys} of ${all} bytes`);
     assert.ok(!(await bundled(`export * from "@logicspike/manager"`)).includes("at+jwt"), "browsers get what services need");
   });
+
+  /** Compiles files of the project, strictly. */
+  async function compile(...names: string[]): Promise<void> {
+    const options = { target: "ES2022", module: "NodeNext", lib: ["ES2022", "DOM", "DOM.Iterable"], types: [], strict: true };
+    writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: names }));
+    await run(process.execPath, [tsc], { cwd: project }).catch((error: { stdout: string }) => assert.fail(error.stdout));
+  }
+
+  async function zippedSize(contents: string): Promise<number> {
+    return gzipSync(await bundled(contents), { level: 9 }).length;
+  }
 
   async function bundledSize(contents: string): Promise<number> {
     return (await bundled(contents)).length;

@@ -2,7 +2,8 @@ import { create, type DescMessage, type DescMethodUnary, type MessageInitShape, 
 import { useMutation } from "@connectrpc/connect-query";
 import { Alert } from "@mantine/core";
 import { useRef, useState, type FormEvent, type ReactNode } from "react";
-import { fieldErrorsOf, textOf } from "../errors";
+import { asPerson } from "../captcha";
+import { fieldErrorsOf, reasonOf, textOf, type ReasonName } from "../errors";
 import { Cancelled, guarded } from "../reauthentication";
 
 /** What a form shows and does. */
@@ -22,12 +23,16 @@ export interface Form<I extends DescMessage> {
 /**
  * A form of a method's request: what its fields may hold is said by the rules of the
  * schema alone, which are read when the form is first sent, and by the server. Where the
- * server asks who the caller is, a dialog does, and the form is sent again.
+ * server asks who the caller is, or whether a person, a dialog does, and the form is sent
+ * again.
+ *
+ * @param reasons - what failures are called here, where that is not what they are elsewhere
  */
 export function useForm<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   initial: MessageInitShape<I>,
   done: (answer: MessageShape<O>, sent: MessageInitShape<I>) => unknown,
+  reasons: Partial<Record<ReasonName, string>> = {},
 ): Form<I> {
   const [values, setValues] = useState<Record<string, unknown>>(initial as Record<string, unknown>);
   const [errors, setErrors] = useState<Record<string, string>>({});
@@ -43,13 +48,14 @@ export function useForm<I extends DescMessage, O extends DescMessage>(
       const { violationsOf } = await import("../rules");
       const wrong = violationsOf(method.input, create(method.input, values));
       if (Object.keys(wrong).length === 0) {
-        await done(await guarded(() => mutateAsync(values)), values);
+        await done(await guarded(() => asPerson(method, () => mutateAsync(values))), values);
         return;
       }
       show(wrong, wrong[""]);
     } catch (error) {
       if (!(error instanceof Cancelled)) {
-        show(fieldErrorsOf(error), textOf(error));
+        const reason = reasonOf(error);
+        show(fieldErrorsOf(error), (reason && reasons[reason]) ?? textOf(error));
       }
     } finally {
       setChecking(false);

@@ -4,10 +4,9 @@ import { ActionIcon, AppShell, Burger, Button, Group, Menu, ScrollArea, useCompu
 import { useDisclosure, useFocusWithin } from "@mantine/hooks";
 import { IconLogout, IconMoon, IconSun, IconUser, IconUserCog } from "@tabler/icons-react";
 import type { ReactNode } from "react";
-import { Link, Outlet, useNavigate } from "react-router";
-import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
+import { Link, Outlet } from "react-router";
 import { UserService } from "@gen/identity/v1/user_pb";
-import { call, queryClient } from "../api";
+import { signOut } from "../sign-out";
 import { texts } from "../texts";
 import { frameTexts } from "../texts/frame";
 
@@ -33,11 +32,9 @@ export function Frame({ left, label, entries }: { left: ReactNode; label: string
           </Group>
         </Group>
       </AppShell.Header>
-      <AppShell.Navbar p="xs">
-        <AppShell.Section grow component={ScrollArea}>
-          <nav aria-label={label} onClick={close}>
-            {entries}
-          </nav>
+      <AppShell.Navbar p="xs" aria-label={label}>
+        <AppShell.Section grow component={ScrollArea} onClick={close}>
+          {entries}
         </AppShell.Section>
       </AppShell.Navbar>
       <AppShell.Main id="content" tabIndex={-1} style={{ outline: "none" }}>
@@ -61,7 +58,6 @@ function SkipLink() {
 
 function PersonMenu() {
   const me = useQuery(UserService.method.getMe, {});
-  const navigate = useNavigate();
   return (
     <Menu shadow="md" width={240}>
       <Menu.Target>
@@ -76,12 +72,7 @@ function PersonMenu() {
         </Menu.Item>
         <Menu.Item
           leftSection={<IconLogout size={16} aria-hidden />}
-          onClick={() =>
-            void call(AuthenticationService.method.signOut, {}).then(async () => {
-              await queryClient.resetQueries();
-              await navigate("/sign-in");
-            })
-          }
+          onClick={() => void signOut()}
         >
           {texts.common.signOut}
         </Menu.Item>

@@ -62,7 +62,7 @@ function Ways({ has, done }: { has: GetSecurityOverviewResponse; done: () => voi
 }
 
 function ByPassword({ done }: { done: () => void }) {
-  const form = useForm(AuthenticationService.method.reauthenticate, { password: "" }, done);
+  const form = useForm(AuthenticationService.method.reauthenticate, { password: "" }, done, { CREDENTIALS_INVALID: texts.wrongPassword });
   return (
     <ProofForm form={form} given={form.values.password !== ""}>
       <PasswordInput label={texts.password} autoComplete="current-password" data-autofocus autoFocus {...form.field("password")} />

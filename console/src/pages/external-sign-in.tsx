@@ -7,21 +7,17 @@ import { Card } from "../components/card";
 import { useForm } from "../components/form";
 import { Failure, Waiting } from "../components/states";
 import { textOf } from "../errors";
+import { useReturned } from "../external";
 import { texts } from "../texts";
 import { startTexts } from "../texts/start";
 
 /**
- * Where an identity provider sends people back to, with `external_sign_in_id` and
- * `result_token`, or `error`, in the query: signs them in, or asks what a new account
- * needs. What is secret leaves the address at once.
+ * Where an identity provider sends people back to: signs them in, or asks what a new
+ * account needs.
  */
 export function Page() {
-  const [search, setSearch] = useSearchParams();
-  const [came] = useState(() => ({
-    externalSignInId: search.get("external_sign_in_id") ?? "",
-    resultToken: search.get("result_token") ?? "",
-    error: search.get("error"),
-  }));
+  const [search] = useSearchParams();
+  const { externalSignInId, resultToken, error } = useReturned();
   const [setup, setSetup] = useState<ExternalSetup>();
   const [failure, setFailure] = useState<string>();
   const begun = useRef(false);
@@ -30,9 +26,6 @@ export function Page() {
       return;
     }
     begun.current = true;
-    const to = search.get("to");
-    setSearch(to === null ? {} : { to }, { replace: true });
-    const { externalSignInId, resultToken, error } = came;
     if (error !== null || externalSignInId === "") {
       setFailure(error === "ACCESS_DENIED" ? startTexts.external.denied : error === null ? startTexts.external.nothing : startTexts.external.failed);
       return;
@@ -42,9 +35,9 @@ export function Page() {
       (answer) => (answer.setup ? setSetup(answer.setup) : queryClient.resetQueries()),
       (error: unknown) => setFailure(textOf(error)),
     );
-  }, [came, search, setSearch]);
+  }, [externalSignInId, resultToken, error]);
   if (setup) {
-    return <NewAccount setup={setup} externalSignInId={came.externalSignInId} resultToken={came.resultToken} />;
+    return <NewAccount setup={setup} externalSignInId={externalSignInId} resultToken={resultToken} />;
   }
   return (
     <Card title={startTexts.external.title}>

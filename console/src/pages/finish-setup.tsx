@@ -1,14 +1,14 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { Button, Divider, Group, Stack, Text } from "@mantine/core";
-import { useNavigate } from "react-router";
-import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
+import { Link, useNavigate } from "react-router";
 import { InvitationService } from "@gen/team/v1/invitation_pb";
 import { JoinRequestService } from "@gen/team/v1/join_request_pb";
 import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
-import { call, queryClient } from "../api";
+import { queryClient } from "../api";
 import { Card } from "../components/card";
 import { CreateWorkspace } from "../components/create-workspace";
 import { tellFailure } from "../components/toasts";
+import { signOut } from "../sign-out";
 import { texts } from "../texts";
 import { startTexts } from "../texts/start";
 
@@ -92,13 +92,18 @@ export function Page() {
         </Stack>
       )}
       <CreateWorkspace label={startTexts.setup.create} />
-      <Button
-        variant="subtle"
-        size="xs"
-        onClick={() => void call(AuthenticationService.method.signOut, {}).then(() => queryClient.resetQueries())}
-      >
-        {texts.common.signOut}
-      </Button>
+      <Group justify="space-between">
+        <Button component={Link} to="/account" variant="subtle" size="xs">
+          {startTexts.setup.account}
+        </Button>
+        <Button
+          variant="subtle"
+          size="xs"
+          onClick={() => void signOut()}
+        >
+          {texts.common.signOut}
+        </Button>
+      </Group>
     </Card>
   );
 }

@@ -48,10 +48,7 @@ function Reset({ id, email }: { id: string; email: string }) {
     <Card title={startTexts.forgot.title} text={fill(startTexts.forgot.codeText, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <CodeField
-            code={form.values.code ?? ""}
-            change={(code) => form.set({ code })}
-          />
+          <CodeField form={form} more />
           <PasswordInput
             label={startTexts.forgot.newPassword}
             description={startTexts.signUp.passwordHint}

@@ -2,14 +2,14 @@ import { Button, Group, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
 import { MfaService } from "@gen/auth/v1/mfa_pb";
-import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
 import { SecondFactorKind } from "@gen/auth/v1/session_pb";
-import { call, queryClient } from "../api";
+import { queryClient } from "../api";
 import { Card } from "../components/card";
 import { Failure } from "../components/states";
 import { useForm } from "../components/form";
 import { passkey } from "../passkey";
 import { useSession, wantedIn } from "../session";
+import { signOut } from "../sign-out";
 import { texts } from "../texts";
 import { startTexts } from "../texts/start";
 
@@ -70,7 +70,7 @@ export function Page() {
         <Button
           variant="subtle"
           size="xs"
-          onClick={() => void call(AuthenticationService.method.signOut, {}).then(() => queryClient.resetQueries())}
+          onClick={() => void signOut()}
         >
           {texts.common.signOut}
         </Button>

@@ -93,7 +93,7 @@ export function Page() {
                 const { authorizationUrl } = await external.mutateAsync({
                   provider: name,
                   purpose: ExternalSignInPurpose.SIGN_IN,
-                  returnUrl: window.location.origin + "/external-sign-in?" + new URLSearchParams({ to: wantedIn(`/?${search}`) }).toString(),
+                  returnUrl: "/external-sign-in?" + new URLSearchParams({ to: wantedIn(`/?${search}`) }).toString(),
                 });
                 window.location.assign(authorizationUrl);
               })
@@ -121,11 +121,7 @@ function EnterCode({ id, email, done, back }: { id: string; email: string; done:
     <Card title={texts.signIn.codeTitle} text={fill(texts.signIn.codeSent, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <Suspense><CodeField
-            code={form.values.code ?? ""}
-            change={(code) => form.set({ code })}
-            complete={(code) => void form.submitWith({ code })}
-          /></Suspense>
+          <Suspense><CodeField form={form} /></Suspense>
           {form.failure}
           <Button type="submit" loading={form.pending}>
             {texts.signIn.submit}

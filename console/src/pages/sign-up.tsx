@@ -64,11 +64,7 @@ function Verify({ id, email }: { id: string; email: string }) {
     <Card title={startTexts.signUp.verifyTitle} text={fill(startTexts.signUp.verifyText, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <CodeField
-            code={form.values.code ?? ""}
-            change={(code) => form.set({ code })}
-            complete={(code) => void form.submitWith({ code })}
-          />
+          <CodeField form={form} />
           {form.failure}
           <Button type="submit" loading={form.pending}>
             {startTexts.signUp.verify}

@@ -5,6 +5,7 @@ export const reauthenticationTexts = {
   submit: "Confirm",
   otherWays: "Another way",
   password: "Password",
+  wrongPassword: "The password is wrong.",
   passkey: "Use a passkey",
   passkeyText: "Your browser will ask for your passkey.",
   totp: "Authenticator app",

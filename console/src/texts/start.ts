@@ -50,5 +50,6 @@ export const startTexts = {
     asked: "Your request was sent.",
     create: "Create a workspace",
     submit: "Create",
+    account: "Your account",
   },
 } as const;

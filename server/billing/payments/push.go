@@ -57,6 +57,11 @@ func (s *Service) push(ctx context.Context, p *billing.ProviderSubscription) err
 	if change == nil {
 		return nil
 	}
+	if change.Charge {
+		if err := s.ReportUsage(ctx); err != nil {
+			s.Logger.WarnContext(ctx, "a subscription ends before all that was used is reported", "subscription", p.ID, "error", err)
+		}
+	}
 	if m, err = s.Provider.Change(ctx, p.ID, change, idempotencyKey(p, change)); err != nil {
 		return err
 	}
@@ -74,12 +79,13 @@ func idempotencyKey(p *billing.ProviderSubscription, c *billing.Change) string {
 	return fmt.Sprintf("%s:%d:%d:%s", p.ID, p.Version, p.Refusals, hex.EncodeToString(sum[:8]))
 }
 
-// WorkDue works on all that is due: what the provider does not have, and what it told.
+// WorkDue works on all that is due: usage to report, what the provider does not have, and
+// what it told.
 func (s *Service) WorkDue(ctx context.Context) error {
 	if s.Provider == nil {
 		return nil
 	}
-	var failures []error
+	failures := []error{s.ReportUsage(ctx)}
 	for _, kind := range []struct {
 		due  func(context.Context) ([]string, error)
 		work func(context.Context, string) error

@@ -28,6 +28,8 @@ type Provider interface {
 	Subscription(ctx context.Context, id string) (*billing.Mirror, error)
 	// Change changes a subscription, and returns what it is now.
 	Change(ctx context.Context, id string, c *billing.Change, key string) (*billing.Mirror, error)
+	// ReportUsage tells of usage that is charged for, under the report's key.
+	ReportUsage(ctx context.Context, r billing.UsageReport) error
 	// Subscriptions calls each with all that have not ended, of one customer or of all
 	// for "", until it fails.
 	Subscriptions(ctx context.Context, customer string, each func(*billing.Mirror) error) error

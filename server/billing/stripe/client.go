@@ -198,7 +198,7 @@ func (c *Client) Subscription(ctx context.Context, id string) (*billing.Mirror, 
 // Change implements provider.Provider.
 func (c *Client) Change(ctx context.Context, id string, change *billing.Change, key string) (*billing.Mirror, error) {
 	if change.Cancel {
-		params := &stripe.SubscriptionCancelParams{InvoiceNow: stripe.Bool(false), Prorate: stripe.Bool(false)}
+		params := &stripe.SubscriptionCancelParams{InvoiceNow: stripe.Bool(change.Charge), Prorate: stripe.Bool(false)}
 		params.SetIdempotencyKey(key)
 		s, err := c.api.V1Subscriptions.Cancel(ctx, id, params)
 		if gone(err) {
@@ -239,6 +239,22 @@ func (c *Client) Change(ctx context.Context, id string, change *billing.Change, 
 		return nil, failure(err)
 	}
 	return mirror(s), nil
+}
+
+// ReportUsage implements provider.Provider. The meter at Stripe has the event name of ours,
+// adds up, and the default keys for customers and values.
+func (c *Client) ReportUsage(ctx context.Context, r billing.UsageReport) error {
+	params := &stripe.BillingMeterEventCreateParams{
+		EventName:  stripe.String(r.Meter),
+		Identifier: stripe.String(r.Key()),
+		Timestamp:  stripe.Int64(r.ReportTime.Unix()),
+		Payload:    map[string]string{"stripe_customer_id": r.Customer, "value": strconv.FormatInt(r.Quantity, 10)},
+	}
+	params.SetIdempotencyKey(r.Key())
+	if _, err := c.api.V1BillingMeterEvents.Create(ctx, params); err != nil {
+		return failure(err)
+	}
+	return nil
 }
 
 // Subscriptions implements provider.Provider.

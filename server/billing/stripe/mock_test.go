@@ -106,6 +106,7 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 	yes, no := true, false
 	for what, change := range map[string]billing.Change{
 		"the end":       {Cancel: true},
+		"a charged end": {Cancel: true, Charge: true},
 		"the end later": {CancelAtPeriodEnd: &yes, Paused: &yes},
 		"no end":        {CancelAtPeriodEnd: &no, Paused: &no},
 		"items": {Items: []billing.ItemChange{
@@ -123,13 +124,16 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 			t.Error("no subscription is listed")
 		}
 	}
+	ok("usage", c.ReportUsage(ctx, billing.UsageReport{
+		WorkspaceID: workspace, Customer: "cus_123", Meter: "api_calls", PeriodStartTime: time.Now(), Reports: 1, Quantity: 12, ReportTime: time.Now(),
+	}))
 	_, err = c.Invoice(ctx, "in_123")
 	ok("an invoice", err)
 	got := calls()
 	slices.Sort(got)
 	if want := strings.Fields(`
 		DELETE/v1/subscriptions/sub_123 GET/v1/invoices/in_123 GET/v1/subscriptions GET/v1/subscriptions/sub_123
-		POST/v1/billing_portal/configurations POST/v1/billing_portal/sessions POST/v1/checkout/sessions POST/v1/customers
+		POST/v1/billing/meter_events POST/v1/billing_portal/configurations POST/v1/billing_portal/sessions POST/v1/checkout/sessions POST/v1/customers
 		POST/v1/subscriptions/sub_123`); !slices.Equal(strings.Fields(strings.ReplaceAll(strings.Join(slices.Compact(got), "\n"), " ", "")), want) {
 		t.Errorf("the calls were %v", slices.Compact(got))
 	}

@@ -792,9 +792,9 @@ export const SubscriptionService: GenService<{
   /**
    * PreviewChangeSubscription tells what another plan or price would cost: exactly what
    * ChangeSubscription charges with the etag, for which there is a quarter of an hour.
-   * Where both have a price of one interval, what changes is charged, and credited, for
-   * the rest of the period; otherwise a period begins. Credit is never paid out: it
-   * lowers the invoices that follow.
+   * Where both have a price of one interval, and usage costs the same, what changes is
+   * charged, and credited, for the rest of the period; otherwise a period begins. Credit
+   * is never paid out: it lowers the invoices that follow.
    *
    * Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
    * `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
@@ -886,7 +886,8 @@ export const SubscriptionService: GenService<{
    *
    * Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
    * PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
-   * already, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+   * already, SUBSCRIPTION_UNPAID while an invoice of this server is overdue,
+   * RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
    *
    * @generated from rpc logicspike.billing.v1.SubscriptionService.CreateCheckoutSession
    */

@@ -66,9 +66,9 @@ type SubscriptionServiceClient interface {
 	GetSubscription(context.Context, *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error)
 	// PreviewChangeSubscription tells what another plan or price would cost: exactly what
 	// ChangeSubscription charges with the etag, for which there is a quarter of an hour.
-	// Where both have a price of one interval, what changes is charged, and credited, for
-	// the rest of the period; otherwise a period begins. Credit is never paid out: it
-	// lowers the invoices that follow.
+	// Where both have a price of one interval, and usage costs the same, what changes is
+	// charged, and credited, for the rest of the period; otherwise a period begins. Credit
+	// is never paid out: it lowers the invoices that follow.
 	//
 	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
 	// `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
@@ -120,7 +120,8 @@ type SubscriptionServiceClient interface {
 	//
 	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
 	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
-	// already, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	// already, SUBSCRIPTION_UNPAID while an invoice of this server is overdue,
+	// RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
 	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
 	// CreatePortalSession makes a page of the payment provider where the workspace's means
 	// of payment are changed, and its invoices there are seen. The plan, the seats and
@@ -288,9 +289,9 @@ type SubscriptionServiceHandler interface {
 	GetSubscription(context.Context, *v1.GetSubscriptionRequest) (*v1.GetSubscriptionResponse, error)
 	// PreviewChangeSubscription tells what another plan or price would cost: exactly what
 	// ChangeSubscription charges with the etag, for which there is a quarter of an hour.
-	// Where both have a price of one interval, what changes is charged, and credited, for
-	// the rest of the period; otherwise a period begins. Credit is never paid out: it
-	// lowers the invoices that follow.
+	// Where both have a price of one interval, and usage costs the same, what changes is
+	// charged, and credited, for the rest of the period; otherwise a period begins. Credit
+	// is never paid out: it lowers the invoices that follow.
 	//
 	// Errors: `invalid_argument` FIELD_INVALID for a price that the plan does not have;
 	// `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
@@ -342,7 +343,8 @@ type SubscriptionServiceHandler interface {
 	//
 	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
 	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
-	// already, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+	// already, SUBSCRIPTION_UNPAID while an invoice of this server is overdue,
+	// RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
 	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
 	// CreatePortalSession makes a page of the payment provider where the workspace's means
 	// of payment are changed, and its invoices there are seen. The plan, the seats and

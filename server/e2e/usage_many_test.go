@@ -27,9 +27,9 @@ func (s *sentQueries) BeforeQuery(ctx context.Context, e *bun.QueryEvent) contex
 
 func (*sentQueries) AfterQuery(context.Context, *bun.QueryEvent) {}
 
-// TestUsageOfAMillionEventsIsToldByIndexes, and fast, also before the database has
+// TestUsageOfManyEventsIsToldByIndexes, and fast, also before the database has
 // gathered statistics.
-func TestUsageOfAMillionEventsIsToldByIndexes(t *testing.T) {
+func TestUsageOfManyEventsIsToldByIndexes(t *testing.T) {
 	t.Parallel()
 	srv, p := usageServer(t, time.Time{}, "")
 	other := (&stage{srv}).person(t)
@@ -38,10 +38,10 @@ func TestUsageOfAMillionEventsIsToldByIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := srv.Clock.Now().Truncate(time.Hour)
-	began := time.Now()
-	testkit.FillUsage(t, srv.SQL, uuidOf(t, p.Workspace.Id), now, 1_000_000)
-	testkit.FillUsage(t, srv.SQL, uuidOf(t, other.Workspace.Id), now, 10_000)
-	t.Logf("a million events were made in %v", time.Since(began).Round(time.Millisecond))
+	began, size := time.Now(), sized(1_000_000)
+	testkit.FillUsage(t, srv.SQL, uuidOf(t, p.Workspace.Id), now, size)
+	testkit.FillUsage(t, srv.SQL, uuidOf(t, other.Workspace.Id), now, size/100)
+	t.Logf("%d events were made in %v", size, time.Since(began).Round(time.Millisecond))
 	db, err := postgres.Open(postgres.Options{URL: srv.Database, MaxConnections: 1})
 	if err != nil {
 		t.Fatal(err)

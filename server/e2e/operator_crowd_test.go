@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -9,15 +10,16 @@ import (
 	"github.com/logicspike/manager/internal/testkit"
 )
 
-// TestUsersAreFoundAmongAHundredThousand fast, whatever is looked for, also before the
+// TestUsersAreFoundInACrowd fast, whatever is looked for, also before the
 // database has gathered statistics.
-func TestUsersAreFoundAmongAHundredThousand(t *testing.T) {
+func TestUsersAreFoundInACrowd(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{WithoutJobs: true, Settings: verifyAfter})
 	operator := makeOperator(t, srv, provenPerson(t, srv))
 	began := time.Now()
+	size := sized(100_000)
 	for _, sql := range []string{
-		`CREATE TABLE crowd AS SELECT n, ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid AS id, 'Given' || n % 97 || ' Family' || n * 7919 % 50021 AS name FROM generate_series(1, 100000) n`,
+		`CREATE TABLE crowd AS SELECT n, ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid AS id, 'Given' || n % 97 || ' Family' || n * 7919 % 50021 AS name FROM generate_series(1, ` + strconv.Itoa(size) + `) n`,
 		`INSERT INTO identity.users (id, display_name, name_key, create_time, update_time) SELECT id, name, lower(name), now(), now() FROM crowd`,
 		`INSERT INTO identity.emails SELECT id, 'm' || n || '@crowd.example', 'm' || n || '@crowd.example', now() FROM crowd`,
 	} {
@@ -25,14 +27,14 @@ func TestUsersAreFoundAmongAHundredThousand(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("100000 users were made in %v", time.Since(began).Round(time.Millisecond))
+	t.Logf("%d users were made in %v", size, time.Since(began).Round(time.Millisecond))
 	for _, statistics := range []string{"without statistics", "with statistics"} {
 		if statistics == "with statistics" {
 			if _, err := srv.SQL.Exec(t.Context(), "VACUUM ANALYZE identity.users, identity.emails"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, query := range []string{"", "m77777@crowd.example", "m77777", "777", "crowd", ".ex", "family49999", "given13 fam", "amily", "nobody at all", "zzz", "m1@crowd.examples"} {
+		for _, query := range []string{"", "m7777@crowd.example", "m7777", "777", "crowd", ".ex", "family49999", "given13 fam", "amily", "nobody at all", "zzz", "m1@crowd.examples"} {
 			var times []time.Duration
 			var hits int
 			for range 5 {

@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { addAuthenticator } from "../../client/ts/test/authenticator.js";
+import { findMailedTo, newAddress } from "../../client/ts/test/mailbox.js";
+import { password, startConsole } from "./support.js";
+
+// How long a sign-in counts as recent: the least that the server takes.
+const age = 10_000;
+
+describe("the console, where a sign-in does not count as recent for long", () => {
+  const t = startConsole("console-reauthentication", { MANAGER_REAUTHENTICATION_AGE: `${age}ms` });
+  const { shows, reads, fill, press, answer, openAs, isAccessible, pictures, newAccount } = t;
+
+  it("asks for the password, and in the end for a passkey, and does what was wanted", async () => {
+    const { email } = await newAccount("Careful");
+    await openAs(email, "/account/security");
+    await shows("Sign-in and security");
+    await sleep(age);
+    await press("Add an app");
+    await asksWho();
+    await isAccessible();
+    await pictures("reauthentication");
+    await t.page().keyboard.press("Escape");
+    await t.page().getByRole("dialog").waitFor({ state: "detached" });
+    assert.equal(await t.page().getByRole("alert").count(), 0);
+    await press("Add an app");
+    await asksWho();
+    await fill({ Password: "not the password" });
+    await answer("Confirm");
+    await reads(/password is wrong/);
+    await fill({ Password: password });
+    await t.page().keyboard.press("Enter");
+    await t.page().getByRole("img", { name: "QR code for your authenticator app" }).waitFor();
+    await answer("Cancel");
+
+    await addAuthenticator(t.page());
+    await press("Add a passkey");
+    await answer("Go on");
+    await t.page().getByRole("dialog", { name: "Your recovery codes" }).waitFor();
+    await answer("I have kept them");
+    await sleep(age);
+    await press("Make new codes");
+    await answer("Make new codes");
+    await asksWho();
+    await answer("Use a passkey"); // another way
+    await answer("Use a passkey");
+    await t.page().getByRole("dialog", { name: "Your recovery codes" }).waitFor();
+  });
+
+  it("asks in the middle of a form, for a mailed code as well", async () => {
+    const { email } = await newAccount("By mail");
+    await openAs(email, "/account");
+    await press("Change");
+    const next = newAddress();
+    await fill({ "New mail address": next });
+    await sleep(age);
+    await answer("Send a code");
+    await asksWho();
+    await answer("Code by mail");
+    await answer("Send a code");
+    await isAccessible();
+    await fill({ "Code of 6 digits": await findMailedTo(t.url(), email, /(?<=confirm[\s\S]*)\b[0-9]{6}\b/i) });
+    await answer("Confirm");
+    await reads(`Enter the code that was mailed to ${next}`);
+  });
+
+  async function asksWho(): Promise<void> {
+    await t.page().getByRole("dialog", { name: "Confirm that it is you" }).waitFor();
+  }
+});

@@ -1,0 +1,70 @@
+package billing
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/logicspike/manager/internal/ids"
+)
+
+// UsageReport is what the provider is told of usage that it charges for.
+type UsageReport struct {
+	bun.BaseModel
+	WorkspaceID     ids.Workspace
+	Customer        string // the provider's id
+	Meter           string
+	PeriodStartTime time.Time
+	Reports         int // counts those of the period
+	Quantity        int64
+	// ReportTime is when it is said to have been used.
+	ReportTime time.Time
+}
+
+// Key names the report: it counts once, however often it is sent.
+func (r UsageReport) Key() string {
+	return fmt.Sprintf("%s:%s:%d:%d", r.WorkspaceID.UUID(), r.Meter, r.PeriodStartTime.Unix(), r.Reports)
+}
+
+// usageCloses is how long after the end of a period its usage can still be reported as
+// such: providers make its invoice an hour later.
+const usageCloses = 45 * time.Minute
+
+// BeginUsageReports returns what the provider is to be told, 100 reports at most, in
+// their order, after another one: those that were begun and not ended before, as they
+// were, and new ones. What came too late for its period counts in the present one.
+func (r Repository) BeginUsageReports(ctx context.Context, after UsageReport, now time.Time) ([]UsageReport, error) {
+	var list []UsageReport
+	err := r.db.NewRaw(`
+		WITH due AS (
+			SELECT t.workspace_id, t.meter, t.period_start_time, c.provider_customer_id AS customer,
+			       CASE WHEN ?3 >= s.ends AND ?3 < s.ends + make_interval(secs => ?4) THEN s.ends - interval '1 second' ELSE ?3 END AS at
+			FROM billing.usage_totals t JOIN billing.customers c USING (workspace_id),
+			LATERAL (SELECT CASE WHEN period_start_time > t.period_start_time THEN period_start_time ELSE period_end_time END AS ends
+			         FROM billing.subscriptions WHERE workspace_id = t.workspace_id) s
+			WHERE (t.unreported_quantity > 0 OR t.report_quantity IS NOT NULL) AND (t.workspace_id, t.meter, t.period_start_time) > (?0, ?1, ?2)
+			ORDER BY t.workspace_id, t.meter, t.period_start_time LIMIT 100 FOR NO KEY UPDATE OF t
+		), begun AS (
+			UPDATE billing.usage_totals t SET
+				reports = t.reports + (t.report_quantity IS NULL)::int,
+				unreported_quantity = CASE WHEN t.report_quantity IS NULL THEN 0 ELSE t.unreported_quantity END,
+				report_quantity = coalesce(t.report_quantity, t.unreported_quantity),
+				report_time = coalesce(t.report_time, due.at)
+			FROM due WHERE (t.workspace_id, t.meter, t.period_start_time) = (due.workspace_id, due.meter, due.period_start_time)
+			RETURNING t.workspace_id, due.customer, t.meter, t.period_start_time, t.reports, t.report_quantity AS quantity, t.report_time
+		)
+		SELECT * FROM begun ORDER BY workspace_id, meter, period_start_time`,
+		after.WorkspaceID.UUID(), after.Meter, after.PeriodStartTime, now, usageCloses.Seconds()).Scan(ctx, &list)
+	return list, err
+}
+
+// EndUsageReport notes that a report has arrived.
+func (r Repository) EndUsageReport(ctx context.Context, u UsageReport) error {
+	_, err := r.db.NewRaw(`
+		UPDATE billing.usage_totals SET report_quantity = NULL, report_time = NULL
+		WHERE workspace_id = ? AND meter = ? AND period_start_time = ? AND reports = ? AND report_quantity IS NOT NULL`,
+		u.WorkspaceID, u.Meter, u.PeriodStartTime, u.Reports).Exec(ctx)
+	return err
+}
