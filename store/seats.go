@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
@@ -105,16 +106,28 @@ func (t *tx) countSeats(ctx context.Context, workspace ids.Workspace, by int) er
 // seatsChanged stores a locked subscription whose seats may be others. What they cost
 // more or less for the rest of the period waits for the next invoice.
 func (t *tx) seatsChanged(ctx context.Context, s *billing.Subscription, plan *billing.Plan) error {
-	var lines []billing.InvoiceLine
-	if price := priceOf(s, plan); price != nil && s.Charged() {
-		billed := s.BilledSeats()
-		lines = billing.LinesOf(plan, s.Currency, pricing.Prorate(*price, s.ChargedSeats, *price, billed, s.Period(t.now), t.now))
-		s.ChargedSeats = billed
-	}
+	return t.chargeLater(ctx, s, t.seatLines(s, plan))
+}
+
+// chargeLater stores a locked subscription that has changed, with what waits for the next
+// invoice thereby.
+func (t *tx) chargeLater(ctx context.Context, s *billing.Subscription, lines []billing.InvoiceLine) error {
 	if err := t.update(ctx, s); err != nil {
 		return err
 	}
 	return t.wait(ctx, s, lines)
+}
+
+// seatLines returns what the seats of a subscription cost more or less for the rest of the
+// period than those that were charged, and has them be charged.
+func (t *tx) seatLines(s *billing.Subscription, plan *billing.Plan) []billing.InvoiceLine {
+	price := priceOf(s, plan)
+	if price == nil || !s.Charged() {
+		return nil
+	}
+	charged := s.ChargedSeats
+	s.ChargedSeats = s.BilledSeats()
+	return billing.LinesOf(plan, s.Currency, pricing.Prorate(*price, charged, *price, s.ChargedSeats, s.Period(t.now), t.now))
 }
 
 // SeatUsage is how many seats there are, and who has them.
@@ -143,29 +156,46 @@ func (s *Store) GetSeatUsage(ctx context.Context, workspace ids.Workspace) (u Se
 	return u, err
 }
 
-// UpdateSeatCount buys a number of seats, 0 for as many as there are members.
+// SeatChange is what another number of seats costs.
+type SeatChange struct {
+	Lines     []billing.InvoiceLine // for the rest of the period
+	Currency  string
+	NextTime  time.Time // when the next period begins; the zero time when the plan costs nothing
+	NextTotal int64     // what that will cost
+}
+
+// UpdateSeatCount buys a number of seats, 0 for as many as there are members, or only
+// tells what that would cost.
 //
 // Errors: those of lockTeam; fault SEATS_IN_USE, SEAT_LIMIT_EXCEEDED, SUBSCRIPTION_STATE.
-func (s *Store) UpdateSeatCount(ctx context.Context, workspace ids.Workspace, seats int) (*Subscription, error) {
-	return s.changeSubscription(ctx, workspace, func(ctx context.Context, t *tx, b *billing.Subscription, plan *billing.Plan) error {
+func (s *Store) UpdateSeatCount(ctx context.Context, workspace ids.Workspace, seats int, validateOnly bool) (changed *Subscription, c SeatChange, err error) {
+	changed, err = s.changeSubscription(ctx, workspace, func(ctx context.Context, t *tx, b *billing.Subscription, plan *billing.Plan) error {
 		if b.State == billing.Paused {
 			return billing.ErrState(b.State)
 		}
-		if b.SeatCount == seats {
-			return nil
-		}
-		if seats > 0 {
+		same := b.SeatCount == seats
+		if seats > 0 && !same {
 			if err := t.seatsFit(ctx, b, plan, seats); err != nil {
 				return err
 			}
 		}
 		details := map[string]any{"seat_count": map[string]any{"before": b.SeatCount, "after": seats}}
 		b.SeatCount = seats
-		if err := t.seatsChanged(ctx, b, plan); err != nil {
+		c = SeatChange{Currency: b.Currency, Lines: t.seatLines(b, plan)}
+		if price := priceOf(b, plan); price != nil {
+			c.NextTime = b.Period(t.now).End
+			next := pricing.PeriodAt(c.NextTime, price.Interval, c.NextTime)
+			c.NextTotal = sum(billing.LinesOf(plan, b.Currency, price.Charges(b.BilledSeats(), next)))
+		}
+		if validateOnly || same {
+			return nil
+		}
+		if err := t.chargeLater(ctx, b, c.Lines); err != nil {
 			return err
 		}
 		return t.recordSubscription(ctx, b, "subscription.seat_count_changed", "", details)
 	})
+	return changed, c, err
 }
 
 func errSeats() error {

@@ -5,6 +5,13 @@ import { fill, texts } from "./texts";
 
 export { isReason, reasonOf, type ReasonName } from "@client/errors";
 
+const further: Partial<Record<string, string>> = {};
+
+/** Adds texts by reason which only some pages need. */
+export function addReasons(reasons: Record<string, string>): void {
+  Object.assign(further, reasons);
+}
+
 /** What a person reads about a failed call: by its reason where the catalogue has a text for it. */
 export function textOf(error: unknown): string {
   const passkey = passkeyTextOf(error);
@@ -12,7 +19,7 @@ export function textOf(error: unknown): string {
     return passkey;
   }
   const reason = reasonOf(error);
-  const known = reason === undefined ? undefined : (texts.reasons as Partial<Record<string, string>>)[reason];
+  const known = reason === undefined ? undefined : (further[reason] ?? (texts.reasons as Partial<Record<string, string>>)[reason]);
   if (known !== undefined) {
     return fill(known, { ...errorInfoOf(error)?.metadata, seconds: Math.ceil(retryAfterSeconds(error) ?? 60) });
   }

@@ -22,9 +22,13 @@ export function useWorkspace(): Here {
 
 /** What any page of a workspace shows or hides by. */
 const permissions = [
+  "api_key.create",
+  "api_key.list",
   "billing.get",
+  "billing.update",
   "domain.list",
   "domain.manage",
+  "event.list",
   "invitation.create",
   "invitation.list",
   "invitation.revoke",
@@ -35,7 +39,11 @@ const permissions = [
   "membership.update",
   "role.list",
   "role.manage",
+  "service_account.list",
+  "service_account.manage",
+  "workspace.delete",
   "workspace.transfer",
+  "workspace.update",
 ] as const;
 
 /** The name of a permission that pages ask for. */

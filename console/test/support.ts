@@ -95,7 +95,9 @@ export function startConsole(
 
   before(async () => {
     mkdirSync(join(outputFolder, "console"), { recursive: true });
-    [browser, server] = await Promise.all([startChromium(), startServer(name, typeof settings === "function" ? await settings() : settings)]);
+    const told = typeof settings === "function" ? await settings() : settings;
+    // Each is there to be stopped, also when the other one fails.
+    await Promise.all([startChromium().then((started) => (browser = started)), startServer(name, told).then((started) => (server = started))]);
   });
   after(async () => {
     await browser?.close();
@@ -117,7 +119,7 @@ export function startConsole(
     return context;
   }
 
-  /** Opens a page, and keeps what the browser complains about, but for refusals of the API. */
+  /** Opens a page, and keeps what the browser complains about, but for refusals of the API, and answers that a test keeps back. */
   async function newPage(context: BrowserContext): Promise<Page> {
     const page = await context.newPage();
     page.on("pageerror", (error) => complaints.push(`${error}`));

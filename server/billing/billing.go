@@ -9,6 +9,7 @@ import (
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/server/billing/payments"
+	"github.com/logicspike/manager/server/convert"
 	"github.com/logicspike/manager/store"
 )
 
@@ -94,11 +95,16 @@ func (m *Module) UpdateSeatCount(ctx context.Context, req *billingv1.UpdateSeatC
 	if err != nil {
 		return nil, err
 	}
-	s, err := m.store.UpdateSeatCount(ctx, workspace, int(req.SeatCount))
+	s, c, err := m.store.UpdateSeatCount(ctx, workspace, int(req.SeatCount), req.ValidateOnly)
 	if err != nil {
 		return nil, err
 	}
-	return &billingv1.UpdateSeatCountResponse{Subscription: subscription(s)}, nil
+	res := &billingv1.UpdateSeatCountResponse{Subscription: subscription(s), Charges: charges(c.Lines)}
+	if !c.NextTime.IsZero() {
+		res.NextPeriodTime = convert.Time(c.NextTime)
+		res.NextPeriodTotal = &billingv1.Money{Currency: c.Currency, MinorUnits: c.NextTotal}
+	}
+	return res, nil
 }
 
 func workspaceID(s string) (ids.Workspace, error) {

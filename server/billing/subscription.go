@@ -39,12 +39,9 @@ func (m *Module) PreviewChangeSubscription(ctx context.Context, req *billingv1.P
 	if err != nil {
 		return nil, err
 	}
-	res := &billingv1.PreviewChangeSubscriptionResponse{Etag: p.ETag, NextPeriodTime: convert.Time(p.NextTime)}
+	res := &billingv1.PreviewChangeSubscriptionResponse{Charges: charges(p.Lines), Etag: p.ETag, NextPeriodTime: convert.Time(p.NextTime)}
 	money := func(amount int64) *billingv1.Money {
 		return &billingv1.Money{Currency: p.Currency, MinorUnits: amount}
-	}
-	for _, l := range p.Lines {
-		res.Charges = append(res.Charges, charge(l))
 	}
 	if p.Currency != "" {
 		res.Total, res.DueNow = money(p.Total), money(p.DueNow)
@@ -55,11 +52,14 @@ func (m *Module) PreviewChangeSubscription(ctx context.Context, req *billingv1.P
 	return res, nil
 }
 
-func charge(l billing.InvoiceLine) *billingv1.Charge {
-	return &billingv1.Charge{
-		Kind: chargeKinds[l.Kind], Plan: l.Plan, Quantity: l.Quantity, Amount: &billingv1.Money{Currency: l.Currency, MinorUnits: l.Amount},
-		StartTime: convert.Time(l.StartTime), EndTime: convert.Time(l.EndTime), Proration: l.Proration,
+func charges(lines []billing.InvoiceLine) (all []*billingv1.Charge) {
+	for _, l := range lines {
+		all = append(all, &billingv1.Charge{
+			Kind: chargeKinds[l.Kind], Plan: l.Plan, Quantity: l.Quantity, Amount: &billingv1.Money{Currency: l.Currency, MinorUnits: l.Amount},
+			StartTime: convert.Time(l.StartTime), EndTime: convert.Time(l.EndTime), Proration: l.Proration,
+		})
 	}
+	return all
 }
 
 // ChangeSubscription implements SubscriptionService.

@@ -444,11 +444,20 @@ func TestBoughtSeatsAreALimitAndAPrice(t *testing.T) {
 		s.Clock.Advance(middle.Sub(s.Clock.Now()))
 	}
 	half()
+	before4 := subscriptionOf(t, p, p.Workspace.Id)
+	preview, err := p.Seats.UpdateSeatCount(t.Context(), &billingv1.UpdateSeatCountRequest{WorkspaceId: p.Workspace.Id, SeatCount: 4, ValidateOnly: true})
+	if err != nil || len(preview.Charges) != 1 || preview.Charges[0].Quantity != 2 || !preview.Charges[0].Proration ||
+		!preview.NextPeriodTime.AsTime().Equal(before4.CurrentPeriodEndTime.AsTime()) || preview.NextPeriodTotal.GetMinorUnits() != 2000+2*750 {
+		t.Errorf("preview: %v, %v", preview, err)
+	}
+	if got := subscriptionOf(t, p, p.Workspace.Id); got.Etag != before4.Etag || got.SeatCount != 0 || preview.Subscription.Etag != got.Etag || len(s.waiting(t, p)) != 0 {
+		t.Errorf("a preview changes: %v, %v", got, s.waiting(t, p))
+	}
 	got, err := buySeats(t, p, 4)
 	if err != nil || got.SeatCount != 4 || got.BilledSeats != 4 || got.Seats != 1 {
 		t.Errorf("bought: %v, %v", got, err)
 	}
-	if w := s.waiting(t, p); len(w) != 1 || w[0].Quantity != 2 || w[0].Amount > 750 || w[0].Amount < 749 || !w[0].Proration {
+	if w := s.waiting(t, p); len(w) != 1 || w[0].Amount != preview.Charges[0].Amount.MinorUnits || w[0].Quantity != 2 || w[0].Amount > 750 || w[0].Amount < 749 || !w[0].Proration {
 		t.Errorf("what waits: %v", w)
 	}
 	if _, err := buySeats(t, p, 4); err != nil || len(s.waiting(t, p)) != 1 {

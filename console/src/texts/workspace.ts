@@ -1,6 +1,10 @@
 /** What the frame of a workspace's pages says, its overview, and what several areas of it share. */
 export const workspaceTexts = {
   shell: {
+    apiKeys: "API keys",
+    billing: "Billing",
+    events: "Events",
+    settings: "Settings",
     newWorkspace: "New workspace",
     switchWorkspace: "Switch workspace",
   },

@@ -1,17 +1,16 @@
-import { useMutation, useQuery } from "@connectrpc/connect-query";
-import { Alert, Badge, Button, Card, Group, SimpleGrid, Text, Title } from "@mantine/core";
+import { useQuery } from "@connectrpc/connect-query";
+import { Badge, Card, Group, SimpleGrid, Text, Title } from "@mantine/core";
 import { useDocumentTitle } from "@mantine/hooks";
 import type { ReactNode } from "react";
 import { SeatService } from "@gen/billing/v1/seat_pb";
 import { SubscriptionService } from "@gen/billing/v1/subscription_pb";
-import { WorkspaceService, WorkspaceState } from "@gen/tenant/v1/workspace_pb";
-import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { WorkspaceState } from "@gen/tenant/v1/workspace_pb";
 import { Failure, Waiting } from "../../components/states";
-import { tell, tellFailure } from "../../components/toasts";
 import { fill } from "../../texts";
 import { workspaceTexts } from "../../texts/workspace";
 import { useRoles } from "../../roles";
 import { useWorkspace } from "../../workspace";
+import { Deleted } from "./deleted";
 
 /** What a workspace is, at a glance. */
 export function Page() {
@@ -31,29 +30,6 @@ export function Page() {
       {!deleted && may("billing.get") && <Billing />}
       {!deleted && !may("billing.get") && <Text c="dimmed">{workspaceTexts.overview.nothing}</Text>}
     </>
-  );
-}
-
-/** Tells of the deletion, and lets owners take it back: no permission is anybody's in a deleted workspace. */
-function Deleted() {
-  const { workspace, role } = useWorkspace();
-  const undelete = useMutation(WorkspaceService.method.undeleteWorkspace);
-  const time = workspace.purgeTime && timestampDate(workspace.purgeTime).toLocaleString(undefined, { dateStyle: "long", timeStyle: "short" });
-  return (
-    <Alert color="red" variant="light" title={workspaceTexts.overview.deleted} role="status">
-      <Text size="sm" mb="sm">
-        {fill(workspaceTexts.overview.purge, { time: time ?? "" })}
-      </Text>
-      {role === "owner" && (
-        <Button
-          variant="default"
-          loading={undelete.isPending}
-          onClick={() => void undelete.mutateAsync({ workspaceId: workspace.id }).then(() => tell(workspaceTexts.overview.undeleted), tellFailure)}
-        >
-          {workspaceTexts.overview.undelete}
-        </Button>
-      )}
-    </Alert>
   );
 }
 

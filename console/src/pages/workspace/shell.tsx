@@ -1,9 +1,22 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Button, Menu, NavLink, Text, VisuallyHidden } from "@mantine/core";
-import { IconHome, IconMailForward, IconPlus, IconSelector, IconShieldCheck, IconUserQuestion, IconUsers, IconWorld } from "@tabler/icons-react";
-import { useEffect } from "react";
-import { Link, NavLink as RouterLink, useParams } from "react-router";
-import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
+import {
+  IconCreditCard,
+  IconHistory,
+  IconHome,
+  IconKey,
+  IconMailForward,
+  IconPlus,
+  IconSelector,
+  IconSettings,
+  IconShieldCheck,
+  IconUserQuestion,
+  IconUsers,
+  IconWorld,
+} from "@tabler/icons-react";
+import { useEffect, useRef } from "react";
+import { Link, NavLink as RouterLink, useLocation, useNavigate, useParams } from "react-router";
+import { WorkspaceService, WorkspaceState } from "@gen/tenant/v1/workspace_pb";
 import { Frame } from "../../components/frame";
 import { Failure, Waiting } from "../../components/states";
 import { lastWorkspace } from "../../last-workspace";
@@ -15,12 +28,23 @@ import { NotFound } from "../not-found";
 export function Shell() {
   const { slug } = useParams();
   const { data, error, refetch } = useQuery(WorkspaceService.method.listWorkspaces, { pageSize: 200, showDeleted: true });
-  const here = data?.workspaces.find(({ workspace }) => workspace?.slug === slug);
+  const { pathname } = useLocation();
+  const navigate = useNavigate();
+  const last = useRef<{ id: string; slug: string }>(undefined);
+  const here =
+    data?.workspaces.find(({ workspace }) => workspace?.slug === slug) ??
+    // It has got another address while it was looked at: the page's follows.
+    data?.workspaces.find(({ workspace }) => last.current?.slug === slug && workspace?.id === last.current?.id);
   useEffect(() => {
     if (here) {
-      lastWorkspace.write(here.workspace!.slug);
+      const workspace = here.workspace!;
+      lastWorkspace.write(workspace.slug);
+      last.current = { id: workspace.id, slug: slug! };
+      if (workspace.slug !== slug) {
+        void navigate(pathname.replace(`/w/${slug}`, `/w/${workspace.slug}`), { replace: true });
+      }
     }
-  }, [here]);
+  }, [here, slug, pathname, navigate]);
   if (error) {
     return <Failure error={error} retry={() => void refetch()} />;
   }
@@ -70,7 +94,9 @@ function Switcher({ others }: { others: { id: string; name: string; slug: string
 }
 
 function Entries() {
-  const { workspace, may } = useWorkspace();
+  const { workspace, role, may } = useWorkspace();
+  // No permission is anybody's in a deleted workspace.
+  const restorable = workspace.state === WorkspaceState.DELETED && role === "owner";
   const entries = [
     { to: "", label: workspaceTexts.overview.title, icon: IconHome, shown: true },
     { to: "/members", label: workspaceTexts.team.members, icon: IconUsers, shown: may("membership.get") },
@@ -78,6 +104,10 @@ function Entries() {
     { to: "/join-requests", label: workspaceTexts.team.joinRequests, icon: IconUserQuestion, shown: may("join_request.list") },
     { to: "/roles", label: workspaceTexts.team.roles, icon: IconShieldCheck, shown: may("role.list") },
     { to: "/domains", label: workspaceTexts.team.domains, icon: IconWorld, shown: may("domain.list") },
+    { to: "/billing", label: workspaceTexts.shell.billing, icon: IconCreditCard, shown: may("billing.get") || restorable },
+    { to: "/api-keys", label: workspaceTexts.shell.apiKeys, icon: IconKey, shown: may("api_key.list") },
+    { to: "/events", label: workspaceTexts.shell.events, icon: IconHistory, shown: may("event.list") },
+    { to: "/settings", label: workspaceTexts.shell.settings, icon: IconSettings, shown: may("workspace.update") || may("workspace.delete") || restorable },
   ];
   return entries
     .filter(({ shown }) => shown)

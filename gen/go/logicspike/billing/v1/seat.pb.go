@@ -11,6 +11,7 @@ import (
 	_ "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -169,7 +170,9 @@ type UpdateSeatCountRequest struct {
 	// The workspace.
 	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
 	// How many seats; 0 for as many as there are members.
-	SeatCount     int32 `protobuf:"varint,2,opt,name=seat_count,json=seatCount,proto3" json:"seat_count,omitempty"`
+	SeatCount int32 `protobuf:"varint,2,opt,name=seat_count,json=seatCount,proto3" json:"seat_count,omitempty"`
+	// Whether nothing is to change: the answer then tells what it would cost now.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -218,13 +221,27 @@ func (x *UpdateSeatCountRequest) GetSeatCount() int32 {
 	return 0
 }
 
+func (x *UpdateSeatCountRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 // Response of UpdateSeatCount.
 type UpdateSeatCountResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The subscription.
-	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Subscription *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// What is charged and credited for the rest of the period, before taxes. Empty when
+	// it costs nothing, or changes nothing.
+	Charges []*Charge `protobuf:"bytes,2,rep,name=charges,proto3" json:"charges,omitempty"`
+	// When the next period begins; unset when the plan costs nothing.
+	NextPeriodTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=next_period_time,json=nextPeriodTime,proto3" json:"next_period_time,omitempty"`
+	// What that will cost with so many seats, before taxes and usage.
+	NextPeriodTotal *Money `protobuf:"bytes,4,opt,name=next_period_total,json=nextPeriodTotal,proto3" json:"next_period_total,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *UpdateSeatCountResponse) Reset() {
@@ -264,11 +281,32 @@ func (x *UpdateSeatCountResponse) GetSubscription() *Subscription {
 	return nil
 }
 
+func (x *UpdateSeatCountResponse) GetCharges() []*Charge {
+	if x != nil {
+		return x.Charges
+	}
+	return nil
+}
+
+func (x *UpdateSeatCountResponse) GetNextPeriodTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextPeriodTime
+	}
+	return nil
+}
+
+func (x *UpdateSeatCountResponse) GetNextPeriodTotal() *Money {
+	if x != nil {
+		return x.NextPeriodTotal
+	}
+	return nil
+}
+
 var File_logicspike_billing_v1_seat_proto protoreflect.FileDescriptor
 
 const file_logicspike_billing_v1_seat_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/billing/v1/seat.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a logicspike/billing/v1/plan.proto\x1a(logicspike/billing/v1/subscription.proto\"C\n" +
+	" logicspike/billing/v1/seat.proto\x12\x15logicspike.billing.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a!logicspike/billing/v1/money.proto\x1a logicspike/billing/v1/plan.proto\x1a(logicspike/billing/v1/subscription.proto\"C\n" +
 	"\x13GetSeatUsageRequest\x12,\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\"\xc9\x01\n" +
 	"\x14GetSeatUsageResponse\x122\n" +
@@ -278,13 +316,17 @@ const file_logicspike_billing_v1_seat_proto_rawDesc = "" +
 	"\x04free\x18\x04 \x01(\x05R\x04free\x12\x1d\n" +
 	"\n" +
 	"seat_count\x18\x05 \x01(\x05R\tseatCount\x12\x16\n" +
-	"\x06billed\x18\x06 \x01(\x05R\x06billed\"r\n" +
+	"\x06billed\x18\x06 \x01(\x05R\x06billed\"\x97\x01\n" +
 	"\x16UpdateSeatCountRequest\x12,\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\x12*\n" +
 	"\n" +
-	"seat_count\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\tseatCount\"b\n" +
+	"seat_count\x18\x02 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00R\tseatCount\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\xab\x02\n" +
 	"\x17UpdateSeatCountResponse\x12G\n" +
-	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription2\xa2\x03\n" +
+	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription\x127\n" +
+	"\acharges\x18\x02 \x03(\v2\x1d.logicspike.billing.v1.ChargeR\acharges\x12D\n" +
+	"\x10next_period_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x0enextPeriodTime\x12H\n" +
+	"\x11next_period_total\x18\x04 \x01(\v2\x1c.logicspike.billing.v1.MoneyR\x0fnextPeriodTotal2\xa2\x03\n" +
 	"\vSeatService\x12\xc5\x01\n" +
 	"\fGetSeatUsage\x12*.logicspike.billing.v1.GetSeatUsageRequest\x1a+.logicspike.billing.v1.GetSeatUsageResponse\"\\\xd2\xe7\x18U\x1aS\n" +
 	"\vbilling.get\x124See the workspace's subscription, seats and invoices\x1a\fworkspace_id \x03\x90\x02\x01\x12\xca\x01\n" +
@@ -311,19 +353,25 @@ var file_logicspike_billing_v1_seat_proto_goTypes = []any{
 	(*UpdateSeatCountResponse)(nil), // 3: logicspike.billing.v1.UpdateSeatCountResponse
 	(*Limit)(nil),                   // 4: logicspike.billing.v1.Limit
 	(*Subscription)(nil),            // 5: logicspike.billing.v1.Subscription
+	(*Charge)(nil),                  // 6: logicspike.billing.v1.Charge
+	(*timestamppb.Timestamp)(nil),   // 7: google.protobuf.Timestamp
+	(*Money)(nil),                   // 8: logicspike.billing.v1.Money
 }
 var file_logicspike_billing_v1_seat_proto_depIdxs = []int32{
 	4, // 0: logicspike.billing.v1.GetSeatUsageResponse.limit:type_name -> logicspike.billing.v1.Limit
 	5, // 1: logicspike.billing.v1.UpdateSeatCountResponse.subscription:type_name -> logicspike.billing.v1.Subscription
-	0, // 2: logicspike.billing.v1.SeatService.GetSeatUsage:input_type -> logicspike.billing.v1.GetSeatUsageRequest
-	2, // 3: logicspike.billing.v1.SeatService.UpdateSeatCount:input_type -> logicspike.billing.v1.UpdateSeatCountRequest
-	1, // 4: logicspike.billing.v1.SeatService.GetSeatUsage:output_type -> logicspike.billing.v1.GetSeatUsageResponse
-	3, // 5: logicspike.billing.v1.SeatService.UpdateSeatCount:output_type -> logicspike.billing.v1.UpdateSeatCountResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6, // 2: logicspike.billing.v1.UpdateSeatCountResponse.charges:type_name -> logicspike.billing.v1.Charge
+	7, // 3: logicspike.billing.v1.UpdateSeatCountResponse.next_period_time:type_name -> google.protobuf.Timestamp
+	8, // 4: logicspike.billing.v1.UpdateSeatCountResponse.next_period_total:type_name -> logicspike.billing.v1.Money
+	0, // 5: logicspike.billing.v1.SeatService.GetSeatUsage:input_type -> logicspike.billing.v1.GetSeatUsageRequest
+	2, // 6: logicspike.billing.v1.SeatService.UpdateSeatCount:input_type -> logicspike.billing.v1.UpdateSeatCountRequest
+	1, // 7: logicspike.billing.v1.SeatService.GetSeatUsage:output_type -> logicspike.billing.v1.GetSeatUsageResponse
+	3, // 8: logicspike.billing.v1.SeatService.UpdateSeatCount:output_type -> logicspike.billing.v1.UpdateSeatCountResponse
+	7, // [7:9] is the sub-list for method output_type
+	5, // [5:7] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_billing_v1_seat_proto_init() }
@@ -331,6 +379,7 @@ func file_logicspike_billing_v1_seat_proto_init() {
 	if File_logicspike_billing_v1_seat_proto != nil {
 		return
 	}
+	file_logicspike_billing_v1_money_proto_init()
 	file_logicspike_billing_v1_plan_proto_init()
 	file_logicspike_billing_v1_subscription_proto_init()
 	type x struct{}

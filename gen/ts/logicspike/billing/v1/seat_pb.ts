@@ -5,10 +5,14 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.js";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_logicspike_authz_v1_rule } from "../../authz/v1/rule_pb.js";
+import type { Money } from "./money_pb.js";
+import { file_logicspike_billing_v1_money } from "./money_pb.js";
 import type { Limit } from "./plan_pb.js";
 import { file_logicspike_billing_v1_plan } from "./plan_pb.js";
-import type { Subscription } from "./subscription_pb.js";
+import type { Charge, Subscription } from "./subscription_pb.js";
 import { file_logicspike_billing_v1_subscription } from "./subscription_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/billing/v1/seat.proto.
  */
 export const file_logicspike_billing_v1_seat: GenFile = /*@__PURE__*/
-  fileDesc("CiBsb2dpY3NwaWtlL2JpbGxpbmcvdjEvc2VhdC5wcm90bxIVbG9naWNzcGlrZS5iaWxsaW5nLnYxIjYKE0dldFNlYXRVc2FnZVJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEAilwEKFEdldFNlYXRVc2FnZVJlc3BvbnNlEisKBWxpbWl0GAEgASgLMhwubG9naWNzcGlrZS5iaWxsaW5nLnYxLkxpbWl0Eg4KBmFjdGl2ZRgCIAEoBRIQCghyZXNlcnZlZBgDIAEoBRIMCgRmcmVlGAQgASgFEhIKCnNlYXRfY291bnQYBSABKAUSDgoGYmlsbGVkGAYgASgFIloKFlVwZGF0ZVNlYXRDb3VudFJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEASHwoKc2VhdF9jb3VudBgCIAEoBUILukgIGgYYwIQ9KAAiVAoXVXBkYXRlU2VhdENvdW50UmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbjKiAwoLU2VhdFNlcnZpY2USxQEKDEdldFNlYXRVc2FnZRIqLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5HZXRTZWF0VXNhZ2VSZXF1ZXN0GisubG9naWNzcGlrZS5iaWxsaW5nLnYxLkdldFNlYXRVc2FnZVJlc3BvbnNlIlyQAgHS5xhVGlMKC2JpbGxpbmcuZ2V0EjRTZWUgdGhlIHdvcmtzcGFjZSdzIHN1YnNjcmlwdGlvbiwgc2VhdHMgYW5kIGludm9pY2VzGgx3b3Jrc3BhY2VfaWQgAxLKAQoPVXBkYXRlU2VhdENvdW50Ei0ubG9naWNzcGlrZS5iaWxsaW5nLnYxLlVwZGF0ZVNlYXRDb3VudFJlcXVlc3QaLi5sb2dpY3NwaWtlLmJpbGxpbmcudjEuVXBkYXRlU2VhdENvdW50UmVzcG9uc2UiWNLnGFQaUgoOYmlsbGluZy51cGRhdGUSLkNoYW5nZSB0aGUgd29ya3NwYWNlJ3MgcGxhbiwgc2VhdHMgYW5kIHBheW1lbnQaDHdvcmtzcGFjZV9pZCADOAFCRlpEZ2l0aHViLmNvbS9sb2dpY3NwaWtlL21hbmFnZXIvZ2VuL2dvL2xvZ2ljc3Bpa2UvYmlsbGluZy92MTtiaWxsaW5ndjFiBnByb3RvMw", [file_buf_validate_validate, file_logicspike_authz_v1_rule, file_logicspike_billing_v1_plan, file_logicspike_billing_v1_subscription]);
+  fileDesc("CiBsb2dpY3NwaWtlL2JpbGxpbmcvdjEvc2VhdC5wcm90bxIVbG9naWNzcGlrZS5iaWxsaW5nLnYxIjYKE0dldFNlYXRVc2FnZVJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEAilwEKFEdldFNlYXRVc2FnZVJlc3BvbnNlEisKBWxpbWl0GAEgASgLMhwubG9naWNzcGlrZS5iaWxsaW5nLnYxLkxpbWl0Eg4KBmFjdGl2ZRgCIAEoBRIQCghyZXNlcnZlZBgDIAEoBRIMCgRmcmVlGAQgASgFEhIKCnNlYXRfY291bnQYBSABKAUSDgoGYmlsbGVkGAYgASgFInEKFlVwZGF0ZVNlYXRDb3VudFJlcXVlc3QSHwoMd29ya3NwYWNlX2lkGAEgASgJQgm6SAZyBBABGEASHwoKc2VhdF9jb3VudBgCIAEoBUILukgIGgYYwIQ9KAASFQoNdmFsaWRhdGVfb25seRgDIAEoCCLzAQoXVXBkYXRlU2VhdENvdW50UmVzcG9uc2USOQoMc3Vic2NyaXB0aW9uGAEgASgLMiMubG9naWNzcGlrZS5iaWxsaW5nLnYxLlN1YnNjcmlwdGlvbhIuCgdjaGFyZ2VzGAIgAygLMh0ubG9naWNzcGlrZS5iaWxsaW5nLnYxLkNoYXJnZRI0ChBuZXh0X3BlcmlvZF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI3ChFuZXh0X3BlcmlvZF90b3RhbBgEIAEoCzIcLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5Nb25leTKiAwoLU2VhdFNlcnZpY2USxQEKDEdldFNlYXRVc2FnZRIqLmxvZ2ljc3Bpa2UuYmlsbGluZy52MS5HZXRTZWF0VXNhZ2VSZXF1ZXN0GisubG9naWNzcGlrZS5iaWxsaW5nLnYxLkdldFNlYXRVc2FnZVJlc3BvbnNlIlyQAgHS5xhVGlMKC2JpbGxpbmcuZ2V0EjRTZWUgdGhlIHdvcmtzcGFjZSdzIHN1YnNjcmlwdGlvbiwgc2VhdHMgYW5kIGludm9pY2VzGgx3b3Jrc3BhY2VfaWQgAxLKAQoPVXBkYXRlU2VhdENvdW50Ei0ubG9naWNzcGlrZS5iaWxsaW5nLnYxLlVwZGF0ZVNlYXRDb3VudFJlcXVlc3QaLi5sb2dpY3NwaWtlLmJpbGxpbmcudjEuVXBkYXRlU2VhdENvdW50UmVzcG9uc2UiWNLnGFQaUgoOYmlsbGluZy51cGRhdGUSLkNoYW5nZSB0aGUgd29ya3NwYWNlJ3MgcGxhbiwgc2VhdHMgYW5kIHBheW1lbnQaDHdvcmtzcGFjZV9pZCADOAFCRlpEZ2l0aHViLmNvbS9sb2dpY3NwaWtlL21hbmFnZXIvZ2VuL2dvL2xvZ2ljc3Bpa2UvYmlsbGluZy92MTtiaWxsaW5ndjFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule, file_logicspike_billing_v1_money, file_logicspike_billing_v1_plan, file_logicspike_billing_v1_subscription]);
 
 /**
  * Request of GetSeatUsage.
@@ -117,6 +121,13 @@ export type UpdateSeatCountRequest = Message<"logicspike.billing.v1.UpdateSeatCo
    * @generated from field: int32 seat_count = 2;
    */
   seatCount: number;
+
+  /**
+   * Whether nothing is to change: the answer then tells what it would cost now.
+   *
+   * @generated from field: bool validate_only = 3;
+   */
+  validateOnly: boolean;
 };
 
 /**
@@ -138,6 +149,28 @@ export type UpdateSeatCountResponse = Message<"logicspike.billing.v1.UpdateSeatC
    * @generated from field: logicspike.billing.v1.Subscription subscription = 1;
    */
   subscription?: Subscription | undefined;
+
+  /**
+   * What is charged and credited for the rest of the period, before taxes. Empty when
+   * it costs nothing, or changes nothing.
+   *
+   * @generated from field: repeated logicspike.billing.v1.Charge charges = 2;
+   */
+  charges: Charge[];
+
+  /**
+   * When the next period begins; unset when the plan costs nothing.
+   *
+   * @generated from field: google.protobuf.Timestamp next_period_time = 3;
+   */
+  nextPeriodTime?: Timestamp | undefined;
+
+  /**
+   * What that will cost with so many seats, before taxes and usage.
+   *
+   * @generated from field: logicspike.billing.v1.Money next_period_total = 4;
+   */
+  nextPeriodTotal?: Money | undefined;
 };
 
 /**
@@ -168,7 +201,8 @@ export const SeatService: GenService<{
   /**
    * UpdateSeatCount buys a number of seats, or as many as there are members. Seats that
    * come within a period are due, and those that go are credited, for the rest of it:
-   * with the next invoice. What there is already has no effect.
+   * with the next invoice. What there is already has no effect. With `validate_only`
+   * nothing changes: what it costs is only told.
    *
    * Errors: `failed_precondition` SEATS_IN_USE when members and invitations have more,
    * SEAT_LIMIT_EXCEEDED when the plan has fewer, SUBSCRIPTION_STATE when the

@@ -47,7 +47,8 @@ type SeatServiceClient interface {
 	GetSeatUsage(context.Context, *v1.GetSeatUsageRequest) (*v1.GetSeatUsageResponse, error)
 	// UpdateSeatCount buys a number of seats, or as many as there are members. Seats that
 	// come within a period are due, and those that go are credited, for the rest of it:
-	// with the next invoice. What there is already has no effect.
+	// with the next invoice. What there is already has no effect. With `validate_only`
+	// nothing changes: what it costs is only told.
 	//
 	// Errors: `failed_precondition` SEATS_IN_USE when members and invitations have more,
 	// SEAT_LIMIT_EXCEEDED when the plan has fewer, SUBSCRIPTION_STATE when the
@@ -112,7 +113,8 @@ type SeatServiceHandler interface {
 	GetSeatUsage(context.Context, *v1.GetSeatUsageRequest) (*v1.GetSeatUsageResponse, error)
 	// UpdateSeatCount buys a number of seats, or as many as there are members. Seats that
 	// come within a period are due, and those that go are credited, for the rest of it:
-	// with the next invoice. What there is already has no effect.
+	// with the next invoice. What there is already has no effect. With `validate_only`
+	// nothing changes: what it costs is only told.
 	//
 	// Errors: `failed_precondition` SEATS_IN_USE when members and invitations have more,
 	// SEAT_LIMIT_EXCEEDED when the plan has fewer, SUBSCRIPTION_STATE when the

@@ -1,0 +1,204 @@
+import "@mantine/core/styles/Table.css";
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
+import { Box, Group, NativeSelect, Table, Text } from "@mantine/core";
+import { useState } from "react";
+import { ActorKind, EventOrder, EventService, type Event } from "@gen/audit/v1/event_pb";
+import { ServiceAccountService } from "@gen/auth/v1/api_key_pb";
+import { UserService } from "@gen/identity/v1/user_pb";
+import { MembershipService } from "@gen/team/v1/membership_pb";
+import { More } from "../../components/more";
+import { Empty, Failure, Waiting } from "../../components/states";
+import { WorkspacePage } from "../../components/workspace-page";
+import { moment, money, words } from "../../format";
+import { fill } from "../../texts";
+import { eventsTexts as texts } from "../../texts/events";
+import { useWorkspace } from "../../workspace";
+
+const pageSize = 50;
+const orders = { newest: EventOrder.NEWEST_FIRST, oldest: EventOrder.OLDEST_FIRST };
+
+/** Who changed what in a workspace. */
+export function Page() {
+  const { may } = useWorkspace();
+  return (
+    <WorkspacePage title={texts.title} text={texts.text} allowed={may("event.list")}>
+      <Events />
+    </WorkspacePage>
+  );
+}
+
+function Events() {
+  const { workspace } = useWorkspace();
+  const [action, setAction] = useState("");
+  const [order, setOrder] = useState<keyof typeof orders>("newest");
+  const list = useInfiniteQuery(
+    EventService.method.listEvents,
+    { workspaceId: workspace.id, action, order: orders[order], pageSize, pageToken: "" },
+    {
+      pageParamKey: "pageToken",
+      // Of the oldest first there is always a token, for what comes later.
+      getNextPageParam: ({ events, nextPageToken }) => (events.length < pageSize ? undefined : nextPageToken || undefined),
+    },
+  );
+  const events = list.data?.pages.flatMap((page) => page.events);
+  const names = useNames();
+  const actions = Object.entries(texts.actions).map(([value, label]) => ({ value, label }));
+  return (
+    <div>
+      <Group mb="md" gap="sm">
+        <NativeSelect
+          label={texts.action}
+          value={action}
+          onChange={({ currentTarget: { value } }) => setAction(value)}
+          data={[{ value: "", label: texts.anything }, ...actions.sort((a, b) => a.label.localeCompare(b.label))]}
+        />
+        <NativeSelect
+          label={texts.order}
+          value={order}
+          onChange={({ currentTarget: { value } }) => setOrder(value as keyof typeof orders)}
+          data={(["newest", "oldest"] as const).map((value) => ({ value, label: texts[value] }))}
+        />
+      </Group>
+      {list.error && !list.data && <Failure error={list.error} retry={() => void list.refetch()} />}
+      {!list.error && !events && <Waiting />}
+      {events?.length === 0 && <Empty title={texts.none} />}
+      {events !== undefined && events.length > 0 && (
+        <Table.ScrollContainer minWidth={300} type="native">
+          <Table verticalSpacing="xs" aria-label={texts.title}>
+            <Table.Thead>
+              <Table.Tr>
+                <Table.Th>{texts.time}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.who}</Table.Th>
+                <Table.Th>{texts.what}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.details}</Table.Th>
+              </Table.Tr>
+            </Table.Thead>
+            <Table.Tbody>
+              {events.map((event) => (
+                <Row key={event.id} event={event} names={names} />
+              ))}
+            </Table.Tbody>
+          </Table>
+        </Table.ScrollContainer>
+      )}
+      <More query={list} />
+    </div>
+  );
+}
+
+function Row({ event, names }: { event: Event; names: Names }) {
+  const who = (
+    <>
+      {actorOf(event, names)}
+      {event.actorApiKeyId !== "" && (
+        <Text size="xs" c="dimmed">
+          {texts.byKey}
+        </Text>
+      )}
+    </>
+  );
+  const lines = detailsOf(event.details, names).map((line) => (
+    <Text key={line} size="xs" c="dimmed" style={{ overflowWrap: "anywhere" }}>
+      {line}
+    </Text>
+  ));
+  return (
+    <Table.Tr>
+      <Table.Td style={{ verticalAlign: "top" }}>{event.createTime && moment(event.createTime)}</Table.Td>
+      <Table.Td visibleFrom="sm" style={{ verticalAlign: "top" }}>
+        {who}
+      </Table.Td>
+      <Table.Td style={{ verticalAlign: "top" }}>
+        <Text size="sm" fw={600}>
+          {(texts.actions as Partial<Record<string, string>>)[event.action] ?? event.action}
+        </Text>
+        <Box hiddenFrom="sm">
+          {who}
+          {lines}
+        </Box>
+      </Table.Td>
+      <Table.Td visibleFrom="sm" style={{ verticalAlign: "top" }}>
+        {lines}
+      </Table.Td>
+    </Table.Tr>
+  );
+}
+
+/** Names by the ids of users and service accounts, as far as they are known. */
+type Names = (id: string) => string | undefined;
+
+/** Knows the first members of the workspace, which are the longest-standing, and all service accounts. */
+function useNames(): Names {
+  const { workspace, may } = useWorkspace();
+  const me = useQuery(UserService.method.getMe, {});
+  const members = useQuery(MembershipService.method.listMemberships, { workspaceId: workspace.id, pageSize: 200 }, { enabled: may("membership.get") });
+  const accounts = useQuery(ServiceAccountService.method.listServiceAccounts, { workspaceId: workspace.id }, { enabled: may("service_account.list") });
+  const names = new Map<string, string>([
+    ...(members.data?.memberships ?? []).map(({ userId, displayName, email }) => [userId, displayName || email] as const),
+    ...(accounts.data?.serviceAccounts ?? []).map(({ id, displayName }) => [id, displayName] as const),
+  ]);
+  if (me.data?.user) {
+    names.set(me.data.user.id, texts.you);
+  }
+  return (id) => names.get(id);
+}
+
+function actorOf(event: Event, names: Names): string {
+  const user = names(event.actorUserId) ?? (event.actorUserId || texts.formerMember);
+  switch (event.actorKind) {
+    case ActorKind.SYSTEM:
+      return texts.system;
+    case ActorKind.OPERATOR:
+      return texts.operator;
+    case ActorKind.SERVICE_ACCOUNT:
+      return fill(texts.serviceAccount, { name: names(event.actorServiceAccountId) ?? event.actorServiceAccountId });
+    default:
+      return event.impersonatorUserId === "" ? user : fill(texts.operatorFor, { name: user });
+  }
+}
+
+/** What changed, line by line. */
+function detailsOf(details: JsonObject | undefined, names: Names): string[] {
+  const { before, after, total, ...others } = details ?? {};
+  const lines = changesOf(before, after, names);
+  if (typeof total === "number" && typeof others["currency"] === "string") {
+    lines.push(`${words("total")}: ${money({ currency: others["currency"], minorUnits: BigInt(total) })}`);
+    delete others["currency"];
+  }
+  return [...lines, ...Object.entries(others).map(([name, value]) => `${words(name).replace(/ id$/, "")}: ${valueOf(value, names)}`)];
+}
+
+/** How two states of a thing differ. */
+function changesOf(before: JsonValue | undefined, after: JsonValue | undefined, names: Names): string[] {
+  if (!isObject(before) || !isObject(after)) {
+    return [];
+  }
+  return Object.keys(after)
+    .filter((name) => before[name] !== after[name])
+    .map((name) => `${words(name)}: ${fill(texts.change, { before: valueOf(before[name], names), after: valueOf(after[name], names) })}`);
+}
+
+function isObject(value: JsonValue | undefined): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function valueOf(value: JsonValue | undefined, names: Names): string {
+  if (value === null || value === undefined || value === "") {
+    return texts.nothing;
+  }
+  if (Array.isArray(value)) {
+    return value.length === 0 ? texts.nothing : value.map((one) => valueOf(one, names)).join(", ");
+  }
+  if (typeof value === "object") {
+    const { before, after, ...others } = value;
+    return Object.keys(others).length === 0 && "after" in value && !isObject(after)
+      ? fill(texts.change, { before: valueOf(before, names), after: valueOf(after, names) })
+      : detailsOf(value, names).join(", ");
+  }
+  if (typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value)) {
+    return moment(timestampFromDate(new Date(value)));
+  }
+  return typeof value === "string" ? (names(value) ?? value) : String(value);
+}

@@ -1,0 +1,92 @@
+/** What the page of API keys and service accounts says. */
+export const apiKeysTexts = {
+  title: "API keys",
+  text: "By them programs use the API in your name, or in that of a service account.",
+
+  keys: {
+    title: "API keys",
+    none: "No API keys yet",
+    create: "Create an API key",
+    name: "Name",
+    owner: "Of",
+    mine: "You",
+    somebody: "Another member",
+    permissions: "Permissions",
+    expires: "Expires",
+    expired: "Expired",
+    lastUse: "Last used",
+    never: "Never",
+    actions: "Actions",
+    actionsOf: "What to do with {name}",
+    previous: "The one before works until {time}",
+    rotate: "Rotate",
+    revoke: "Revoke",
+    countOf: "{count} permissions",
+    one: "1 permission",
+  },
+
+  reasons: {
+    EMAIL_UNVERIFIED: "Prove your mail address first.",
+    PERMISSION_NOT_GRANTABLE: "The key would hold more permissions than you.",
+    SERVICE_ACCOUNT_NAME_TAKEN: "Another service account has this name.",
+    TOO_MANY: "There are too many already. Remove some first.",
+  },
+
+  creation: {
+    title: "Create an API key",
+    name: "Name",
+    nameHint: "What it is for, so that you know it again.",
+    of: "Whose it is",
+    mine: "Mine: it ends with my membership",
+    expires: "It ends",
+    in: { 7: "in 7 days", 30: "in 30 days", 90: "in 90 days", 180: "in 180 days", 365: "in a year" },
+    permissions: "What it may do",
+    permissionsHint: "Choose no more than its program needs.",
+    search: "Search permissions",
+    chosen: "{count} chosen",
+    submit: "Create the key",
+  },
+
+  secret: {
+    title: "Your API key",
+    text: "Copy it now: it is shown this once, and cannot be read again.",
+    lost: "The key is made, but the answer that showed it was lost. Rotate the key, which shows a new secret.",
+    label: "API key",
+    done: "I have copied it",
+  },
+
+  rotation: {
+    title: "Rotate {name}?",
+    text: "It gets a new secret, which is shown once. Programs that use it need that.",
+    overlap: "The old secret works on for",
+    in: { 0: "no time: it ends now", 3600: "an hour", 86400: "a day", 604800: "a week" },
+    submit: "Rotate the key",
+  },
+
+  revocation: {
+    title: "Revoke {name}?",
+    text: "Programs that use it are refused from now on.",
+    submit: "Revoke the key",
+    done: "The key is revoked.",
+  },
+
+  accounts: {
+    title: "Service accounts",
+    text: "Who programs are, beside the members: they take no seat, cannot sign in, and stay when who made them leaves.",
+    none: "No service accounts yet",
+    create: "Create a service account",
+    edit: "Change",
+    editTitle: "Change the service account",
+    delete: "Delete",
+    deleteTitle: "Delete {name}?",
+    deleteText: "Its API keys end at once, and so do the invitations that it has made.",
+    deleteSubmit: "Delete the service account",
+    deleted: "The service account is deleted.",
+    name: "Name",
+    description: "What it is for",
+    created: "Created",
+    actions: "Actions",
+    actionsOf: "What to do with {name}",
+    submit: "Create",
+  },
+};

@@ -1,0 +1,485 @@
+import assert from "node:assert/strict";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createManager, InvoiceState, isReason, SubscriptionState } from "@logicspike/manager";
+import { outputFolder } from "../../client/ts/test/paths.js";
+import { password, startConsole, type Account, type Console, type Visitor } from "./support.js";
+
+mkdirSync(outputFolder, { recursive: true });
+const plansFile = join(outputFolder, "business-plans.yaml");
+writeFileSync(
+  plansFile,
+  `plans:
+  - {plan: free, name: Free, description: To begin with., default: true, features: {seats: 3, api_calls: {meter: api_calls, limit: 1000}}}
+  - plan: team
+    name: Team
+    description: For a team that works together.
+    trial_days: 14
+    prices:
+      - {currency: EUR, interval: month, flat: 20, seat: {amount: 7.50, included: 2}, usage: [{meter: api_calls, tiers: [{up_to: 1000, unit: 0}, {unit: 0.002}]}]}
+      - {currency: EUR, interval: year, flat: 200}
+    features: {seats: 20, sso: true, api_calls: {meter: api_calls, limit: 10000, soft: true}}
+  - plan: business
+    name: Business
+    description: For companies that grow.
+    prices: [{currency: EUR, interval: month, flat: 99}, {currency: EUR, interval: year, flat: 990}]
+    features: {seats: unlimited, sso: true}
+`,
+);
+const settings = { MANAGER_PLANS_FILE: plansFile, MANAGER_INVOICE_ISSUER: "Engines Ltd|12 Dorset Street" };
+
+describe("the business of a workspace", () => {
+  const console = startConsole("console-business", settings);
+
+  it("changes the plan as it was previewed, also when somebody joins meanwhile or the answer is lost", async () => {
+    const owner = await console.newAccount("Paying");
+    await console.openAs(owner.email, `/w/${owner.slug}/billing`);
+    await console.shows("Billing");
+    await console.reads("There is nothing to be charged.");
+    await console.reads("No invoices yet");
+    await console.isAccessible();
+    await console.press("Choose Team");
+    await rows(console, ["Team", "€20.00"], ["Total", "€20.00"], ["Due now", "€20.00"], [/^From /, "€20.00"]);
+    await console.isAccessible();
+    await console.press("Change and pay €20.00");
+    await console.reads("The plan is changed.");
+    await console.reads(/Renews on/);
+    assert.equal((await subscription(owner)).plan?.plan, "team");
+
+    // Somebody joins while the preview is looked at: it is shown anew, and confirmed again.
+    const guest = await console.newAccount("Elsewhere");
+    await console.press("Choose Business");
+    await rows(console, ["Team: what you paid", "-€20.00"], ["Business", "€99.00"], ["Due now", "€79.00"], [/^From /, "€99.00"]);
+    await joins(owner, guest);
+    await console.press("Change and pay €79.00");
+    await console.page().getByRole("alert").filter({ hasText: "Somebody changed this meanwhile" }).waitFor();
+    assert.equal((await subscription(owner)).plan?.plan, "team");
+
+    // The change is made, but its answer is lost: done again, it is what it was.
+    await console.page().route("**/ChangeSubscription", async (route) => {
+      await route.fetch();
+      await route.abort();
+    }, { times: 1 });
+    await dialog(console, /^Change and pay/);
+    await console.page().getByRole("alert").filter({ hasText: "The server does not answer" }).waitFor();
+    assert.equal((await subscription(owner)).plan?.plan, "business");
+    await dialog(console, /^Change/);
+    await console.reads("The plan is changed.");
+    assert.equal((await owner.manager.invoices.listInvoices({ workspaceId: owner.workspaceId })).invoices.length, 2);
+
+    // By the year a period begins, and is due.
+    await console.page().getByText("Year", { exact: true }).click();
+    await console.reads("€990.00 per year");
+    await console.press("Choose Business");
+    await rows(console, ["Business", "€990.00"]);
+    await console.press("Cancel");
+    // What the plan cannot hold is said.
+    await owner.manager.seats.updateSeatCount({ workspaceId: owner.workspaceId, seatCount: 50 });
+    await console.press("Choose Free");
+    await console.reads("The plan has fewer seats than you have bought, or want.");
+    await console.page().keyboard.press("Escape");
+  });
+
+  it("buys seats, as it was previewed", async () => {
+    const owner = await subscribed(console, "Seated");
+    await console.openAs(owner.email, `/w/${owner.slug}/billing`);
+    await console.press("Change the seats");
+    await console.page().getByLabel("A fixed number").check();
+    await console.fill({ "Number of seats": "21" });
+    await console.reads("The plan has fewer seats");
+    await console.fill({ "Number of seats": "5" });
+    await rows(console, ["Team: 3 members", "€22.50"], [/^From /, "€42.50"]);
+    await console.isAccessible();
+    await dialog(console, "Change the seats");
+    await console.reads("The seats are changed.");
+    await console.reads("You have bought 5 seats.");
+    await console.reads("1 of 5 seats are taken");
+    await rows(console, ["Team, seats, remaining time", "€22.50"], ["Total", "€65.00"]);
+    assert.equal((await subscription(owner)).seatCount, 5);
+  });
+
+  it("tries a plan, cancels it, takes that back, and cancels at once", async () => {
+    const owner = await console.newAccount("Trying");
+    await console.openAs(owner.email, `/w/${owner.slug}/billing`);
+    await console.press("Try Team for 14 days");
+    await console.reads(/for €20.00 per month, unless you cancel before/);
+    await console.press("Start the trial");
+    await console.reads(/The trial ends on/);
+    assert.equal((await subscription(owner)).state, SubscriptionState.TRIALING);
+    await console.press("Cancel the plan");
+    await console.reads("The workspace then has the plan Free.");
+    await console.isAccessible();
+    await dialog(console, "Cancel the plan");
+    await console.reads("Your plan is canceled");
+    await console.press("Resume the plan");
+    await console.reads("The plan goes on.");
+    assert.equal((await subscription(owner)).scheduledCancelTime, undefined);
+    await console.press("Cancel the plan");
+    await console.page().getByLabel("Now", { exact: true }).check();
+    await dialog(console, "Cancel the plan");
+    await console.page().getByRole("dialog").waitFor({ state: "detached" });
+    assert.equal((await subscription(owner)).plan?.plan, "free");
+    await console.press("Try Team for 14 days");
+    await console.press("Start the trial");
+    await console.reads("You have tried this plan before.");
+  });
+
+  it("shows an invoice as a page and as PDF, and how it is paid", async () => {
+    const owner = await subscribed(console, "Invoiced");
+    await console.openAs(owner.email, `/w/${owner.slug}/billing`);
+    const invoices = await owner.manager.invoices.listInvoices({ workspaceId: owner.workspaceId });
+    const { number, state } = invoices.invoices[0]!;
+    assert.equal(state, InvoiceState.OPEN);
+    await console.reads("Engines Ltd");
+    const [file] = await Promise.all([console.page().waitForEvent("download"), console.press(`${number} as PDF`)]);
+    assert.match(file.suggestedFilename(), /\.pdf$/);
+    assert.equal(readFileSync(await file.path()).subarray(0, 5).toString(), "%PDF-");
+    const [shown] = await Promise.all([console.page().waitForEvent("popup"), console.press(`View ${number}`)]);
+    await shown.getByText(number).first().waitFor();
+    await shown.getByText("20.00").first().waitFor();
+    await shown.close();
+    // A document that cannot be had is told.
+    await console.page().route("**/RenderInvoice*", (route) => route.abort(), { times: 1 });
+    await console.press(`${number} as PDF`);
+    await console.reads("The server does not answer.");
+  });
+
+  it("shows what was used, as an API key recorded it", async () => {
+    const owner = await subscribed(console, "Metered");
+    await console.openAs(owner.email, `/w/${owner.slug}/api-keys`);
+    await console.shows("API keys");
+    const token = await createKey(console, "Meter reader", "usage.record");
+    const program = createManager({ baseUrl: console.url(), sessionToken: token });
+    await program.usage.batchRecordUsage({
+      workspaceId: owner.workspaceId,
+      events: [1, 2, 3].map((n) => ({ eventId: `event-${n}`, meter: "api_calls", quantity: BigInt(n * 500) })),
+    });
+    await console.page().getByRole("link", { name: "Billing" }).click();
+    await console.reads("3,000 of 10,000 used in this period");
+    await console.page().getByRole("img", { name: "API calls: 3,000 in all, at most 3,000 at a time" }).waitFor();
+    await console.reads("API calls: the first 1,000 free, then €0.002 each");
+    await console.page().getByText("Show the numbers").click();
+    await rows(console, [/./, "3,000"]);
+    await console.page().getByLabel("When").selectOption("The last 24 hours");
+    await console.page().getByRole("img", { name: "API calls: 3,000 in all, at most 3,000 at a time" }).waitFor();
+    await rows(console, [/usage/i, "€4.00"]); // of the next invoice
+    await console.isAccessible();
+    await console.page().reload();
+    await rows(console, [/usage/i, "€4.00"]);
+    await console.pictures("billing");
+  });
+
+  it("makes an API key, shows it once, rotates and revokes it", async () => {
+    const owner = await console.newAccount("Keyed");
+    await console.openAs(owner.email, `/w/${owner.slug}/api-keys`);
+    await console.reads("No API keys yet");
+    await console.isAccessible();
+    await fillKey(console, "Laptop", "workspace.get");
+    await console.isAccessible();
+    await console.press("Create the key");
+    const token = await shownKey(console);
+    assert.ok(!(await console.page().content()).includes(token));
+    const may = async (key: string) => {
+      try {
+        await createManager({ baseUrl: console.url(), sessionToken: key }).workspaces.getWorkspace({ workspaceId: owner.workspaceId });
+        return true;
+      } catch (error) {
+        assert.ok(isReason(error, "SESSION_REQUIRED"), String(error));
+        return false;
+      }
+    };
+    assert.ok(await may(token));
+    await console.page().reload();
+    await console.reads(`lsmk_…${token.slice(-4)}`);
+    await rows(console, ["Laptop", /\d/]);
+
+    await console.choose("What to do with Laptop", "Rotate");
+    await console.page().getByLabel("The old secret works on for").selectOption("a day");
+    await console.press("Rotate the key");
+    const rotated = await shownKey(console);
+    assert.notEqual(rotated, token);
+    assert.ok((await may(token)) && (await may(rotated)));
+    await console.reads(/The one before works until/);
+
+    await console.choose("What to do with Laptop", "Revoke");
+    await console.press("Revoke the key");
+    await console.reads("The key is revoked.");
+    await console.reads("No API keys yet");
+    assert.ok(!(await may(token)) && !(await may(rotated)));
+
+    // When the answer with the key is lost it cannot be shown again.
+    await console.page().route("**/CreateApiKey", async (route) => {
+      await route.fetch();
+      await route.abort();
+    }, { times: 1 });
+    await fillKey(console, "Lost", "workspace.get");
+    await console.press("Create the key");
+    await console.reads("The server does not answer.");
+    await console.press("Create the key");
+    await console.reads("the answer that showed it was lost");
+    await dialog(console, "Close");
+    await rows(console, ["Lost", "Never"]);
+  });
+
+  it("makes a service account with a key of its own, changes and deletes it", async () => {
+    const owner = await console.newAccount("Served");
+    await console.openAs(owner.email, `/w/${owner.slug}/api-keys`);
+    await console.press("Create a service account");
+    await console.press("Create");
+    await console.page().getByText(/must be|value/i).first().waitFor(); // by the rules of the schema
+    await console.fill({ Name: "Importer", "What it is for": "Brings in orders" });
+    await console.isAccessible();
+    await console.press("Create");
+    await rows(console, ["Importer", "Brings in orders"]);
+    await console.press("Create an API key");
+    await console.page().getByLabel("Whose it is").selectOption("Importer");
+    const token = await createKey(console, "Nightly", "workspace.get", false);
+    await createManager({ baseUrl: console.url(), sessionToken: token }).workspaces.getWorkspace({ workspaceId: owner.workspaceId });
+    await rows(console, ["Nightly", "Importer"]);
+    await console.choose("What to do with Importer", "Change");
+    await console.fill({ Name: "Exporter" });
+    await console.press("Save");
+    await rows(console, ["Nightly", "Exporter"]);
+    await console.choose("What to do with Exporter", "Delete");
+    await console.press("Delete the service account");
+    await console.reads("No service accounts yet");
+    await console.reads("No API keys yet");
+  });
+
+  it("lists who did what: filtered, in either order, page by page", async () => {
+    const owner = await console.newAccount("Watched");
+    const { serviceAccount } = await owner.manager.serviceAccounts.createServiceAccount({ workspaceId: owner.workspaceId, displayName: "Builder" });
+    const { token } = await owner.manager.apiKeys.createApiKey({
+      workspaceId: owner.workspaceId,
+      displayName: "Builder's",
+      permissions: ["workspace.update"],
+      serviceAccountId: serviceAccount!.id,
+    });
+    const program = createManager({ baseUrl: console.url(), sessionToken: token });
+    for (let n = 1; n <= 55; n++) {
+      await program.workspaces.updateWorkspace({ workspaceId: owner.workspaceId, name: `Watched ${n}` });
+    }
+    await console.openAs(owner.email, `/w/${owner.slug}/events`);
+    await console.shows("Events");
+    await rows(console, ["Service account Builder", "Workspace changed", "Name: Watched 54 → Watched 55"]);
+    await console.isAccessible();
+    await console.pictures("events");
+    assert.equal(await console.page().getByText("Workspace created").filter({ visible: true }).count(), 0);
+    await console.press("Show more");
+    await rows(console, ["You", "Workspace created"], ["You", "API key created"]);
+    await console.page().getByLabel("What was done").selectOption("Service account created");
+    await rows(console, ["You", "Service account created"]);
+    await console.page().getByRole("cell", { name: "Workspace changed" }).first().waitFor({ state: "detached" });
+    await console.page().getByLabel("What was done").selectOption("Plan changed");
+    await console.reads("No such events");
+    await console.page().getByLabel("What was done").selectOption("Anything");
+    await console.page().getByLabel("Order").selectOption("The oldest first");
+    await console.page().getByRole("row").nth(1).filter({ hasText: "Workspace created" }).waitFor();
+  });
+
+  it("gives the workspace another name and address, which the page's follows", async () => {
+    const owner = await console.newAccount("Old name");
+    const other = await console.newAccount("Somebody else");
+    await console.openAs(owner.email, `/w/${owner.slug}/settings`);
+    await console.shows("Settings");
+    await console.isAccessible();
+    await console.pictures("settings");
+    await console.fill({ "Name of the workspace": "New name", Address: other.slug });
+    await console.reads(/Another workspace has this address\. .+ is free\./);
+    await console.press("Save");
+    await console.reads("Another workspace has this address.");
+    const slug = `new-${owner.slug}`;
+    await console.fill({ Address: slug });
+    await console.reads("This address is free.");
+    await console.press("Save");
+    await console.reads("Saved");
+    await console.page().waitForURL(`**/w/${slug}/settings`);
+    await console.shows("Settings");
+    await console.page().getByRole("button", { name: /New name/ }).waitFor();
+    // Somebody else changes it meanwhile: nothing is overwritten unseen.
+    await owner.manager.workspaces.updateWorkspace({ workspaceId: owner.workspaceId, name: "Their name" });
+    await console.fill({ "Name of the workspace": "My name" });
+    await console.press("Save");
+    await console.reads("it is called Their name");
+    await console.press("Go on from that");
+    await console.fill({ "Name of the workspace": "My name" });
+    await console.press("Save");
+    await console.page().getByRole("button", { name: /My name/ }).waitFor();
+  });
+
+  it("shows to who may not neither billing nor events nor settings", async () => {
+    const owner = await console.newAccount("Guarded");
+    const member = await console.newAccount("Own");
+    await joins(owner, member);
+    await console.openAs(member.email, `/w/${owner.slug}`);
+    await console.shows("Guarded");
+    await console.page().getByRole("link", { name: "API keys" }).waitFor();
+    for (const name of ["Billing", "Events", "Settings"]) {
+      assert.equal(await console.page().getByRole("link", { name }).count(), 0, name);
+      await console.open(`/w/${owner.slug}/${name.toLowerCase()}`);
+      await console.shows(name);
+      await console.reads("This page does not exist, or is not yours to see.");
+    }
+    await console.open(`/w/${owner.slug}/api-keys`);
+    await console.reads("No API keys yet");
+    assert.equal(await console.page().getByRole("button", { name: "Create a service account" }).count(), 0);
+    await console.isAccessible();
+  });
+});
+
+describe("the end of a workspace", () => {
+  const age = 10;
+  const console = startConsole("console-deletion", { ...settings, MANAGER_REAUTHENTICATION_AGE: `${age}s` });
+
+  it("is previewed, typed, proven, taken back, and then for good", async () => {
+    const owner = await subscribed(console, "Doomed");
+    const member = await console.newAccount("Stays");
+    await joins(owner, member);
+    await owner.manager.workspaces.createWorkspace({ name: "Refuge" });
+    await console.openAs(owner.email, `/w/${owner.slug}/settings`);
+    await console.shows("Settings");
+    const signedIn = Date.now();
+    await console.press("Delete the workspace");
+    await console.reads("Nobody’s account is deleted.");
+    await console.reads("2 people stay: they belong to other workspaces.");
+    await console.reads("Memberships: 2");
+    await console.reads(/The plan is paid for, or tried, until/);
+    await console.reads("1 invoice is open, and stays due.");
+    await console.isAccessible();
+
+    // The team changes meanwhile: what is shown is not what would be deleted any more.
+    const newcomer = await console.newAccount("Goes too");
+    await joins(owner, newcomer);
+    const submit = console.page().getByRole("dialog").getByRole("button", { name: "Delete the workspace" });
+    assert.ok(await submit.isDisabled());
+    await console.fill({ "Type “Doomed” to confirm": "doomed" });
+    assert.ok(await submit.isDisabled());
+    await console.fill({ "Type “Doomed” to confirm": "Doomed" });
+    await sleep(signedIn + age * 1000 - Date.now());
+    await submit.click();
+    await prove(console);
+    await console.reads("Somebody changed this meanwhile.");
+    await console.reads("3 people stay");
+    await submit.click();
+    await prove(console);
+    await console.reads("This workspace is deleted");
+    await console.isAccessible();
+    await console.page().getByRole("link", { name: "Billing" }).click();
+    await console.reads("While the workspace is deleted nothing is charged.");
+    await console.page().getByText(/^INV-/).first().waitFor();
+    await console.isAccessible();
+
+    await console.page().getByRole("link", { name: "Settings" }).click();
+    await console.press("Restore the workspace");
+    await console.reads("The workspace is back.");
+    await owner.manager.workspaces.getWorkspace({ workspaceId: owner.workspaceId });
+
+    for (const button of ["Delete the workspace", "Remove for good now"]) {
+      await console.press(button);
+      await console.fill({ "Type “Doomed” to confirm": "Doomed" });
+      await console.isAccessible();
+      await console.page().getByRole("dialog").getByRole("button", { name: button }).click();
+      await prove(console);
+      await console.reads(button === "Delete the workspace" ? "The workspace is deleted." : "The workspace is removed.");
+    }
+    await console.shows("Refuge");
+    assert.deepEqual((await owner.manager.workspaces.listWorkspaces({ showDeleted: true })).workspaces.map(({ workspace }) => workspace?.name), ["Refuge"]);
+    await console.open(`/w/${owner.slug}/settings`);
+    await console.shows("404");
+  });
+
+  it("leads who deleted all they had to the end of their setup", async () => {
+    const owner = await console.newAccount("Alone");
+    await console.openAs(owner.email, `/w/${owner.slug}/settings`);
+    await console.press("Delete the workspace");
+    await console.reads("1 person is deleted, with their account");
+    await console.reads(/\(you\)/);
+    await console.fill({ "Type “Alone” to confirm": "Alone" });
+    await console.page().getByRole("dialog").getByRole("button", { name: "Delete the workspace" }).click();
+    await prove(console);
+    await console.shows("Finish setup");
+    await console.press("Restore");
+    await console.shows("Alone");
+  });
+
+  /** Proves who they are, if that is asked. */
+  async function prove(visitor: Visitor): Promise<void> {
+    const field = visitor.page().getByLabel("Password", { exact: true });
+    const done = visitor.page().getByRole("dialog").getByText(/^Type/).waitFor({ state: "detached", timeout: 15_000 });
+    const asked = await Promise.race([field.waitFor({ timeout: 15_000 }).then(() => true), done.then(() => false)]).catch(() => false);
+    if (asked) {
+      await visitor.isAccessible();
+      await field.fill(password);
+      await visitor.page().keyboard.press("Enter");
+      await field.waitFor({ state: "detached" });
+    }
+  }
+});
+
+/** Waits for rows of tables that hold texts. */
+async function rows(visitor: Visitor, ...expected: (string | RegExp)[][]): Promise<void> {
+  for (const texts of expected) {
+    let row = visitor.page().getByRole("row");
+    for (const hasText of texts) {
+      row = row.filter({ hasText });
+    }
+    await row.first().waitFor().catch(async (error: unknown) => {
+      throw new Error(`no row with ${texts.join(", ")}:\n${await visitor.page().locator("body").ariaSnapshot()}`, { cause: error });
+    });
+  }
+}
+
+/** Presses a button of the open dialog. */
+async function dialog(visitor: Visitor, name: string | RegExp): Promise<void> {
+  await visitor.page().getByRole("dialog").getByRole("button", { name, exact: true }).click();
+}
+
+async function subscription({ manager, workspaceId }: Account) {
+  return (await manager.subscriptions.getSubscription({ workspaceId })).subscription!;
+}
+
+/** Makes an account whose workspace pays for the plan Team. */
+async function subscribed(console: Console, name: string): Promise<Account> {
+  const account = await console.newAccount(name);
+  const choice = { workspaceId: account.workspaceId, plan: "team", currency: "EUR", interval: 1 };
+  const { etag } = await account.manager.subscriptions.previewChangeSubscription(choice);
+  await account.manager.subscriptions.changeSubscription({ ...choice, etag });
+  return account;
+}
+
+/** Has somebody join a workspace. */
+async function joins({ manager, workspaceId }: Account, guest: Account): Promise<void> {
+  await manager.invitations.createInvitation({ workspaceId, email: guest.email });
+  const { invitations } = await guest.manager.invitations.listReceivedInvitations({});
+  await guest.manager.invitations.acceptInvitation({ invitationId: invitations[0]!.id });
+}
+
+async function fillKey(visitor: Visitor, name: string, permission: string, open = true): Promise<void> {
+  if (open) {
+    await visitor.press("Create an API key");
+  }
+  await visitor.fill({ Name: name, "Search permissions": permission });
+  await visitor.page().getByRole("checkbox").first().check();
+}
+
+/** Makes a key, and returns what is shown once. */
+async function createKey(visitor: Visitor, name: string, permission: string, open = true): Promise<string> {
+  await fillKey(visitor, name, permission, open);
+  await visitor.press("Create the key");
+  return shownKey(visitor);
+}
+
+/** Reads the key that is shown, by copying it. */
+async function shownKey(visitor: Visitor): Promise<string> {
+  const field = visitor.page().getByLabel("API key", { exact: true });
+  await field.waitFor();
+  const token = await field.inputValue();
+  assert.match(token, /^lsmk_[0-9A-Za-z]{49}$/);
+  await visitor.press("Copy");
+  assert.equal(await visitor.page().evaluate(() => navigator.clipboard.readText()), token);
+  await visitor.press("I have copied it");
+  await field.waitFor({ state: "detached" });
+  return token;
+}
