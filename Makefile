@@ -173,6 +173,7 @@ test-tools:
 	@missing=
 	[ -n "$${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || missing=chromium
 	command -v curl >/dev/null || missing="$$missing curl"
+	command -v psql >/dev/null || missing="$$missing postgresql-client"
 	if [ -z "$$missing" ]; then
 		exit 0
 	fi
