@@ -857,8 +857,9 @@ export const InvoiceService: GenService<{
   },
   /**
    * VoidInvoice notes that an invoice need not be paid, because it was wrong, say. It
-   * keeps its number, and what it was for is not charged again. One that is void already
-   * stays as it is, with its reason.
+   * keeps its number, and what it was for is not charged again; credit that a change of
+   * plan has given for unused time of it stays. One that is void already stays as it is,
+   * with its reason.
    *
    * Errors: `not_found`; `failed_precondition` INVOICE_PAID, INVOICE_OF_PROVIDER,
    * REAUTHENTICATION_REQUIRED.
