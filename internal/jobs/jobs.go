@@ -4,6 +4,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Workers is how many jobs run at once. Default: 4.
 	Workers int
+	// Poll is how often the queue is looked at beside being told of new jobs, which is not
+	// heard while all workers are busy. Default: 1 second.
+	Poll time.Duration
 }
 
 // Runner works the queue until it is stopped.
@@ -89,8 +93,9 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.Workers}},
 		// How soon a worker that has done a job looks for the next one. The library's
 		// default lets each worker do ten a second at most.
-		FetchCooldown: 10 * time.Millisecond,
-		PeriodicJobs:  periodic,
+		FetchCooldown:     10 * time.Millisecond,
+		FetchPollInterval: cmp.Or(o.Poll, river.FetchPollIntervalDefault),
+		PeriodicJobs:      periodic,
 		// A job whose process died is run again while a mailed code is still valid.
 		RescueStuckJobsAfter: 3 * time.Minute,
 		// What a mail says is sealed, and still nothing to keep.
