@@ -89,7 +89,8 @@ export function startConsole(
 ): Console {
   let server: Server;
   let browser: Browser;
-  let contexts: BrowserContext[] = [];
+  let contexts: BrowserContext[] = []; // of a test
+  let kept: BrowserContext; // which the first visitors of all tests share, since it knows the scripts already
   let first: Page;
   let complaints: string[] = [];
 
@@ -105,11 +106,19 @@ export function startConsole(
   });
   beforeEach(async () => {
     complaints = [];
-    first = await newPage(await newContext());
+    kept ??= await newContext();
+    contexts = [];
+    await kept.unrouteAll();
+    await kept.clearCookies();
+    first = await newPage(kept);
+    await first.goto(`${server.url}/favicon.svg`);
+    await first.evaluate(() => {
+      localStorage.clear();
+      sessionStorage.clear();
+    });
   });
   afterEach(async () => {
-    await Promise.all(contexts.map((context) => context.close()));
-    contexts = [];
+    await Promise.all([...contexts.map((context) => context.close()), ...kept.pages().map((page) => page.close())]);
     assert.deepEqual(complaints, []);
   });
 
@@ -174,6 +183,22 @@ export function startConsole(
   };
 }
 
+/** Has axe look for what is serious, and expects nothing. */
+async function axeFinds(page: Page, options: object): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Runtime.evaluate", { expression: axe }); // which the page's policy does not stop
+  await session.detach();
+  const found = await page.evaluate(async (options) => {
+    const { violations } = await (
+      window as unknown as { axe: { run(options: object): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } }
+    ).axe.run(options);
+    return violations
+      .filter(({ impact }) => impact === "serious" || impact === "critical")
+      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
+  }, options);
+  assert.deepEqual(found, [], page.url());
+}
+
 function visitorOf(url: () => string, page: () => Page, complaints: () => string[]): Visitor {
   /** Says what the page shows when what was waited for does not come. */
   const waiting = async (found: Promise<unknown>): Promise<void> => {
@@ -222,27 +247,7 @@ function visitorOf(url: () => string, page: () => Page, complaints: () => string
       await visitor.choose("Your account", "Sign out");
       await visitor.shows("Sign in");
     },
-    isAccessible: async () => {
-      const session = await page().context().newCDPSession(page());
-      await session.send("Runtime.evaluate", { expression: axe }); // which the page's policy does not stop
-      await session.detach();
-      for (const colorScheme of ["light", "dark"] as const) {
-        await page().emulateMedia({ colorScheme });
-        const found = await page().evaluate(
-          async (options) => {
-            const { violations } = await (
-              window as unknown as { axe: { run(options: object): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } }
-            ).axe.run(options);
-            return violations
-              .filter(({ impact }) => impact === "serious" || impact === "critical")
-              .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
-          },
-          colorScheme === "light" ? {} : { runOnly: ["color-contrast"] }, // all else is the same
-        );
-        assert.deepEqual(found, [], `${page().url()} in ${colorScheme}`);
-      }
-      await page().emulateMedia({ colorScheme: null });
-    },
+    isAccessible: () => axeFinds(page(), {}),
     pictures: async (name) => {
       for (const [scheme, width, height] of [["light", 1000, 760], ["dark", 1000, 760], ["phone", 375, 720]] as const) {
         await page().emulateMedia({ colorScheme: scheme === "dark" ? "dark" : "light" });
@@ -254,6 +259,9 @@ function visitorOf(url: () => string, page: () => Page, complaints: () => string
             : [...document.body.querySelectorAll("*")].filter((e) => e.getBoundingClientRect().right > window.innerWidth).map((e) => e.outerHTML.slice(0, 300)),
         );
         assert.deepEqual(wider, [], `${name} is wider than ${width}`);
+        if (scheme === "dark") {
+          await axeFinds(page(), { runOnly: ["color-contrast"] }); // all else is as in light colours
+        }
         await page().screenshot({ path: join(outputFolder, "console", `${name}-${scheme}.png`) });
       }
       await page().emulateMedia({ colorScheme: null });

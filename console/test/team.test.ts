@@ -51,7 +51,7 @@ describe("the pages of a team", () => {
     await ada.reads("Member");
 
     // A member sees who is there, and changes nobody.
-    assert.deepEqual(await entries(ada.page()), ["Overview", "Members", "Roles"]);
+    assert.deepEqual(await entries(ada.page()), ["Overview", "Members", "Roles", "API keys"]);
     await ada.page().getByRole("link", { name: "Members" }).click();
     await ada.shows("Members");
     await row(ada.page(), owner.email).waitFor();
@@ -283,7 +283,7 @@ describe("the pages of a team", () => {
     const visitor = await console_.visitor();
     await visitor.openAs(member.email, `/w/${owner.slug}`);
     await visitor.reads("Recruiter");
-    assert.deepEqual(await entries(visitor.page()), ["Overview", "Members", "Invitations", "Roles"]);
+    assert.deepEqual(await entries(visitor.page()), ["Overview", "Members", "Invitations", "Roles", "API keys"]);
     await visitor.open(`/w/${owner.slug}/invitations?invite`);
     const options = visitor.page().getByRole("dialog").getByLabel("Role").locator("option");
     await options.filter({ hasText: "Recruiter" }).waitFor({ state: "attached" });
