@@ -226,9 +226,11 @@ func planChange(s *billing.Subscription, from, to *billing.Plan, c Choice, at ti
 	if s.Charged() {
 		paid = priceOf(s, from)
 	}
-	// Usage is charged by the price that a period ends with: another one begins another
-	// period, or what was used would be free, or dearer than it was said.
-	if paid != nil && out.price != nil && paid.Interval == out.price.Interval && reflect.DeepEqual(paid.Usage, out.price.Usage) {
+	// Usage is charged by the price that a period ends with: by us, another one begins another
+	// period, or what was used would be free, or dearer than it was said. The provider goes on
+	// with its period, and has been told of usage before.
+	sameUsage := s.Provider != billing.Manual || paid != nil && out.price != nil && reflect.DeepEqual(paid.Usage, out.price.Usage)
+	if paid != nil && out.price != nil && paid.Interval == out.price.Interval && sameUsage {
 		for _, l := range pricing.Prorate(*paid, s.ChargedSeats, *out.price, s.BilledSeats(), out.period, at) {
 			of := to
 			if l.Amount < 0 {

@@ -132,6 +132,17 @@ func (s *Stripe) Usage() (list []StripeUsage) {
 	return list
 }
 
+// Forget has it forget what usage was told by which names, as Stripe may after a day.
+func (s *Stripe) Forget() {
+	s.locked(func() {
+		clear(s.answered)
+		for id, u := range s.usage {
+			delete(s.usage, id)
+			s.usage[s.id("forgotten")] = u
+		}
+	})
+}
+
 // Charges are all that was taken.
 func (s *Stripe) Charges() (list []Charge) {
 	s.locked(func() { list = slices.Clone(s.charges) })

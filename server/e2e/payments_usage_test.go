@@ -10,10 +10,14 @@ import (
 	"github.com/logicspike/manager/internal/testkit"
 )
 
-// soldUsagePlans is soldPlans with usage that Stripe charges for.
-var soldUsagePlans = strings.Replace(strings.Replace(soldPlans,
-	"stripe: {flat: price_flat, seat: price_seat}", "usage: [{meter: calls, tiers: [{unit: 0.03}]}], stripe: {flat: price_flat, seat: price_seat, usage: {calls: price_usage}}", 1),
-	"{plan: free, name: Free, default: true}", "{plan: free, name: Free, default: true, features: {calls: {meter: calls, limit: 1000}}}", 1)
+// soldUsagePlans is soldPlans with usage that Stripe charges for, and a plan by which it
+// costs otherwise.
+var soldUsagePlans = `
+plans:
+  - {plan: big, name: Big, prices: [{currency: EUR, interval: month, flat: 50, usage: [{meter: calls, tiers: [{unit: 0.01}]}], stripe: {flat: price_big, usage: {calls: price_usage_big}}}]}` +
+	strings.TrimPrefix(strings.Replace(strings.Replace(soldPlans,
+		"stripe: {flat: price_flat, seat: price_seat}", "usage: [{meter: calls, tiers: [{unit: 0.03}]}], stripe: {flat: price_flat, seat: price_seat, usage: {calls: price_usage}}", 1),
+		"{plan: free, name: Free, default: true}", "{plan: free, name: Free, default: true, features: {calls: {meter: calls, limit: 1000}}}", 1), "\nplans:")
 
 // reported returns what Stripe was told of the usage of a workspace, in total.
 func (s *shop) reported(t testing.TB, p *testkit.Person) (total int64) {
@@ -88,6 +92,58 @@ func TestUsageThatStripeChargesForIsReportedOnce(t *testing.T) {
 	s.work(t)
 	if got := s.reported(t, p); got != want {
 		t.Errorf("with what came late: %d were reported, want %d", got, want)
+	}
+
+	// What is refused is told again, and counts once.
+	use(p, "calls", 8, time.Time{})
+	want += 8
+	s.stripe.Refuse(true)
+	_ = s.Server.Server.Payments().WorkDue(t.Context())
+	s.stripe.Refuse(false)
+	s.later(t, time.Minute)
+	if got := s.reported(t, p); got != want {
+		t.Errorf("after a refusal: %d were reported, want %d", got, want)
+	}
+	// What nobody knows of when Stripe may have forgotten it is not told twice.
+	use(p, "calls", 5, time.Time{})
+	want += 5
+	s.stripe.DieAt(1, true)
+	_ = s.Server.Server.Payments().WorkDue(t.Context())
+	s.stripe.Down(false)
+	s.stripe.Forget()
+	s.later(t, 24*time.Hour)
+	if got := s.reported(t, p); got != want {
+		t.Errorf("after a day: %d were reported, want %d", got, want)
+	}
+	for _, u := range s.stripe.Usage() {
+		if u.Meter != "calls" || u.Value > 34 {
+			t.Errorf("reported: %+v", u)
+		}
+	}
+
+	// The provider's period goes on with another plan, whatever usage costs by it.
+	start := s.stripe.Subs()[sub].Start
+	change := func(plan string) {
+		t.Helper()
+		preview, err := previewPlan(t, p, plan, "EUR", monthly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := changePlan(t, p, plan, "EUR", monthly, preview.Etag); err != nil {
+			t.Fatal(err)
+		}
+		s.work(t)
+		s.tell(t, "customer.subscription.updated", sub)
+		s.work(t)
+	}
+	for _, plan := range []string{"big", "team", "big"} {
+		change(plan)
+		if got := subscriptionOf(t, p, p.Workspace.Id).CurrentPeriodStartTime.AsTime().Truncate(time.Second); !got.Equal(start.Truncate(time.Second)) {
+			t.Errorf("with plan %s the period began at %v, want %v", plan, got, start)
+		}
+		use(p, "calls", 2, time.Time{})
+		want += 2
+		s.work(t)
 	}
 
 	// Just after the end of a period the rest of it is reported as its own; later, as of the

@@ -25,12 +25,13 @@ type Period struct {
 	Interval       pricing.Interval `bun:"due_interval,nullzero"`
 }
 
-// InsertPeriods keeps periods that have ended.
+// InsertPeriods keeps periods that have ended. One that begins when one that is kept does
+// has ended otherwise than it seemed.
 func (r Repository) InsertPeriods(ctx context.Context, list []Period) error {
 	if len(list) == 0 {
 		return nil
 	}
-	_, err := r.db.NewInsert().Model(&list).Exec(ctx)
+	_, err := r.db.NewInsert().Model(&list).On("CONFLICT (subscription_id, start_time) DO UPDATE").Set("end_time = EXCLUDED.end_time").Exec(ctx)
 	return err
 }
 

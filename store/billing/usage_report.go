@@ -23,19 +23,25 @@ type UsageReport struct {
 	ReportTime time.Time
 }
 
-// Key names the report: it counts once, however often it is sent.
+// Key names the report: it counts once, however often it is sent, for as long as it is
+// Known.
 func (r UsageReport) Key() string {
-	return fmt.Sprintf("%s:%s:%d:%d", r.WorkspaceID.UUID(), r.Meter, r.PeriodStartTime.Unix(), r.Reports)
+	return fmt.Sprintf("%s:%s:%d:%d", r.WorkspaceID.UUID(), r.Meter, r.PeriodStartTime.UnixMicro(), r.Reports)
 }
+
+// Known reports whether the provider still knows the report, should it have arrived: for a
+// day at least. Sent again later, it could count twice.
+func (r UsageReport) Known(now time.Time) bool { return now.Sub(r.ReportTime) < 23*time.Hour }
 
 // usageCloses is how long after the end of a period its usage can still be reported as
 // such: providers make its invoice an hour later.
 const usageCloses = 45 * time.Minute
 
-// BeginUsageReports returns what the provider is to be told, 100 reports at most, in
-// their order, after another one: those that were begun and not ended before, as they
-// were, and new ones. What came too late for its period counts in the present one.
-func (r Repository) BeginUsageReports(ctx context.Context, after UsageReport, now time.Time) ([]UsageReport, error) {
+// BeginUsageReports returns what the provider is to be told of a workspace, or of all for
+// the zero id: 100 reports at most, in their order, after another one; those that were
+// begun and not ended before, as they were, and new ones. What came too late for its
+// period counts in the present one.
+func (r Repository) BeginUsageReports(ctx context.Context, workspace ids.Workspace, after UsageReport, now time.Time) ([]UsageReport, error) {
 	var list []UsageReport
 	err := r.db.NewRaw(`
 		WITH due AS (
@@ -44,7 +50,7 @@ func (r Repository) BeginUsageReports(ctx context.Context, after UsageReport, no
 			FROM billing.usage_totals t JOIN billing.customers c USING (workspace_id),
 			LATERAL (SELECT CASE WHEN period_start_time > t.period_start_time THEN period_start_time ELSE period_end_time END AS ends
 			         FROM billing.subscriptions WHERE workspace_id = t.workspace_id) s
-			WHERE (t.unreported_quantity > 0 OR t.report_quantity IS NOT NULL) AND (t.workspace_id, t.meter, t.period_start_time) > (?0, ?1, ?2)
+			WHERE (t.unreported_quantity > 0 OR t.report_quantity IS NOT NULL) AND (?6 OR t.workspace_id = ?5) AND (t.workspace_id, t.meter, t.period_start_time) > (?0, ?1, ?2)
 			ORDER BY t.workspace_id, t.meter, t.period_start_time LIMIT 100 FOR NO KEY UPDATE OF t
 		), begun AS (
 			UPDATE billing.usage_totals t SET
@@ -56,15 +62,17 @@ func (r Repository) BeginUsageReports(ctx context.Context, after UsageReport, no
 			RETURNING t.workspace_id, due.customer, t.meter, t.period_start_time, t.reports, t.report_quantity AS quantity, t.report_time
 		)
 		SELECT * FROM begun ORDER BY workspace_id, meter, period_start_time`,
-		after.WorkspaceID.UUID(), after.Meter, after.PeriodStartTime, now, usageCloses.Seconds()).Scan(ctx, &list)
+		after.WorkspaceID.UUID(), after.Meter, after.PeriodStartTime, now, usageCloses.Seconds(), workspace.UUID(), workspace.IsZero()).Scan(ctx, &list)
 	return list, err
 }
 
-// EndUsageReport notes that a report has arrived.
-func (r Repository) EndUsageReport(ctx context.Context, u UsageReport) error {
+// EndUsageReport ends a report: it has arrived, or else what it tells is to be told by
+// another one.
+func (r Repository) EndUsageReport(ctx context.Context, u UsageReport, arrived bool) error {
 	_, err := r.db.NewRaw(`
-		UPDATE billing.usage_totals SET report_quantity = NULL, report_time = NULL
+		UPDATE billing.usage_totals SET unreported_quantity = unreported_quantity + CASE WHEN ? THEN 0 ELSE report_quantity END,
+			report_quantity = NULL, report_time = NULL
 		WHERE workspace_id = ? AND meter = ? AND period_start_time = ? AND reports = ? AND report_quantity IS NOT NULL`,
-		u.WorkspaceID, u.Meter, u.PeriodStartTime, u.Reports).Exec(ctx)
+		arrived, u.WorkspaceID, u.Meter, u.PeriodStartTime, u.Reports).Exec(ctx)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/server/billing/provider"
 	"github.com/logicspike/manager/store/billing"
 )
@@ -58,8 +59,8 @@ func (s *Service) push(ctx context.Context, p *billing.ProviderSubscription) err
 		return nil
 	}
 	if change.Charge {
-		if err := s.ReportUsage(ctx); err != nil {
-			s.Logger.WarnContext(ctx, "a subscription ends before all that was used is reported", "subscription", p.ID, "error", err)
+		if err := s.reportUsage(ctx, p.WorkspaceID); err != nil && !provider.Refused(err) {
+			return err
 		}
 	}
 	if m, err = s.Provider.Change(ctx, p.ID, change, idempotencyKey(p, change)); err != nil {
@@ -79,13 +80,13 @@ func idempotencyKey(p *billing.ProviderSubscription, c *billing.Change) string {
 	return fmt.Sprintf("%s:%d:%d:%s", p.ID, p.Version, p.Refusals, hex.EncodeToString(sum[:8]))
 }
 
-// WorkDue works on all that is due: usage to report, what the provider does not have, and
-// what it told.
+// WorkDue works on all that is due: what the provider does not have, what it told, and usage
+// to report.
 func (s *Service) WorkDue(ctx context.Context) error {
 	if s.Provider == nil {
 		return nil
 	}
-	failures := []error{s.ReportUsage(ctx)}
+	var failures []error
 	for _, kind := range []struct {
 		due  func(context.Context) ([]string, error)
 		work func(context.Context, string) error
@@ -99,5 +100,5 @@ func (s *Service) WorkDue(ctx context.Context) error {
 			failures = append(failures, kind.work(ctx, id))
 		}
 	}
-	return errors.Join(failures...)
+	return errors.Join(append(failures, s.reportUsage(ctx, ids.Workspace{}))...)
 }
