@@ -123,6 +123,7 @@ func startCluster() (*embedded.Server, string, error) {
 		"max_connections":    "400",
 		"shared_buffers":     "128MB",
 		"autovacuum":         "off",
+		"jit":                "off", // compiling takes longer than what is compiled
 	}})
 	return server, dir, err
 }
