@@ -207,7 +207,14 @@ func paymentsOf(s config.Settings, d Dependencies) (*payments.Service, map[strin
 		d.Logger.Warn("payments are tried out at Stripe: the key is one for tests, and nobody is charged")
 	}
 	service := payments.New(o)
-	return service, map[string]http.Handler{"POST " + payments.WebhookPath: service}, nil
+	return service, map[string]http.Handler{
+		"POST " + payments.WebhookPath: service,
+		// Not a page of the console, which has all other paths.
+		payments.WebhookPath: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		}),
+	}, nil
 }
 
 // captchaOfPages returns the CAPTCHA that the server's own pages and the console show; nil

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
@@ -52,11 +53,18 @@ func newPayer(t *testing.T) *payer {
 	t.Helper()
 	c := new(clock.Manual)
 	c.Advance(time.Date(2028, 1, 31, 10, 30, 0, 0, time.UTC).Sub(c.Now()))
-	p := &payer{Server: testkit.New(t, testkit.Options{Clock: c, Settings: func(s *config.Settings) {
+	// Without jobs, which would charge, too.
+	p := &payer{Server: testkit.New(t, testkit.Options{Clock: c, WithoutJobs: true, Settings: func(s *config.Settings) {
+		s.EmailVerification = config.VerifyAfter
 		s.SessionLifetime, s.SessionIdleTimeout = 1000*24*time.Hour, 1000*24*time.Hour
 	}})}
 	p.applyPlans(t, usagePlans)
-	p.Person = p.Register(t)
+	email := testkit.NewEmail()
+	res, err := p.Server.Client("").Registration.Register(t.Context(), &authv1.RegisterRequest{Email: email, Password: testkit.Password, WorkspaceName: "Acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Person = p.Server.Person(email, res.Account)
 	workspace, err := ids.Parse[ids.Workspace](p.Workspace.Id)
 	if err != nil {
 		t.Fatal(err)
