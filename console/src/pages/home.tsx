@@ -8,11 +8,8 @@ import { lastWorkspace } from "../last-workspace";
 export function Page() {
   const [search] = useSearchParams();
   const { data, error, refetch } = useQuery(WorkspaceService.method.listWorkspaces, { pageSize: 200 });
-  if (error) {
-    return <Failure error={error} retry={() => void refetch()} />;
-  }
   if (!data) {
-    return <Waiting />;
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
   const workspaces = data.workspaces.map(({ workspace }) => workspace!);
   const wanted = workspaces.find(({ id }) => id === search.get("workspace")) ?? workspaces.find(({ slug }) => slug === lastWorkspace.read()) ?? workspaces[0];

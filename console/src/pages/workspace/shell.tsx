@@ -45,11 +45,8 @@ export function Shell() {
       }
     }
   }, [here, slug, pathname, navigate]);
-  if (error) {
-    return <Failure error={error} retry={() => void refetch()} />;
-  }
   if (!data) {
-    return <Waiting />;
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
   if (!here) {
     return <NotFound />;
