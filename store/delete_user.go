@@ -20,7 +20,7 @@ type UserDeletion struct {
 	Sessions    int
 	APIKeys     int              // their own that work, in all workspaces
 	SoleOwned   []team.SoleOwned // live workspaces of which they are the only owner
-	ETag        string           // names the memberships and the sole-owned workspaces
+	ETag        string           // names the user, the memberships and the sole-owned workspaces
 }
 
 // PreviewDeleteUser tells what the deletion of a user would remove.
@@ -48,6 +48,7 @@ func (t *tx) userDeletion(ctx context.Context, user ids.User) (*UserDeletion, er
 		return nil, err
 	}
 	h := sha256.New()
+	fmt.Fprintln(h, user)
 	for _, m := range d.Memberships {
 		fmt.Fprintln(h, m.ID, m.Role)
 	}

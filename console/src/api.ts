@@ -47,7 +47,8 @@ export function call<I extends DescMessage, O extends DescMessage>(
 export const queryClient = new QueryClient({
   defaultOptions: {
     queries: { staleTime: 10_000, retry: (count, error) => count < 2 && isPassing(error) },
-    mutations: { onSuccess: () => queryClient.invalidateQueries() },
+    // The answer of a mutation is there at once: what it shows may be shown this once.
+    mutations: { onSuccess: () => void queryClient.invalidateQueries() },
   },
 });
 

@@ -1,4 +1,4 @@
-import { lazy, Suspense, useSyncExternalStore, type ComponentType } from "react";
+import { useSyncExternalStore, type ComponentType } from "react";
 
 /** A person did not go on with what they had begun: nothing that they need to be told. */
 export class Cancelled extends Error {
@@ -14,49 +14,35 @@ export interface Asking<T> {
 /**
  * Something that any call may have to ask a person, in a dialog whose code is fetched when
  * it is first asked. `ask` waits for the answer, several calls for the same one, and is
- * rejected with {@link Cancelled} when there is none; `Host` is where the dialog appears.
+ * rejected with {@link Cancelled} when there is none, and with what failed when the code
+ * cannot be fetched; `Host` is where the dialog appears.
  */
 export function question<T>(load: () => Promise<{ default: ComponentType<Asking<T>> }>): { ask: () => Promise<T>; Host: ComponentType } {
-  const Dialog = lazy(load);
-  let asked: { answer: Promise<T>; asking: Asking<T> } | undefined;
+  let answer: Promise<T> | undefined;
+  let shown: { Dialog: ComponentType<Asking<T>>; asking: Asking<T> } | undefined;
   const listeners = new Set<() => void>();
-  const become = (now: typeof asked) => {
-    asked = now;
+  const become = (now: typeof shown) => {
+    shown = now;
     listeners.forEach((listener) => listener());
   };
   const subscribe = (listener: () => void) => {
     listeners.add(listener);
     return () => listeners.delete(listener);
   };
+  const put = async () => {
+    try {
+      const { default: Dialog } = await load();
+      return await new Promise<T>((done, reject) => become({ Dialog, asking: { done, cancel: () => reject(new Cancelled()) } }));
+    } finally {
+      answer = undefined;
+      become(undefined);
+    }
+  };
   return {
-    ask: () => {
-      if (!asked) {
-        let asking: Asking<T>;
-        const answer = new Promise<T>((resolve, reject) => {
-          asking = {
-            done: (answer) => {
-              become(undefined);
-              resolve(answer);
-            },
-            cancel: () => {
-              become(undefined);
-              reject(new Cancelled());
-            },
-          };
-        });
-        become({ answer, asking: asking! });
-      }
-      return asked!.answer;
-    },
+    ask: () => (answer ??= put()),
     Host: () => {
-      const now = useSyncExternalStore(subscribe, () => asked);
-      return (
-        now && (
-          <Suspense>
-            <Dialog {...now.asking} />
-          </Suspense>
-        )
-      );
+      const now = useSyncExternalStore(subscribe, () => shown);
+      return now && <now.Dialog {...now.asking} />;
     },
   };
 }

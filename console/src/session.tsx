@@ -1,9 +1,10 @@
 import { useQuery } from "@connectrpc/connect-query";
-import { createContext, use, useRef, type ReactNode } from "react";
+import { createContext, use, useEffect, useRef, type ReactNode } from "react";
 import { Navigate, Outlet, useLocation } from "react-router";
 import { AccountRequirement, SessionService, type GetSessionResponse } from "@gen/auth/v1/session_pb";
 import { isReason } from "./errors";
 import { Failure, Waiting } from "./components/states";
+import { person } from "./person";
 
 const Present = createContext<GetSessionResponse | null>(null);
 
@@ -70,10 +71,15 @@ function WithSession({ children }: { children: (session: GetSessionResponse | un
   const { data, error, refetch } = useQuery(SessionService.method.getSession, {}, { staleTime: 60_000 });
   // What was known last counts while it is asked for again, or the forms below would be lost.
   const known = useRef<GetSessionResponse | null>(undefined);
+  const id = data?.session?.userId;
+  useEffect(() => person.is(id), [id]);
   if (isReason(error, "SESSION_REQUIRED")) {
     known.current = null;
   } else if (data) {
     known.current = data;
+  }
+  if (person.isAnother(id)) {
+    return <Waiting />; // for the page to begin anew
   }
   if (known.current === undefined) {
     return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;

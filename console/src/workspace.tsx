@@ -54,11 +54,8 @@ export function InWorkspace({ workspace, role, children }: { workspace: Workspac
   const { data, error, refetch } = useQuery(AuthorizationService.method.batchCheckPermissions, {
     checks: permissions.map((permission) => ({ workspaceId: workspace.id, permission })),
   });
-  if (error) {
-    return <Failure error={error} retry={() => void refetch()} />;
-  }
   if (!data) {
-    return <Waiting />;
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
   const allowed = new Set<Permission>(permissions.filter((_, i) => data.allowed[i]));
   return <Present value={{ workspace, role, may: (permission) => allowed.has(permission) }}>{children}</Present>;

@@ -84,6 +84,10 @@ describe("the console, for who gets in", () => {
     await isAccessible();
     await t.open(`/w/${slug}`);
     await shows("Second step");
+    await fill({ "Code of your authenticator app": "123456" });
+    await press("Use a recovery code");
+    assert.equal(await t.page().getByLabel("Recovery code").inputValue(), "");
+    await press("Use your authenticator app");
     await fill({ "Code of your authenticator app": totpCode(secret, 20) });
     await press("Confirm");
     await t.page().getByRole("alert").filter({ hasText: "That is not right" }).waitFor();
@@ -138,6 +142,63 @@ describe("the console, for who gets in", () => {
     await isAccessible();
     await t.open("/nothing/here");
     await shows("404");
+  });
+
+  it("begins anew in all tabs for another person, and for nobody", async () => {
+    const one = await newAccount("One");
+    const another = await newAccount("Another");
+    await t.openAs(one.email, "/account");
+    await shows("Profile");
+    await fill({ "Your name": "Of the first person" });
+    const second = await t.tab();
+    await second.open(`/w/${one.slug}`);
+    await second.shows("One");
+    await second.signOut();
+    await shows("Sign in");
+    await second.signIn(another.email);
+    await second.shows("Another");
+    await shows("Profile");
+    await reads(another.email);
+    assert.equal(await t.page().getByLabel("Your name", { exact: true }).inputValue(), another.email.split("@")[0]);
+  });
+
+  it("shows workspaces of further pages, and signs out where the session has ended", async () => {
+    const { email, slug, manager } = await newAccount("Page one");
+    await manager.workspaces.createWorkspace({ name: "Page two" });
+    await t.openAs(email, `/w/${slug}`);
+    await shows("Page one");
+    let pages = 0;
+    await t.page().route("**/ListWorkspaces", async (route) => {
+      pages++;
+      await route.continue({ postData: JSON.stringify({ ...(JSON.parse(route.request().postData()!) as object), pageSize: 1 }) });
+    });
+    await t.page().reload();
+    await t.choose("Switch workspace", "Page two");
+    await shows("Page two");
+    assert.ok(pages >= 2);
+    await manager.authentication.signOut({});
+    await t.context().clearCookies();
+    await signOut();
+  });
+
+  it("goes on without code that cannot be fetched, where the browser keeps nothing", async () => {
+    const { email, slug } = await newAccount("Offline");
+    await t.page().addInitScript(() =>
+      Object.defineProperty(window, "localStorage", {
+        get: () => {
+          throw new DOMException("", "SecurityError");
+        },
+      }),
+    );
+    await t.page().route(/toast-host/, (route) => route.abort());
+    await t.openAs(email, `/w/${slug}`);
+    await shows("Offline");
+    await t.page().route("**/SignOut", (route) => route.abort());
+    const asked = t.page().waitForEvent("requestfailed", (request) => request.url().includes("toast-host"));
+    await t.choose("Your account", "Sign out");
+    await asked;
+    await t.page().waitForTimeout(300);
+    await shows("Offline");
   });
 
   it("tells of a deleted workspace, and lets its owner take that back", async () => {

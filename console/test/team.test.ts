@@ -157,6 +157,43 @@ describe("the pages of a team", () => {
     await shows("404");
   });
 
+  it("lead on who leaves their last workspace, or is removed from it", async () => {
+    const owner = await console_.newAccount("The last one");
+    const person = await console_.newAccount("Handed over");
+    await person.manager.invitations.createInvitation({ workspaceId: person.workspaceId, email: owner.email });
+    const { invitations } = await owner.manager.invitations.listReceivedInvitations({});
+    await owner.manager.invitations.acceptInvitation({ invitationId: invitations[0]!.id });
+    const { memberships } = await person.manager.memberships.listMemberships({ workspaceId: person.workspaceId });
+    const heir = memberships.find(({ email }) => email === owner.email)!;
+    await person.manager.memberships.transferOwnership({ workspaceId: person.workspaceId, membershipId: heir.id });
+    await person.manager.memberships.leaveWorkspace({ workspaceId: person.workspaceId });
+    const again = async () => {
+      await owner.manager.invitations.createInvitation({ workspaceId: owner.workspaceId, email: person.email });
+      const { invitations } = await person.manager.invitations.listReceivedInvitations({});
+      return (await person.manager.invitations.acceptInvitation({ invitationId: invitations[0]!.id })).membership!;
+    };
+    await again();
+    await openAs(person.email, `/w/${owner.slug}/members`);
+    await choose(`Actions for ${nameIn(person.email)}`, "Leave the workspace");
+    await press("Leave the workspace");
+    await shows("Finish setup");
+    const { id } = await again();
+    await open("/account");
+    await shows("Profile");
+    await owner.manager.memberships.removeMembership({ workspaceId: owner.workspaceId, membershipId: id });
+    await page().getByRole("link", { name: "To the workspace" }).click();
+    await shows("Finish setup");
+
+    // Of a deleted one they see nothing to restore, since they do not own it.
+    await again();
+    const { etag } = await owner.manager.workspaces.previewDeleteWorkspace({ workspaceId: owner.workspaceId });
+    await owner.manager.workspaces.deleteWorkspace({ workspaceId: owner.workspaceId, etag });
+    await openAs(person.email, "/finish-setup");
+    await shows("Finish setup");
+    await page().waitForLoadState("networkidle");
+    assert.equal(await page().getByRole("button", { name: "Restore" }).count(), 0);
+  });
+
   it("invite many by paste, and say what became of each", async () => {
     const owner = await console_.newAccount("Paste");
     const [one, two, three] = [newAddress(), newAddress(), newAddress()];

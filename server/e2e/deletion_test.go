@@ -364,6 +364,31 @@ func TestWhoJoinsAnotherWorkspaceDuringTheGraceStays(t *testing.T) {
 	srv.CheckInvariants(t)
 }
 
+func TestThePreviewOfDeletingOneselfIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
+	host := srv.Register(t)
+	one, other := lone(t, srv, host.Workspace.Id, authz.Member), lone(t, srv, host.Workspace.Id, authz.Member)
+	var etag string
+	for _, p := range []*testkit.Person{one, other} {
+		if _, err := p.Memberships.LeaveWorkspace(t.Context(), &teamv1.LeaveWorkspaceRequest{WorkspaceId: host.Workspace.Id}); err != nil {
+			t.Fatal(err)
+		}
+		res, err := p.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
+		if err != nil || res.MembershipCount != 0 {
+			t.Fatalf("PreviewDeleteMe = %v, %v", res, err)
+		}
+		if p == one {
+			etag = res.Etag
+		}
+	}
+	_, err := other.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: etag})
+	refused(t, "somebody else's etag", err, connect.CodeAborted, faultv1.Reason_REASON_ETAG_MISMATCH)
+	if _, err := one.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: etag}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestDeletingOneselfResolvesEveryWorkspaceThatOneOwnsAlone(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})

@@ -21,7 +21,7 @@ export default function Dialog({ done, cancel }: { done: () => void; cancel: () 
   const { data, error, refetch } = useQuery(SecurityService.method.getSecurityOverview, {});
   return (
     <Frame title={texts.title} close={cancel} zIndex={300}>
-      {error ? <Failure error={error} retry={() => void refetch()} /> : data ? <Ways has={data} done={done} /> : <Waiting />}
+      {data ? <Ways has={data} done={done} /> : error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />}
     </Frame>
   );
 }

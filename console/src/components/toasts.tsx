@@ -1,11 +1,11 @@
-import { lazy, Suspense, useSyncExternalStore } from "react";
+import { useEffect, useSyncExternalStore, type ComponentType } from "react";
 import { textOf } from "../errors";
 import { Cancelled } from "../reauthentication";
 
 const load = () => import("./toast-host");
-const Host = lazy(load);
+const whenIdle = 5_000;
 
-let wanted = false;
+let Host: ComponentType | undefined;
 const listeners = new Set<() => void>();
 
 function subscribe(listener: () => void): () => void {
@@ -13,16 +13,14 @@ function subscribe(listener: () => void): () => void {
   return () => listeners.delete(listener);
 }
 
-/** Where toasts appear: its code is fetched with the first of them. */
+/** Where toasts appear: its code is fetched a while after the page, or with the first of them. */
 export function Toasts() {
-  const shown = useSyncExternalStore(subscribe, () => wanted);
-  return (
-    shown && (
-      <Suspense>
-        <Host />
-      </Suspense>
-    )
-  );
+  const Shown = useSyncExternalStore(subscribe, () => Host);
+  useEffect(() => {
+    const timer = setTimeout(() => void load().catch(() => undefined), whenIdle); // The first toast may tell that there is no network.
+    return () => clearTimeout(timer);
+  }, []);
+  return Shown && <Shown />;
 }
 
 /** Tells briefly that something is done. */
@@ -38,7 +36,12 @@ export function tellFailure(error: unknown): void {
 }
 
 async function toast(message: string, color?: "red"): Promise<void> {
-  wanted = true;
-  listeners.forEach((listener) => listener());
-  (await load()).show({ message, ...(color && { color }) });
+  try {
+    const host = await load();
+    Host = host.default;
+    listeners.forEach((listener) => listener());
+    host.show({ message, ...(color && { color }) });
+  } catch {
+    // Without its code there is no toast; all else goes on.
+  }
 }

@@ -11,6 +11,7 @@ import { tellFailure } from "../components/toasts";
 import { signOut } from "../sign-out";
 import { texts } from "../texts";
 import { startTexts } from "../texts/start";
+import { useWorkspaces } from "../workspaces";
 
 /** For who belongs to no workspace: what they are invited to, can join, or create; and what they deleted. */
 export function Page() {
@@ -20,7 +21,8 @@ export function Page() {
   const accept = useMutation(InvitationService.method.acceptInvitation);
   const decline = useMutation(InvitationService.method.declineInvitation);
   const ask = useMutation(JoinRequestService.method.createJoinRequest);
-  const deleted = useQuery(WorkspaceService.method.listWorkspaces, { pageSize: 200, showDeleted: true });
+  const deleted = useWorkspaces({ showDeleted: true });
+  const restorable = deleted.data?.filter(({ role }) => role === "owner") ?? [];
   const restore = useMutation(WorkspaceService.method.undeleteWorkspace);
   const refused = { onError: tellFailure };
   const inside = async (path: string) => {
@@ -73,10 +75,10 @@ export function Page() {
           <Divider my="xs" />
         </Stack>
       )}
-      {deleted.data && deleted.data.workspaces.length > 0 && (
+      {restorable.length > 0 && (
         <Stack component="section" gap="xs" aria-label={startTexts.setup.deleted}>
           <Text fw={600}>{startTexts.setup.deleted}</Text>
-          {deleted.data.workspaces.map(({ workspace }) => (
+          {restorable.map(({ workspace }) => (
             <Group key={workspace!.id} justify="space-between" wrap="nowrap">
               <Text size="sm">{workspace!.name}</Text>
               <Button

@@ -1,21 +1,24 @@
-import { useQuery } from "@connectrpc/connect-query";
+import { useEffect } from "react";
 import { Navigate, useSearchParams } from "react-router";
-import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
+import { queryClient } from "../api";
 import { Failure, Waiting } from "../components/states";
 import { lastWorkspace } from "../last-workspace";
+import { useWorkspaces } from "../workspaces";
 
 /** Goes on to the workspace whose id is in the query, or that was looked at last, or to the first one. */
 export function Page() {
   const [search] = useSearchParams();
-  const { data, error, refetch } = useQuery(WorkspaceService.method.listWorkspaces, { pageSize: 200 });
-  if (error) {
-    return <Failure error={error} retry={() => void refetch()} />;
+  const { data, error, refetch } = useWorkspaces();
+  const none = data?.length === 0;
+  useEffect(() => {
+    if (none) {
+      void queryClient.invalidateQueries(); // The session says then what has to be done first.
+    }
+  }, [none]);
+  if (!data || none) {
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
-  if (!data) {
-    return <Waiting />;
-  }
-  const workspaces = data.workspaces.map(({ workspace }) => workspace!);
+  const workspaces = data.map(({ workspace }) => workspace!);
   const wanted = workspaces.find(({ id }) => id === search.get("workspace")) ?? workspaces.find(({ slug }) => slug === lastWorkspace.read()) ?? workspaces[0];
-  const slug = wanted?.slug;
-  return <Navigate to={slug === undefined ? "/finish-setup" : `/w/${slug}`} replace />;
+  return wanted && <Navigate to={`/w/${wanted.slug}`} replace />;
 }

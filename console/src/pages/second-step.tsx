@@ -27,6 +27,11 @@ export function Page() {
   const form = useForm(MfaService.method.verifySecondFactor, {}, done);
   const [code, setCode] = useState("");
   const name = recovery ? "recoveryCode" : "totpCode";
+  const change = () => {
+    setRecovery(!recovery);
+    setCode("");
+    form.set({ proof: { case: undefined } });
+  };
   const byPasskey = async () => {
     setError(undefined);
     try {
@@ -63,7 +68,7 @@ export function Page() {
           </Button>
         )}
         {kinds.includes(SecondFactorKind.TOTP) && (
-          <Button variant="subtle" size="xs" onClick={() => setRecovery(!recovery)}>
+          <Button variant="subtle" size="xs" onClick={change}>
             {recovery ? startTexts.secondStep.useApp : startTexts.secondStep.useRecovery}
           </Button>
         )}

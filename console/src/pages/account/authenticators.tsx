@@ -39,7 +39,7 @@ export function Authenticators({ last, show }: { last: boolean; show: (codes: st
       <Text size="sm" c="dimmed" mb="md">
         {texts.text}
       </Text>
-      {error ? (
+      {!data && error ? (
         <Failure error={error} retry={() => void refetch()} />
       ) : !data ? (
         <Waiting />

@@ -22,7 +22,7 @@ export function Identities() {
   const start = useMutation(ExternalIdentityService.method.startExternalSignIn);
   const remove = useMutation(ExternalIdentityService.method.deleteExternalIdentity);
   const [deleting, setDeleting] = useState<ExternalIdentity>();
-  const failed = [linked, providers].find(({ error }) => error);
+  const failed = [linked, providers].find(({ data, error }) => !data && error);
   if (!failed && (!linked.data || !providers.data)) {
     return <Waiting />;
   }

@@ -37,7 +37,7 @@ export function Passkeys({ last, show }: { last: boolean; show: (codes: string[]
       <Text size="sm" c="dimmed" mb="md">
         {passkey.supported ? texts.text : texts.unsupported}
       </Text>
-      {error ? (
+      {!data && error ? (
         <Failure error={error} retry={() => void refetch()} />
       ) : !data ? (
         <Waiting />

@@ -21,7 +21,7 @@ export function Page() {
   const { data, error, refetch } = useQuery(UserService.method.getMe, {});
   return (
     <AccountPage title={texts.title} text={texts.text}>
-      {error ? <Failure error={error} retry={() => void refetch()} /> : !data ? <Waiting /> : <Profile user={data.user!} />}
+      {data ? <Profile user={data.user!} /> : error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />}
     </AccountPage>
   );
 }

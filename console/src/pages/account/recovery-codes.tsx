@@ -34,7 +34,7 @@ export function RecoveryCodes({ show }: { show: (codes: string[]) => void }) {
       <Text size="sm" c="dimmed" mb="xs">
         {texts.text}
       </Text>
-      {error ? (
+      {!data && error ? (
         <Failure error={error} retry={() => void refetch()} />
       ) : !data ? (
         <Waiting />

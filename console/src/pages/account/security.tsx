@@ -16,7 +16,7 @@ export function Page() {
   const overview = useQuery(SecurityService.method.getSecurityOverview, {});
   const me = useQuery(UserService.method.getMe, {});
   const [codes, setCodes] = useState<string[]>([]);
-  const failed = [overview, me].find(({ error }) => error);
+  const failed = [overview, me].find(({ data, error }) => !data && error);
   return (
     <AccountPage title={accountTexts.security.title} text={accountTexts.security.text}>
       {failed ? (

@@ -4,6 +4,7 @@ import "@mantine/core/styles/Code.css";
 import { IconTrash } from "@tabler/icons-react";
 import { useState } from "react";
 import { DomainEnrollment, DomainService, type Domain } from "@gen/tenant/v1/domain_pb";
+import { queryClient } from "../../api";
 import { Confirm } from "../../components/confirm";
 import { Copy } from "../../components/copy";
 import { useForm } from "../../components/form";
@@ -141,7 +142,8 @@ function Proof({ domain: { id, workspaceId, domain, recordName, recordValue } }:
 
 function Enrollment({ domain: { id, workspaceId, enrollment, role } }: { domain: Domain }) {
   const { may } = useWorkspace();
-  const update = useMutation(DomainService.method.updateDomainEnrollment);
+  // It is under way until what it changed is read anew.
+  const update = useMutation(DomainService.method.updateDomainEnrollment, { onSuccess: () => queryClient.invalidateQueries() });
   const change = (wanted: { enrollment: DomainEnrollment; role: string }) =>
     void update.mutateAsync({ workspaceId, domainId: id, ...wanted }).catch(tellFailure);
   // What is being sent is shown, and what was before again if it is refused.

@@ -79,8 +79,8 @@ export function Ask({ what, member, roles, close }: Asked & { roles: Roles; clos
           act={async () => {
             await leave.mutateAsync({ workspaceId: workspace.id });
             tell(fill(teamTexts.members.left, { name: workspace.name }));
+            await queryClient.resetQueries(); // What is next depends on what is left.
             await navigate("/");
-            await queryClient.resetQueries();
           }}
           close={close}
         >

@@ -24,7 +24,7 @@ export function Page() {
   if (!may("role.manage")) {
     return <Failure text={teamTexts.may.forbidden} />;
   }
-  const failed = [roles, permissions].find(({ error }) => error);
+  const failed = [roles, permissions].find(({ data, error }) => !data && error);
   if (failed) {
     return <Failure error={failed.error} retry={() => void failed.refetch()} />;
   }

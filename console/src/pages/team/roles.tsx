@@ -25,7 +25,7 @@ export function Page() {
   if (!may("role.list")) {
     return <Failure text={teamTexts.may.forbidden} />;
   }
-  const failed = [roles, permissions].find(({ error }) => error);
+  const failed = [roles, permissions].find(({ data, error }) => !data && error);
   if (failed) {
     return <Failure error={failed.error} retry={() => void failed.refetch()} />;
   }

@@ -37,7 +37,7 @@ function Billing() {
   const { workspace } = useWorkspace();
   const subscription = useQuery(SubscriptionService.method.getSubscription, { workspaceId: workspace.id });
   const seats = useQuery(SeatService.method.getSeatUsage, { workspaceId: workspace.id });
-  const failed = [subscription, seats].find(({ error }) => error);
+  const failed = [subscription, seats].find(({ data, error }) => !data && error);
   if (failed) {
     return <Failure error={failed.error} retry={() => void failed.refetch()} />;
   }

@@ -1,4 +1,3 @@
-import { useQuery } from "@connectrpc/connect-query";
 import { Button, Menu, NavLink, Text, VisuallyHidden } from "@mantine/core";
 import {
   IconCreditCard,
@@ -16,25 +15,26 @@ import {
 } from "@tabler/icons-react";
 import { useEffect, useRef } from "react";
 import { Link, NavLink as RouterLink, useLocation, useNavigate, useParams } from "react-router";
-import { WorkspaceService, WorkspaceState } from "@gen/tenant/v1/workspace_pb";
+import { WorkspaceState } from "@gen/tenant/v1/workspace_pb";
 import { Frame } from "../../components/frame";
 import { Failure, Waiting } from "../../components/states";
 import { lastWorkspace } from "../../last-workspace";
 import { workspaceTexts } from "../../texts/workspace";
 import { InWorkspace, useWorkspace } from "../../workspace";
+import { useWorkspaces } from "../../workspaces";
 import { NotFound } from "../not-found";
 
 /** The pages of a workspace: which one these are pages of is in the path alone, so that two tabs can be in two. */
 export function Shell() {
   const { slug } = useParams();
-  const { data, error, refetch } = useQuery(WorkspaceService.method.listWorkspaces, { pageSize: 200, showDeleted: true });
+  const { data, error, refetch } = useWorkspaces({ showDeleted: true });
   const { pathname } = useLocation();
   const navigate = useNavigate();
   const last = useRef<{ id: string; slug: string }>(undefined);
   const here =
-    data?.workspaces.find(({ workspace }) => workspace?.slug === slug) ??
+    data?.find(({ workspace }) => workspace?.slug === slug) ??
     // It has got another address while it was looked at: the page's follows.
-    data?.workspaces.find(({ workspace }) => last.current?.slug === slug && workspace?.id === last.current?.id);
+    data?.find(({ workspace }) => last.current?.slug === slug && workspace?.id === last.current?.id);
   useEffect(() => {
     if (here) {
       const workspace = here.workspace!;
@@ -45,11 +45,8 @@ export function Shell() {
       }
     }
   }, [here, slug, pathname, navigate]);
-  if (error) {
-    return <Failure error={error} retry={() => void refetch()} />;
-  }
   if (!data) {
-    return <Waiting />;
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
   if (!here) {
     return <NotFound />;
@@ -57,7 +54,7 @@ export function Shell() {
   return (
     <InWorkspace workspace={here.workspace!} role={here.role} key={here.workspace!.id}>
       <Frame
-        left={<Switcher others={data.workspaces.map(({ workspace }) => workspace!)} />}
+        left={<Switcher others={data.map(({ workspace }) => workspace!)} />}
         label={here.workspace!.name}
         entries={<Entries />}
       />

@@ -19,7 +19,7 @@ export function Permissions({ chosen, choose }: { chosen: string[]; choose: (per
     { checks: grantable.map(({ name }) => ({ workspaceId: workspace.id, permission: name })) },
     { enabled: grantable.length > 0 },
   );
-  const failed = [all, held].find(({ error }) => error);
+  const failed = [all, held].find(({ data, error }) => !data && error);
   if (failed) {
     return <Failure error={failed.error} retry={() => void failed.refetch()} />;
   }

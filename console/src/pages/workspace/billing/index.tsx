@@ -38,12 +38,9 @@ export function Page() {
 function Present() {
   const { workspace } = useWorkspace();
   const { data, error, refetch } = useQuery(SubscriptionService.method.getSubscription, { workspaceId: workspace.id });
-  if (error) {
-    return <Failure error={error} retry={() => void refetch()} />;
-  }
   const subscription = data?.subscription;
   if (!subscription) {
-    return <Waiting />;
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
   return (
     <>

@@ -32,11 +32,8 @@ export function Plans({ subscription }: { subscription: Subscription }) {
   const [currency, setCurrency] = useState<string>();
   const [chosen, setChosen] = useState<Choice>();
   const [tried, setTried] = useState<Choice>();
-  if (error) {
-    return <Failure error={error} retry={() => void refetch()} />;
-  }
   if (!data) {
-    return <Waiting />;
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
   const prices = data.plans.flatMap((plan) => plan.prices);
   const currencies = [...new Set(prices.map((price) => price.currency))];

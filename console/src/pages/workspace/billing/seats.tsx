@@ -22,7 +22,7 @@ export function Seats({ subscription }: { subscription: Subscription }) {
   const paused = subscription.state === SubscriptionState.PAUSED;
   return (
     <Section title={texts.seats.title}>
-      {error && <Failure error={error} retry={() => void refetch()} />}
+      {error && !data && <Failure error={error} retry={() => void refetch()} />}
       {!error && !data && <Waiting />}
       {data && (
         <Stack gap="xs" flex={1}>

@@ -16,7 +16,7 @@ export function Upcoming({ subscription }: { subscription: Subscription }) {
   const { data, error, refetch } = useQuery(InvoiceService.method.getUpcomingInvoice, { workspaceId: workspace.id });
   return (
     <Section title={texts.upcoming.title}>
-      {error && <Failure error={error} retry={() => void refetch()} />}
+      {error && !data && <Failure error={error} retry={() => void refetch()} />}
       {!error && !data && <Waiting />}
       {data && !data.invoice && (
         <Text size="sm" c="dimmed">

@@ -36,7 +36,7 @@ export function Usage({ subscription }: { subscription: Subscription }) {
   const charged = (plan && priceOf(plan, subscription.currency, subscription.interval)?.usage.map(({ meter }) => meter)) ?? [];
   const meters = [...new Set([...metered.map(([meter]) => meter), ...charged])];
   const meter = wanted ?? meters[0];
-  if (entitlements.error) {
+  if (entitlements.error && !entitlements.data) {
     return <Failure error={entitlements.error} retry={() => void entitlements.refetch()} />;
   }
   if (meter === undefined) {
@@ -101,11 +101,8 @@ function Chart({ meter, span, periodStart }: { meter: string; span: Span; period
   }, [span, periodStart]);
   const { bucket } = spans[span];
   const { data, error, refetch } = useQuery(UsageService.method.queryUsage, { workspaceId: workspace.id, meter, bucket, startTime, endTime });
-  if (error) {
-    return <Failure error={error} retry={() => void refetch()} />;
-  }
   if (!data) {
-    return <Waiting />;
+    return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
   const most = data.sums.reduce((max, { quantity }) => (quantity > max ? quantity : max), 0n);
   if (most === 0n) {

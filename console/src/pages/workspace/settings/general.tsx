@@ -19,8 +19,9 @@ export function General() {
   const form = useForm(
     WorkspaceService.method.updateWorkspace,
     { workspaceId: id, name, slug, updateMask: { paths: ["name", "slug"] }, etag },
-    ({ workspace }) => {
+    async ({ workspace }) => {
       form.set({ name: workspace!.name, slug: workspace!.slug, etag: workspace!.etag });
+      await queryClient.invalidateQueries(); // Until then, the change is another one than what was read.
       tell(all.common.saved);
     },
   );
