@@ -103,7 +103,7 @@ func (a *AccessTokens) Revoke(ctx context.Context) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.access = ""
+	a.access, a.running = "", nil
 	return nil
 }
 
@@ -120,42 +120,47 @@ func (a *AccessTokens) Transport(origin string, base http.RoundTripper) http.Rou
 }
 
 func (a *AccessTokens) run(ctx context.Context, r *refreshing) {
-	asked := time.Now()
-	var lifetime time.Duration
-	r.token, lifetime, r.err = a.next(ctx)
+	r.token, r.err = a.next(ctx)
 	a.mu.Lock()
-	if r.err == nil {
-		a.access, a.issued, a.until = r.token, asked, asked.Add(max(lifetime-margin, lifetime/2))
+	if a.running == r {
+		a.running = nil
 	}
-	a.running = nil
 	a.mu.Unlock()
 	close(r.done)
 }
 
 // next uses the refresh token. No access token is given out before the next refresh
 // token is stored; when that fails, the next call stores it first.
-func (a *AccessTokens) next(ctx context.Context) (string, time.Duration, error) {
+func (a *AccessTokens) next(ctx context.Context) (string, error) {
+	asked := time.Now()
 	a.chain.Lock()
 	defer a.chain.Unlock()
 	if a.ended != nil {
-		return "", 0, a.ended
+		return "", a.ended
 	}
 	if err := a.save(ctx); err != nil {
-		return "", 0, err
+		return "", err
 	}
 	answer, err := a.ask(ctx)
 	if err != nil {
 		if Reason(err) == faultv1.Reason_REASON_TOKEN_INVALID {
 			a.ended = err
 		}
-		return "", 0, err
+		return "", err
 	}
 	a.refresh, a.stored = answer.RefreshToken, false
 	if err := a.save(ctx); err != nil {
-		return "", 0, err
+		return "", err
 	}
 	lifetime, err := lifetimeOf(answer.AccessToken)
-	return answer.AccessToken, lifetime, err
+	if err != nil {
+		return "", err
+	}
+	// Still with the chain, or it would come back after Revoke.
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.access, a.issued, a.until = answer.AccessToken, asked, asked.Add(max(lifetime-margin, lifetime/2))
+	return answer.AccessToken, nil
 }
 
 func (a *AccessTokens) save(ctx context.Context) error {

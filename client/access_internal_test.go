@@ -1,11 +1,18 @@
 package client
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"connectrpc.com/connect"
+
+	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
 )
 
 // TestARefusedTokenIsReplacedOnce has a service refuse a token that was good a while ago.
@@ -47,4 +54,44 @@ func TestATokenIsRenewedBeforeItExpires(t *testing.T) {
 			t.Errorf("%q is taken for a token", broken)
 		}
 	}
+}
+
+// TestARevokedTokenIsNotGivenOut revokes tokens while one is on its way.
+func TestARevokedTokenIsNotGivenOut(t *testing.T) {
+	t.Parallel()
+	for range 2000 {
+		server := &revocable{}
+		tokens := &AccessTokens{tokens: server, stored: true, store: func(context.Context, string) error { return nil }}
+		begun := make(chan struct{})
+		go func() {
+			close(begun)
+			_, _ = tokens.Token(t.Context())
+		}()
+		<-begun
+		if err := tokens.Revoke(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if token, err := tokens.Token(t.Context()); err == nil {
+			t.Fatalf("it was revoked, and gives %q", token)
+		}
+	}
+}
+
+// revocable gives access tokens until it is told to revoke.
+type revocable struct {
+	authv1connect.TokenServiceClient
+
+	revoked atomic.Bool
+}
+
+func (r *revocable) RefreshAccessToken(context.Context, *authv1.RefreshAccessTokenRequest) (*authv1.RefreshAccessTokenResponse, error) {
+	if r.revoked.Load() {
+		return nil, connect.NewError(connect.CodeUnauthenticated, nil)
+	}
+	return &authv1.RefreshAccessTokenResponse{AccessToken: "e30.eyJpYXQiOjEwMDAsImV4cCI6MTMwMH0.AA", RefreshToken: "next"}, nil
+}
+
+func (r *revocable) RevokeToken(context.Context, *authv1.RevokeTokenRequest) (*authv1.RevokeTokenResponse, error) {
+	r.revoked.Store(true)
+	return &authv1.RevokeTokenResponse{}, nil
 }

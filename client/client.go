@@ -115,8 +115,9 @@ func WithRefresh(refreshToken string, store func(ctx context.Context, refreshTok
 // with 1 none is repeated.
 //
 // Safe is what has no side effects, and what takes a request_id: a message without one is
-// sent with a new one, and thus makes one thing however often it is sent. Such a call is
-// sent again when it fails with `unavailable` or REASON_OVERLOADED, and when no answer
+// sent with a new one, and thus makes one thing however often it is sent. CreateApiKey is
+// repeated with a request_id of the caller's alone, since only its first answer holds the
+// key: when that is lost, the token of a later one is empty. Such a call is sent again when it fails with `unavailable` or REASON_OVERLOADED, and when no answer
 // came, after a pause that grows from 0.1 to 2 seconds, or that the server asks for
 // (RetryAfter). It is not when that is more than 5 seconds, or more than the context has left.
 func WithAttempts(n int) Option { return func(o *options) { o.attempts = n } }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 )
 
@@ -51,7 +52,8 @@ func (retries) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.S
 }
 
 // repeatable reports whether a call that is repeated has its effect once. One whose
-// message has a request_id without a value gets a new one.
+// message has a request_id without a value gets a new one; but CreateApiKey, whose answer
+// holds the key the first time alone: the caller is to know that it was lost.
 func repeatable(req connect.AnyRequest) bool {
 	if req.Spec().IdempotencyLevel == connect.IdempotencyNoSideEffects {
 		return true
@@ -67,6 +69,9 @@ func repeatable(req connect.AnyRequest) bool {
 	}
 	if m.Get(field).String() != "" {
 		return true
+	}
+	if req.Spec().Procedure == authv1connect.ApiKeyServiceCreateApiKeyProcedure {
+		return false
 	}
 	// The message is the caller's, who may send it again and mean another call.
 	own := m.New()

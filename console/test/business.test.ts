@@ -89,7 +89,17 @@ describe("the business of a workspace", () => {
     await console.page().getByLabel("A fixed number").check();
     await console.fill({ "Number of seats": "21" });
     await console.reads("The plan has fewer seats");
+    // Nothing is bought before its price is shown.
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    await console.page().route("**/UpdateSeatCount", async (route) => {
+      await held;
+      await route.continue();
+    }, { times: 1 });
     await console.fill({ "Number of seats": "5" });
+    await console.page().getByRole("dialog").getByText("Loading").waitFor({ state: "attached" });
+    assert.ok(await console.page().getByRole("dialog").getByRole("button", { name: "Change the seats" }).isDisabled());
+    release();
     await rows(console, ["Team: 3 members", "€22.50"], [/^From /, "€42.50"]);
     await console.isAccessible();
     await dialog(console, "Change the seats");
@@ -384,7 +394,7 @@ describe("the end of a workspace", () => {
     await console.fill({ "Type “Doomed” to confirm": "Doomed" });
     await sleep(signedIn + age * 1000 - Date.now());
     await submit.click();
-    await prove(console);
+    assert.ok(await prove(console), "the sign-in is not recent any more, and nobody asks");
     await console.reads("Somebody changed this meanwhile.");
     await console.reads("3 people stay");
     await submit.click();
@@ -429,17 +439,18 @@ describe("the end of a workspace", () => {
     await console.shows("Alone");
   });
 
-  /** Proves who they are, if that is asked. */
-  async function prove(visitor: Visitor): Promise<void> {
+  /** Proves who they are, if that is asked before the dialog is done, and tells whether it was. */
+  async function prove(visitor: Visitor): Promise<boolean> {
     const field = visitor.page().getByLabel("Password", { exact: true });
     const done = visitor.page().getByRole("dialog").getByText(/^Type/).waitFor({ state: "detached", timeout: 15_000 });
-    const asked = await Promise.race([field.waitFor({ timeout: 15_000 }).then(() => true), done.then(() => false)]).catch(() => false);
+    const asked = await Promise.race([field.waitFor({ timeout: 15_000 }).then(() => true), done.then(() => false)]);
     if (asked) {
       await visitor.isAccessible();
       await field.fill(password);
       await visitor.page().keyboard.press("Enter");
       await field.waitFor({ state: "detached" });
     }
+    return asked;
   }
 });
 

@@ -48,7 +48,7 @@ describe("the console, for who gets in", () => {
     await enterCode(await codeMailedTo(t.url(), email));
     await shows("Analytical Engines");
     assert.match(new URL(t.page().url()).pathname, /^\/w\/analytical-engines/);
-    await reads("Members");
+    await t.page().getByRole("region", { name: "Members" }).getByText("1", { exact: true }).waitFor();
     await isAccessible();
     await pictures("workspace");
     const cookie = (await t.context().cookies()).find(({ name }) => name.includes("session"));
@@ -113,7 +113,7 @@ describe("the console, for who gets in", () => {
     await isAccessible();
     await press("Join");
     await shows("Inviting");
-    await reads("Member");
+    await t.page().getByRole("main").getByText("Member", { exact: true }).waitFor();
     await reads("There is nothing here for your role yet.");
     await t.open("/finish-setup");
     await shows("Inviting"); // there is nothing to finish
@@ -213,7 +213,7 @@ describe("the console, for who gets in", () => {
     await isAccessible();
     await press("Restore the workspace");
     await reads("The workspace is back.");
-    await reads("Members");
+    await t.page().getByRole("region", { name: "Members" }).getByText("1", { exact: true }).waitFor();
     await isAccessible();
 
     // Who has deleted all they had signs in again, and gets it back.

@@ -4,6 +4,7 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { DomainEnrollment } from "@logicspike/manager";
 import type { Page } from "playwright-core";
 import { codeMailedTo, linkMailedTo, newAddress } from "../../client/ts/test/mailbox.js";
 import { startDns } from "./dns.js";
@@ -48,7 +49,7 @@ describe("the pages of a team", () => {
     await ada.page().getByRole("link", { name: "Go to the workspace" }).click();
     await ada.shows("Analytical Engines");
     assert.equal(new URL(ada.page().url()).pathname, `/w/${owner.slug}`);
-    await ada.reads("Member");
+    await ada.page().getByRole("main").getByText("Member", { exact: true }).waitFor();
 
     // A member sees who is there, and changes nobody.
     assert.deepEqual(await entries(ada.page()), ["Overview", "Members", "Roles", "API keys"]);
@@ -77,6 +78,17 @@ describe("the pages of a team", () => {
     await page().waitForFunction(() => document.querySelector<HTMLSelectElement>("select[aria-label='Role of Ada Lovelace']")?.value === "member");
     await role.selectOption("Admin");
     await reads("Ada Lovelace is now Admin.");
+    // Somebody else changes it meanwhile: it is shown, and can be changed from there.
+    const { memberships } = await owner.manager.memberships.listMemberships({ workspaceId: owner.workspaceId, search: "Lovelace" });
+    await owner.manager.memberships.updateMembership({ workspaceId: owner.workspaceId, membershipId: memberships[0]!.id, role: "viewer" });
+    await role.selectOption("Member");
+    await reads("Somebody changed this meanwhile");
+    await page().waitForFunction(() => document.querySelector<HTMLSelectElement>("select[aria-label='Role of Ada Lovelace']")?.value === "viewer");
+    await role.selectOption("Admin");
+    await page().waitForFunction(() => {
+      const select = document.querySelector<HTMLSelectElement>("select[aria-label='Role of Ada Lovelace']");
+      return select?.value === "admin" && !select.disabled;
+    });
     await ada.page().reload();
     await ada.page().getByRole("link", { name: "Invitations" }).waitFor();
 
@@ -263,6 +275,7 @@ describe("the pages of a team", () => {
     await press("Copy");
     await page().getByRole("button", { name: "Copied" }).waitFor();
     const link = await page().evaluate(() => navigator.clipboard.readText());
+    await page().keyboard.press("Escape"); // which does not close what is shown once
     await press("Done");
 
     const visitor = await console_.visitor();
@@ -379,6 +392,21 @@ describe("the pages of a team", () => {
     dns.record = await page().evaluate(() => navigator.clipboard.readText());
     await domain.getByRole("button", { name: "Verify" }).click();
     await reads("example.com is verified.");
+    // A choice made while another one is on its way does not undo it.
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    await page().route("**/UpdateDomainEnrollment", async (route) => {
+      await held;
+      await route.continue();
+    }, { times: 1 });
+    let answers = 0;
+    const both = page().waitForResponse((response) => response.url().endsWith("/UpdateDomainEnrollment") && ++answers === 2);
+    await domain.getByLabel("People with an address of it").selectOption("join when they sign in");
+    await domain.getByLabel("Role of those who join").selectOption("Viewer");
+    release();
+    await both;
+    const { domains } = await owner.manager.domains.listDomains({ workspaceId: owner.workspaceId });
+    assert.deepEqual(domains.map(({ enrollment, role }) => [enrollment, role]), [[DomainEnrollment.AUTOMATIC, "viewer"]]);
     await domain.getByLabel("People with an address of it").selectOption("can ask to join");
     await isAccessible();
 

@@ -8,12 +8,16 @@ const firstPause = 100;
 const longestPause = 2_000;
 /** A server that asks for more patience than this is not asked again. */
 const longestWait = 5_000;
+/** Whose answer holds a secret the first time alone: the caller is to know that it was lost. */
+const createsKey = "logicspike.auth.v1.CreateApiKeyRequest";
 
 /**
  * An interceptor that repeats calls that are safe to repeat: those without side effects,
  * and those whose request has a `requestId`, which gets a new one when it has none and
- * thus takes effect once however often it is sent. `createManager` has it already; give
- * it to a transport of your own.
+ * thus takes effect once however often it is sent. `createApiKey` is repeated with a
+ * `requestId` of yours alone, since only its first answer holds the key: when that is
+ * lost, the `token` of a later one is empty. `createManager` has it already; give it to a
+ * transport of your own.
  *
  * Such a call is sent again when it fails with `unavailable` or for the reason
  * `OVERLOADED`, and when no answer came, after a pause that grows from 0.1 to 2 seconds,
@@ -53,6 +57,9 @@ function repeatable(method: DescMethod, message: Message): Message | undefined {
   }
   if ((message as Message & WithRequestId).requestId !== "") {
     return message;
+  }
+  if (method.input.typeName === createsKey) {
+    return undefined;
   }
   // Browsers have it on pages of HTTPS and of localhost alone.
   const requestId = crypto.randomUUID?.();

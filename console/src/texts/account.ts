@@ -103,6 +103,8 @@ export const accountTexts = {
     none: "No account is linked",
     link: "Link {name}",
     linking: "Linking the account…",
+    unproven: "The account is not linked yet: that needs you to confirm who you are.",
+    goOn: "Go on",
     linked: "The account is linked.",
     denied: "You or the provider refused.",
     failed: "The provider did not answer as it should. Try again.",

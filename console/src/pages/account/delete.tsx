@@ -18,7 +18,7 @@ const texts = accountTexts.deletion;
 
 /** Deletes the account, after telling exactly what that means. */
 export function Page() {
-  const preview = useQuery(UserService.method.previewDeleteMe, {}, { staleTime: 0 });
+  const preview = useQuery(UserService.method.previewDeleteMe, {}, { staleTime: Infinity, gcTime: 0 });
   const me = useQuery(UserService.method.getMe, {});
   const failed = [preview, me].find(({ error }) => error);
   return (
@@ -34,6 +34,7 @@ export function Page() {
   );
 }
 
+/** Asks what becomes of workspaces, and deletes what is shown: if that is something else by then, it shows it again. */
 function Deletion({ preview, email }: { preview: PreviewDeleteMeResponse; email: string }) {
   const [resolutions, setResolutions] = useState<Record<string, Resolution>>({});
   const [asking, setAsking] = useState(false);
@@ -43,12 +44,13 @@ function Deletion({ preview, email }: { preview: PreviewDeleteMeResponse; email:
     return resolution ? [{ workspaceId, resolution }] : [];
   });
   const deleted = preview.soleOwnedWorkspaces.filter(({ workspaceId }) => resolutions[workspaceId]?.case === "delete");
+  const unresolved = chosen.length < preview.soleOwnedWorkspaces.length;
   const act = async () => {
     try {
       await mutateAsync({ etag: preview.etag, resolutions: chosen });
     } catch (error) {
       if (isReason(error, "ETAG_MISMATCH")) {
-        void queryClient.invalidateQueries();
+        await queryClient.invalidateQueries();
       }
       throw error;
     }
@@ -58,12 +60,7 @@ function Deletion({ preview, email }: { preview: PreviewDeleteMeResponse; email:
   return (
     <>
       <Section title={texts.what}>
-        <List size="sm">
-          <List.Item>{texts.user}</List.Item>
-          <List.Item>{fill(texts.memberships, { count: preview.membershipCount })}</List.Item>
-          <List.Item>{fill(texts.sessions, { count: preview.sessionCount })}</List.Item>
-          <List.Item>{fill(texts.keys, { count: preview.apiKeyCount })}</List.Item>
-        </List>
+        <Deleted preview={preview} />
       </Section>
       {preview.soleOwnedWorkspaces.length > 0 && (
         <Section title={texts.workspaces}>
@@ -84,13 +81,16 @@ function Deletion({ preview, email }: { preview: PreviewDeleteMeResponse; email:
         </Section>
       )}
       <div>
-        <Button color="red" disabled={chosen.length < preview.soleOwnedWorkspaces.length} onClick={() => setAsking(true)}>
+        <Button color="red" disabled={unresolved} onClick={() => setAsking(true)}>
           {texts.submit}
         </Button>
       </div>
       {asking && (
-        <Confirm title={texts.confirmTitle} action={texts.submit} typed={email} act={act} close={() => setAsking(false)}>
-          <Text size="sm">{texts.confirmText}</Text>
+        <Confirm title={texts.confirmTitle} action={texts.submit} typed={email} disabled={unresolved} act={act} close={() => setAsking(false)}>
+          <Text size="sm" mb="xs">
+            {texts.confirmText}
+          </Text>
+          <Deleted preview={preview} />
           {deleted.length > 0 && (
             <Text size="sm" fw={500} mt="xs">
               {fill(texts.confirmWorkspaces, { names: deleted.map(({ workspaceName }) => workspaceName).join(", ") })}
@@ -99,5 +99,16 @@ function Deletion({ preview, email }: { preview: PreviewDeleteMeResponse; email:
         </Confirm>
       )}
     </>
+  );
+}
+
+function Deleted({ preview: { membershipCount, sessionCount, apiKeyCount } }: { preview: PreviewDeleteMeResponse }) {
+  return (
+    <List size="sm">
+      <List.Item>{texts.user}</List.Item>
+      <List.Item>{fill(texts.memberships, { count: membershipCount })}</List.Item>
+      <List.Item>{fill(texts.sessions, { count: sessionCount })}</List.Item>
+      <List.Item>{fill(texts.keys, { count: apiKeyCount })}</List.Item>
+    </List>
   );
 }

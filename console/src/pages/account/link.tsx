@@ -1,5 +1,5 @@
-import { Anchor } from "@mantine/core";
-import { useEffect, useRef, useState } from "react";
+import { Anchor, Button, Text } from "@mantine/core";
+import { useCallback, useEffect, useRef, useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { ExternalIdentityService } from "@gen/auth/v1/external_identity_pb";
 import { call, queryClient } from "../../api";
@@ -8,7 +8,7 @@ import { Failure, Waiting } from "../../components/states";
 import { tell } from "../../components/toasts";
 import { textOf } from "../../errors";
 import { useReturned } from "../../external";
-import { guarded } from "../../reauthentication";
+import { Cancelled, guarded } from "../../reauthentication";
 import { texts as common } from "../../texts";
 import { accountTexts } from "../../texts/account";
 
@@ -19,7 +19,24 @@ export function Page() {
   const { externalSignInId, resultToken, error } = useReturned();
   const [failure, setFailure] = useState<string>();
   const navigate = useNavigate();
+  const [cancelled, setCancelled] = useState(false);
   const begun = useRef(false);
+  const complete = useCallback(async () => {
+    setCancelled(false);
+    try {
+      await guarded(() => call(ExternalIdentityService.method.completeExternalSignIn, { externalSignInId, resultToken }));
+    } catch (failure) {
+      if (failure instanceof Cancelled) {
+        setCancelled(true);
+      } else {
+        setFailure(textOf(failure));
+      }
+      return;
+    }
+    tell(texts.linked);
+    await queryClient.invalidateQueries();
+    await navigate("/account/security", { replace: true });
+  }, [externalSignInId, resultToken, navigate]);
   useEffect(() => {
     if (begun.current) {
       return;
@@ -29,22 +46,21 @@ export function Page() {
       setFailure(error === "ACCESS_DENIED" ? texts.denied : texts.failed);
       return;
     }
-    guarded(() => call(ExternalIdentityService.method.completeExternalSignIn, { externalSignInId, resultToken })).then(
-      async () => {
-        tell(texts.linked);
-        await queryClient.invalidateQueries();
-        await navigate("/account/security", { replace: true });
-      },
-      (error: unknown) => setFailure(textOf(error)),
-    );
-  }, [externalSignInId, resultToken, error, navigate]);
+    void complete();
+  }, [externalSignInId, error, complete]);
   return (
     <Card title={texts.linking}>
-      {failure === undefined ? (
+      {failure === undefined && !cancelled ? (
         <Waiting />
       ) : (
         <>
-          <Failure text={failure} />
+          {failure !== undefined && <Failure text={failure} />}
+          {cancelled && (
+            <>
+              <Text size="sm">{texts.unproven}</Text>
+              <Button onClick={() => void complete()}>{texts.goOn}</Button>
+            </>
+          )}
           <Anchor component={Link} to="/account/security" size="sm">
             {common.common.back}
           </Anchor>

@@ -142,8 +142,8 @@ function Proof({ domain: { id, workspaceId, domain, recordName, recordValue } }:
 
 function Enrollment({ domain: { id, workspaceId, enrollment, role } }: { domain: Domain }) {
   const { may } = useWorkspace();
-  // It is under way until what it changed is read anew.
-  const update = useMutation(DomainService.method.updateDomainEnrollment, { onSuccess: () => queryClient.invalidateQueries() });
+  // One after the other, each until what has become of it is read.
+  const update = useMutation(DomainService.method.updateDomainEnrollment, { scope: { id }, onSuccess: () => queryClient.invalidateQueries() });
   const change = (wanted: { enrollment: DomainEnrollment; role: string }) =>
     void update.mutateAsync({ workspaceId, domainId: id, ...wanted }).catch(tellFailure);
   // What is being sent is shown, and what was before again if it is refused.
@@ -154,7 +154,7 @@ function Enrollment({ domain: { id, workspaceId, enrollment, role } }: { domain:
         label={teamTexts.domains.enrollment}
         disabled={!may("domain.manage")}
         value={shown.enrollment}
-        onChange={({ currentTarget }) => change({ enrollment: Number(currentTarget.value), role })}
+        onChange={({ currentTarget }) => change({ ...shown, enrollment: Number(currentTarget.value) })}
         data={[
           { value: String(DomainEnrollment.OFF), label: teamTexts.domains.off },
           { value: String(DomainEnrollment.REQUEST), label: teamTexts.domains.request },
@@ -166,7 +166,7 @@ function Enrollment({ domain: { id, workspaceId, enrollment, role } }: { domain:
           label={teamTexts.domains.role}
           disabled={!may("domain.manage")}
           value={shown.role}
-          onChange={({ currentTarget }) => change({ enrollment, role: currentTarget.value })}
+          onChange={({ currentTarget }) => change({ ...shown, role: currentTarget.value })}
           data={[
             { value: "member", label: workspaceTexts.roles.member },
             { value: "viewer", label: workspaceTexts.roles.viewer },

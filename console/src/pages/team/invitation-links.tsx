@@ -93,7 +93,7 @@ export function Links({ roles }: { roles: Roles }) {
   );
 }
 
-/** Makes a link, and shows it: this once. */
+/** Makes a link, and shows it: this once, until it goes with a button alone. */
 function Create({ roles, close }: { roles: Roles; close: () => void }) {
   const { workspace } = useWorkspace();
   const [url, setUrl] = useState<string>();
@@ -104,7 +104,11 @@ function Create({ roles, close }: { roles: Roles; close: () => void }) {
     ({ url }) => setUrl(url),
   );
   return (
-    <Dialog close={close} title={url === undefined ? teamTexts.links.create : teamTexts.links.created}>
+    <Dialog
+      close={close}
+      title={url === undefined ? teamTexts.links.create : teamTexts.links.created}
+      {...(url !== undefined && { closeOnClickOutside: false, closeOnEscape: false, withCloseButton: false })}
+    >
       {url === undefined ? (
         <form onSubmit={(event) => void form.submit(event)} noValidate>
           <Stack>

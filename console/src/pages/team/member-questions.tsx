@@ -95,13 +95,21 @@ export function putMember(member: Membership): Promise<void> {
   return changeLists((members) => members.map((one) => (one.id === member.id ? member : one)));
 }
 
+/** Reads the list anew, when somebody else has changed a member. */
+export function readMembers(): Promise<void> {
+  return queryClient.invalidateQueries({ predicate: isList });
+}
+
 function dropMember({ id }: Membership): Promise<void> {
   return changeLists((members) => members.filter((one) => one.id !== id));
 }
 
+function isList({ queryKey: [, about] }: { queryKey: readonly unknown[] }): boolean {
+  return (about as { methodName?: string } | undefined)?.methodName === "ListMemberships";
+}
+
 /** Changes the lists that were read; all else is read anew, as after any change. */
 function changeLists(change: (members: Membership[]) => Membership[]): Promise<void> {
-  const isList = ({ queryKey: [, about] }: { queryKey: readonly unknown[] }) => (about as { methodName?: string } | undefined)?.methodName === "ListMemberships";
   queryClient.setQueriesData<InfiniteData<ListMembershipsResponse>>(
     { predicate: isList, type: "active" },
     (lists) =>

@@ -6,12 +6,13 @@ import { MembershipService, MembershipState, type Membership } from "@gen/team/v
 import { call } from "../../api";
 import { day } from "../../components/time";
 import { tell, tellFailure } from "../../components/toasts";
+import { isReason } from "../../errors";
 import { guarded } from "../../reauthentication";
 import type { Roles } from "../../roles";
 import { fill } from "../../texts";
 import { teamTexts } from "../../texts/team";
 import { useWorkspace } from "../../workspace";
-import { nameOf, putMember, type Asked } from "./member-questions";
+import { nameOf, putMember, readMembers, type Asked } from "./member-questions";
 import styles from "./member-row.module.css";
 
 /** How high a row is, whatever is in it. */
@@ -85,6 +86,9 @@ function RoleOf({ member, roles }: { member: Membership; roles: Roles }) {
       tell(fill(teamTexts.members.roleChanged, { name, role: roles.nameOf(role) }));
     } catch (error) {
       tellFailure(error);
+      if (isReason(error, "ETAG_MISMATCH")) {
+        await readMembers();
+      }
     } finally {
       setWanted(undefined);
     }

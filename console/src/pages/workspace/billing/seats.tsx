@@ -2,7 +2,7 @@ import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { Button, NumberInput, Progress, Radio, Stack, Text } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useState } from "react";
-import { SeatService, type GetSeatUsageResponse } from "@gen/billing/v1/seat_pb";
+import { SeatService, type GetSeatUsageResponse, type UpdateSeatCountResponse } from "@gen/billing/v1/seat_pb";
 import { SubscriptionState, type Subscription } from "@gen/billing/v1/subscription_pb";
 import { Confirm } from "../../../components/confirm";
 import { Section } from "../../../components/section";
@@ -68,6 +68,7 @@ function Taken({ usage: { limit, active, reserved }, paused }: { usage: GetSeatU
   );
 }
 
+/** Asks for how many to pay; it is done once it is shown what that costs. */
 function Change({ usage, close }: { usage: GetSeatUsageResponse; close: () => void }) {
   const { workspace } = useWorkspace();
   const [fixed, setFixed] = useState(usage.seatCount > 0);
@@ -76,13 +77,18 @@ function Change({ usage, close }: { usage: GetSeatUsageResponse; close: () => vo
   const valid = !fixed || (typeof number === "number" && Number.isInteger(number) && number > 0);
   const seatCount = fixed && typeof number === "number" ? number : 0;
   const changes = valid && seatCount !== usage.seatCount;
+  const [settled] = useDebouncedValue(seatCount, 300);
+  const current = changes && settled === seatCount;
+  const input = { workspaceId: workspace.id, seatCount: settled, validateOnly: true };
+  const { data, error, refetch } = useQuery(SeatService.method.updateSeatCount, input, { enabled: current, gcTime: 0, retry: false });
+  const preview = current && !error ? data : undefined;
   return (
     <Confirm
       title={texts.seats.changeTitle}
       action={texts.seats.confirm}
       harmless
       size="lg"
-      disabled={!changes}
+      disabled={!preview}
       close={close}
       act={() => update.mutateAsync({ workspaceId: workspace.id, seatCount }).then(() => tell(texts.seats.changed))}
     >
@@ -105,23 +111,14 @@ function Change({ usage, close }: { usage: GetSeatUsageResponse; close: () => vo
           mt="md"
         />
       )}
-      {changes && <Preview seatCount={seatCount} />}
+      {preview && <Preview preview={preview} />}
+      {current && error && <Failure error={error} retry={() => void refetch()} />}
+      {changes && !preview && !(current && error) && <Waiting />}
     </Confirm>
   );
 }
 
-function Preview({ seatCount }: { seatCount: number }) {
-  const { workspace } = useWorkspace();
-  const [settled] = useDebouncedValue(seatCount, 300);
-  const input = { workspaceId: workspace.id, seatCount: settled, validateOnly: true };
-  const { data, error, refetch } = useQuery(SeatService.method.updateSeatCount, input, { gcTime: 0, retry: false });
-  if (error) {
-    return <Failure error={error} retry={() => void refetch()} />;
-  }
-  if (!data || settled !== seatCount) {
-    return <Waiting />;
-  }
-  const { charges, nextPeriodTime, nextPeriodTotal } = data;
+function Preview({ preview: { charges, nextPeriodTime, nextPeriodTotal } }: { preview: UpdateSeatCountResponse }) {
   if (!nextPeriodTime || !nextPeriodTotal) {
     return null;
   }
