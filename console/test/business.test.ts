@@ -436,7 +436,8 @@ describe("the end of a workspace", () => {
     await prove(console);
     await console.shows("Finish setup");
     await console.press("Restore");
-    await console.shows("Alone");
+    await console.page().waitForURL(`${console.url()}/w/${owner.slug}**`);
+    await console.page().getByRole("navigation", { name: "Alone" }).waitFor();
   });
 
   /** Proves who they are, if that is asked before the dialog is done, and tells whether it was. */
