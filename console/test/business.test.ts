@@ -1,34 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { createManager, InvoiceState, isReason, SubscriptionState } from "@logicspike/manager";
-import { outputFolder } from "../../client/ts/test/paths.js";
-import { password, startConsole, type Account, type Console, type Visitor } from "./support.js";
-
-mkdirSync(outputFolder, { recursive: true });
-const plansFile = join(outputFolder, "business-plans.yaml");
-writeFileSync(
-  plansFile,
-  `plans:
-  - {plan: free, name: Free, description: To begin with., default: true, features: {seats: 3, api_calls: {meter: api_calls, limit: 1000}}}
-  - plan: team
-    name: Team
-    description: For a team that works together.
-    trial_days: 14
-    prices:
-      - {currency: EUR, interval: month, flat: 20, seat: {amount: 7.50, included: 2}, usage: [{meter: api_calls, tiers: [{up_to: 1000, unit: 0}, {unit: 0.002}]}]}
-      - {currency: EUR, interval: year, flat: 200}
-    features: {seats: 20, sso: true, api_calls: {meter: api_calls, limit: 10000, soft: true}}
-  - plan: business
-    name: Business
-    description: For companies that grow.
-    prices: [{currency: EUR, interval: month, flat: 99}, {currency: EUR, interval: year, flat: 990}]
-    features: {seats: unlimited, sso: true}
-`,
-);
-const settings = { MANAGER_PLANS_FILE: plansFile, MANAGER_INVOICE_ISSUER: "Engines Ltd|12 Dorset Street" };
+import { joins, settings, subscribed } from "./paying.js";
+import { startConsole, type Account, type Visitor } from "./support.js";
 
 describe("the business of a workspace", () => {
   const console = startConsole("console-business", settings);
@@ -364,97 +339,6 @@ describe("the business of a workspace", () => {
   });
 });
 
-describe("the end of a workspace", () => {
-  const age = 10;
-  const console = startConsole("console-deletion", { ...settings, MANAGER_REAUTHENTICATION_AGE: `${age}s` });
-
-  it("is previewed, typed, proven, taken back, and then for good", async () => {
-    const owner = await subscribed(console, "Doomed");
-    const member = await console.newAccount("Stays");
-    await joins(owner, member);
-    await owner.manager.workspaces.createWorkspace({ name: "Refuge" });
-    await console.openAs(owner.email, `/w/${owner.slug}/settings`);
-    await console.shows("Settings");
-    const signedIn = Date.now();
-    await console.press("Delete the workspace");
-    await console.reads("Nobody’s account is deleted.");
-    await console.reads("2 people stay: they belong to other workspaces.");
-    await console.reads("Memberships: 2");
-    await console.reads(/The plan is paid for, or tried, until/);
-    await console.reads("1 invoice is open, and stays due.");
-    await console.isAccessible();
-
-    // The team changes meanwhile: what is shown is not what would be deleted any more.
-    const newcomer = await console.newAccount("Goes too");
-    await joins(owner, newcomer);
-    const submit = console.page().getByRole("dialog").getByRole("button", { name: "Delete the workspace" });
-    assert.ok(await submit.isDisabled());
-    await console.fill({ "Type “Doomed” to confirm": "doomed" });
-    assert.ok(await submit.isDisabled());
-    await console.fill({ "Type “Doomed” to confirm": "Doomed" });
-    await sleep(signedIn + age * 1000 - Date.now());
-    await submit.click();
-    assert.ok(await prove(console), "the sign-in is not recent any more, and nobody asks");
-    await console.reads("Somebody changed this meanwhile.");
-    await console.reads("3 people stay");
-    await submit.click();
-    await prove(console);
-    await console.reads("This workspace is deleted");
-    await console.isAccessible();
-    await console.page().getByRole("link", { name: "Billing" }).click();
-    await console.reads("While the workspace is deleted nothing is charged.");
-    await console.page().getByText(/^INV-/).first().waitFor();
-    await console.isAccessible();
-
-    await console.page().getByRole("link", { name: "Settings" }).click();
-    await console.press("Restore the workspace");
-    await console.reads("The workspace is back.");
-    await owner.manager.workspaces.getWorkspace({ workspaceId: owner.workspaceId });
-
-    for (const button of ["Delete the workspace", "Remove for good now"]) {
-      await console.press(button);
-      await console.fill({ "Type “Doomed” to confirm": "Doomed" });
-      await console.isAccessible();
-      await console.page().getByRole("dialog").getByRole("button", { name: button }).click();
-      await prove(console);
-      await console.reads(button === "Delete the workspace" ? "The workspace is deleted." : "The workspace is removed.");
-    }
-    await console.shows("Refuge");
-    assert.deepEqual((await owner.manager.workspaces.listWorkspaces({ showDeleted: true })).workspaces.map(({ workspace }) => workspace?.name), ["Refuge"]);
-    await console.open(`/w/${owner.slug}/settings`);
-    await console.shows("404");
-  });
-
-  it("leads who deleted all they had to the end of their setup", async () => {
-    const owner = await console.newAccount("Alone");
-    await console.openAs(owner.email, `/w/${owner.slug}/settings`);
-    await console.press("Delete the workspace");
-    await console.reads("1 person is deleted, with their account");
-    await console.reads(/\(you\)/);
-    await console.fill({ "Type “Alone” to confirm": "Alone" });
-    await console.page().getByRole("dialog").getByRole("button", { name: "Delete the workspace" }).click();
-    await prove(console);
-    await console.shows("Finish setup");
-    await console.press("Restore");
-    await console.page().waitForURL(`${console.url()}/w/${owner.slug}**`);
-    await console.page().getByRole("navigation", { name: "Alone" }).waitFor();
-  });
-
-  /** Proves who they are, if that is asked before the dialog is done, and tells whether it was. */
-  async function prove(visitor: Visitor): Promise<boolean> {
-    const field = visitor.page().getByLabel("Password", { exact: true });
-    const done = visitor.page().getByRole("dialog").getByText(/^Type/).waitFor({ state: "detached", timeout: 15_000 });
-    const asked = await Promise.race([field.waitFor({ timeout: 15_000 }).then(() => true), done.then(() => false)]);
-    if (asked) {
-      await visitor.isAccessible();
-      await field.fill(password);
-      await visitor.page().keyboard.press("Enter");
-      await field.waitFor({ state: "detached" });
-    }
-    return asked;
-  }
-});
-
 /** Waits for rows of tables that hold texts. */
 async function rows(visitor: Visitor, ...expected: (string | RegExp)[][]): Promise<void> {
   for (const texts of expected) {
@@ -475,22 +359,6 @@ async function dialog(visitor: Visitor, name: string | RegExp): Promise<void> {
 
 async function subscription({ manager, workspaceId }: Account) {
   return (await manager.subscriptions.getSubscription({ workspaceId })).subscription!;
-}
-
-/** Makes an account whose workspace pays for the plan Team. */
-async function subscribed(console: Console, name: string): Promise<Account> {
-  const account = await console.newAccount(name);
-  const choice = { workspaceId: account.workspaceId, plan: "team", currency: "EUR", interval: 1 };
-  const { etag } = await account.manager.subscriptions.previewChangeSubscription(choice);
-  await account.manager.subscriptions.changeSubscription({ ...choice, etag });
-  return account;
-}
-
-/** Has somebody join a workspace. */
-async function joins({ manager, workspaceId }: Account, guest: Account): Promise<void> {
-  await manager.invitations.createInvitation({ workspaceId, email: guest.email });
-  const { invitations } = await guest.manager.invitations.listReceivedInvitations({});
-  await guest.manager.invitations.acceptInvitation({ invitationId: invitations[0]!.id });
 }
 
 async function fillKey(visitor: Visitor, name: string, permission: string, open = true): Promise<void> {
