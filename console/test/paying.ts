@@ -4,7 +4,7 @@ import { outputFolder } from "../../client/ts/test/paths.js";
 import type { Account, Console } from "./support.js";
 
 mkdirSync(outputFolder, { recursive: true });
-const plansFile = join(outputFolder, "business-plans.yaml");
+const plansFile = join(outputFolder, `plans-${process.pid}.yaml`); // of this file of tests alone
 writeFileSync(
   plansFile,
   `plans:
