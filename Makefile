@@ -46,7 +46,8 @@ test: build $(npm_tools) test-tools ## run all tests: TypeScript, Go (TESTFLAGS=
 	exit $$status
 
 .PHONY: test-large
-test-large: ## run the tests of size whole: 100,000 members, 1,000,000 usage events, every write broken, models longer
+test-large: build $(npm_tools) test-tools ## run the tests of size whole: 100,000 members, 1,000,000 usage events, every write broken, models longer
+	npm run test-large --workspace console
 	go test -timeout 60m -run 'Crowd|ManyEvents|PlainModel|AnyWrite|CutConnection|LostRace|TwoOwners|ComeAndGo' ./server/e2e -large -v
 
 .PHONY: bench

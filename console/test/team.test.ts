@@ -221,7 +221,7 @@ describe("the pages of a team", () => {
     await fill({ "Mail addresses": three });
     await press("Send invitations");
     await reads(`${three} is invited.`);
-    await row(page(), three).waitFor();
+    await row(page(), three).first().waitFor();
 
     // Sent again, copied and revoked.
     const link = await linkMailedTo(console_.url(), one, "/accept-invitation");
