@@ -9,8 +9,8 @@ import { useForm } from "./form";
 export function CreateWorkspace({ label }: { label: string }) {
   const navigate = useNavigate();
   const form = useForm(WorkspaceService.method.createWorkspace, { name: "", requestId: crypto.randomUUID() }, async ({ workspace }) => {
-    await queryClient.resetQueries();
     await navigate(`/w/${workspace!.slug}`, { replace: true });
+    await queryClient.resetQueries();
   });
   return (
     <form onSubmit={(event) => void form.submit(event)} noValidate>

@@ -25,9 +25,10 @@ export function Page() {
   const restorable = deleted.data?.filter(({ role }) => role === "owner") ?? [];
   const restore = useMutation(WorkspaceService.method.undeleteWorkspace);
   const refused = { onError: tellFailure };
+  // As long as the session is not read anew, it leads back here, and then on to that path.
   const inside = async (path: string) => {
-    await queryClient.resetQueries();
     await navigate(path, { replace: true });
+    await queryClient.resetQueries();
   };
   return (
     <Card title={startTexts.setup.title} text={startTexts.setup.text}>

@@ -27,7 +27,7 @@ import { NotFound } from "../not-found";
 /** The pages of a workspace: which one these are pages of is in the path alone, so that two tabs can be in two. */
 export function Shell() {
   const { slug } = useParams();
-  const { data, error, refetch } = useWorkspaces({ showDeleted: true });
+  const { data, error, refetch, isFetching } = useWorkspaces({ showDeleted: true });
   const { pathname } = useLocation();
   const navigate = useNavigate();
   const last = useRef<{ id: string; slug: string }>(undefined);
@@ -49,7 +49,7 @@ export function Shell() {
     return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
   if (!here) {
-    return <NotFound />;
+    return isFetching ? <Waiting /> : <NotFound />; // it may have just been made
   }
   return (
     <InWorkspace workspace={here.workspace!} role={here.role} key={here.workspace!.id}>
