@@ -110,6 +110,9 @@ func TestWhatEndsWithItsPeriodDoesNotBeginAnotherOneOncePaid(t *testing.T) {
 	}
 	s.CheckInvariants(t)
 }
+
+// TestFewerRemindersThanWereSentStopNobody: who was reminded more often than is usual by now
+// is paused in their turn, and the run of what is due does not fail.
 func TestFewerRemindersThanWereSentStopNobody(t *testing.T) {
 	t.Parallel()
 	s := newBilled(t)
