@@ -1,7 +1,7 @@
 import { TransportProvider } from "@connectrpc/connect-query";
 import { createTheme, MantineProvider, type CSSVariablesResolver } from "@mantine/core";
 import { QueryClientProvider } from "@tanstack/react-query";
-import { RouterProvider } from "react-router";
+import { RouterProvider } from "react-router/dom";
 import { queryClient, transport } from "./api";
 import { Captcha } from "./captcha";
 import { Toasts } from "./components/toasts";

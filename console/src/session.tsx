@@ -1,7 +1,8 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { createContext, use, useEffect, useRef, type ReactNode } from "react";
-import { Navigate, Outlet, useLocation } from "react-router";
+import { Navigate, Outlet, useLocation, useNavigate } from "react-router";
 import { AccountRequirement, SessionService, type GetSessionResponse } from "@gen/auth/v1/session_pb";
+import { queryClient } from "./api";
 import { isReason } from "./errors";
 import { Failure, Waiting } from "./components/states";
 import { person } from "./person";
@@ -85,6 +86,20 @@ function WithSession({ children }: { children: (session: GetSessionResponse | un
     return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
   return children(known.current ?? undefined, pathname + search);
+}
+
+/**
+ * Goes into a workspace that the person has just come into, by its path. The page of a duty
+ * leads there itself once the session, read anew, says that the duty is done: it would break
+ * off whatever else is on its way.
+ */
+export function useEnter(): (path: string) => Promise<void> {
+  const navigate = useNavigate();
+  const { pathname } = useLocation();
+  return async (path) => {
+    await navigate(duties.includes(pathname) ? `${pathname}?to=${encodeURIComponent(path)}` : path, { replace: true, flushSync: true });
+    await queryClient.resetQueries();
+  };
 }
 
 /** The page of this application that `to` in a path names; the root for none. */

@@ -1,13 +1,13 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { Button, Divider, Group, Stack, Text } from "@mantine/core";
-import { Link, useNavigate } from "react-router";
+import { Link } from "react-router";
 import { InvitationService } from "@gen/team/v1/invitation_pb";
 import { JoinRequestService } from "@gen/team/v1/join_request_pb";
 import { WorkspaceService } from "@gen/tenant/v1/workspace_pb";
-import { queryClient } from "../api";
 import { Card } from "../components/card";
 import { CreateWorkspace } from "../components/create-workspace";
 import { tellFailure } from "../components/toasts";
+import { useEnter } from "../session";
 import { signOut } from "../sign-out";
 import { texts } from "../texts";
 import { startTexts } from "../texts/start";
@@ -15,7 +15,7 @@ import { useWorkspaces } from "../workspaces";
 
 /** For who belongs to no workspace: what they are invited to, can join, or create; and what they deleted. */
 export function Page() {
-  const navigate = useNavigate();
+  const enter = useEnter();
   const invitations = useQuery(InvitationService.method.listReceivedInvitations, {});
   const joinable = useQuery(JoinRequestService.method.listJoinableWorkspaces, {});
   const accept = useMutation(InvitationService.method.acceptInvitation);
@@ -25,11 +25,6 @@ export function Page() {
   const restorable = deleted.data?.filter(({ role }) => role === "owner") ?? [];
   const restore = useMutation(WorkspaceService.method.undeleteWorkspace);
   const refused = { onError: tellFailure };
-  // As long as the session is not read anew, it leads back here, and then on to that path.
-  const inside = async (path: string) => {
-    await navigate(path, { replace: true });
-    await queryClient.resetQueries();
-  };
   return (
     <Card title={startTexts.setup.title} text={startTexts.setup.text}>
       {invitations.data && invitations.data.invitations.length > 0 && (
@@ -44,7 +39,7 @@ export function Page() {
                 </Text>
               </div>
               <Group gap="xs" wrap="nowrap">
-                <Button size="xs" onClick={() => void accept.mutateAsync({ invitationId: id }).then(() => inside("/"), tellFailure)}>
+                <Button size="xs" onClick={() => void accept.mutateAsync({ invitationId: id }).then(() => enter("/"), tellFailure)}>
                   {startTexts.setup.accept}
                 </Button>
                 <Button size="xs" variant="default" onClick={() => decline.mutate({ invitationId: id }, refused)}>
@@ -85,7 +80,7 @@ export function Page() {
               <Button
                 size="xs"
                 variant="default"
-                onClick={() => void restore.mutateAsync({ workspaceId: workspace!.id }).then(() => inside(`/w/${workspace!.slug}`), tellFailure)}
+                onClick={() => void restore.mutateAsync({ workspaceId: workspace!.id }).then(() => enter(`/w/${workspace!.slug}`), tellFailure)}
               >
                 {startTexts.setup.restore}
               </Button>
