@@ -23,6 +23,7 @@ export async function startChromium(): Promise<Browser> {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      "--process-per-site", // A process for each page costs more than what most tests do.
     ],
   });
 }
