@@ -25,8 +25,8 @@ import (
 	"github.com/logicspike/manager/store/team"
 )
 
-// Password is everybody's in tests, unless they change it.
-const Password = "correct horse battery staple"
+// Password is everybody's in tests, unless they change it: a short one, whose strength is soon judged.
+const Password = "Xk4!qPz9vR2m"
 
 // Person is somebody with an account, signed in.
 type Person struct {
@@ -71,7 +71,7 @@ func (s *Server) RegisterAs(t testing.TB, email, workspace string) *Person {
 // Person returns the person of a new account.
 func (s *Server) Person(email string, a *authv1.Account) *Person {
 	return &Person{
-		Client: s.Client("", client.WithSession(a.SessionToken)), Email: email, User: a.User, Workspace: a.Workspace,
+		Client: s.Client("").As(a.SessionToken), Email: email, User: a.User, Workspace: a.Workspace,
 		Membership: a.Membership, Session: a.Session, Token: a.SessionToken,
 	}
 }
@@ -84,7 +84,7 @@ func (s *Server) SignIn(t testing.TB, p *Person) {
 		t.Fatalf("SignInWithPassword: %v", err)
 	}
 	p.Token, p.Session = res.SessionToken, res.Session
-	p.Client = s.Client("", client.WithSession(p.Token))
+	p.Client = s.Client("").As(p.Token)
 }
 
 // Join makes a person a member of another one's workspace, as the product does.

@@ -61,8 +61,9 @@ type Server struct {
 	// Log is what was logged. It must contain no secret: see Secret.
 	Log *Log
 
-	secrets secrets
-	stop    func()
+	secrets   secrets
+	anonymous func() *client.Client
+	stop      func()
 }
 
 // New starts a server. It ends with the test.
@@ -78,6 +79,7 @@ func New(t testing.TB, o Options) *Server {
 	if s.Clock == nil {
 		s.Clock = new(clock.Manual)
 	}
+	s.anonymous = sync.OnceValue(func() *client.Client { return s.newClient("") })
 	s.Secret(Password, s.Key.Encode())
 	s.Settings = defaults(t)
 	if o.Settings != nil {
@@ -172,8 +174,16 @@ func New(t testing.TB, o Options) *Server {
 func (s *Server) Stop() { s.stop() }
 
 // Client returns a client that calls from a network address, or from loopback
-// for "", without a session. It sends each call once.
+// for "", without a session. It sends each call once. Those without an address or options
+// are one, which As gives a session.
 func (s *Server) Client(address string, options ...client.Option) *client.Client {
+	if address == "" && len(options) == 0 {
+		return s.anonymous()
+	}
+	return s.newClient(address, options...)
+}
+
+func (s *Server) newClient(address string, options ...client.Option) *client.Client {
 	if address != "" {
 		options = append(options, client.WithHTTPClient(&http.Client{Transport: forwarded{address, http.DefaultTransport}}))
 	}

@@ -21,9 +21,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"github.com/logicspike/manager/client"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
@@ -230,31 +230,97 @@ var outcomes = map[string]string{
 // one that a viewer does.
 var customPermissions = []string{"invitation.list", "membership.get", "workspace.update"}
 
-// outsiders call about workspaces that they have nothing to do with, and can do nothing
-// there: one of each kind is enough for all lines.
-type outsiders map[string]*world
-
-func newOutsiders(t *testing.T, srv *testkit.Server) outsiders {
-	o := outsiders{}
-	for _, caller := range []string{"anon", "expired", "stranger", "other"} {
-		o[caller] = newWorld(t, srv, caller)
-		o[caller].spoil(caller)
-		old := newWorld(t, srv, caller)
-		if old.caller != nil {
-			old.spoil("stale")
-		}
-		o[caller+", signed in long ago"] = old
-	}
-	return o
+// cast are people who call for all lines, with a twin each who signed in long ago: no call
+// of theirs leaves anything.
+type cast struct {
+	outsiders map[string][2]*world
+	insiders  map[string][2]*testkit.Person // who join the workspace of each line
 }
 
-// refuses reports whether an answer means that nothing was done.
-func refuses(cell string) bool { return cell == "session" || cell == "hidden" || cell == "op" }
+// insiders are the callers who belong to the workspace, with their roles; "" for the custom one.
+var insiders = map[string]authz.Role{
+	"viewer": authz.Viewer, "member": authz.Member, "admin": authz.Admin, "custom": "", "inactive": authz.Admin, "exmember": authz.Admin, "stale": authz.Owner,
+}
+
+func newCast(t *testing.T, srv *testkit.Server) *cast {
+	c := &cast{map[string][2]*world{}, map[string][2]*testkit.Person{}}
+	for _, caller := range []string{"anon", "expired", "stranger", "other"} {
+		twins := [2]*world{newWorld(t, srv, caller), newWorld(t, srv, caller)}
+		twins[0].spoil(caller)
+		if twins[1].caller != nil {
+			twins[1].spoil("stale")
+		}
+		c.outsiders[caller] = twins
+	}
+	for caller := range insiders {
+		var twins [2]*testkit.Person
+		for i := range twins {
+			w := newWorld(t, srv, "owner")
+			if i == 1 || caller == "stale" {
+				w.spoil("stale")
+			}
+			twins[i] = w.owner
+		}
+		c.insiders[caller] = twins
+	}
+	return c
+}
+
+// scene is what calls of one line share.
+type scene struct {
+	*cast
+	live, gone *world // with the workspace, and with a deleted one
+	request    func(*world) proto.Message
+	messages   map[*world]proto.Message // made when they are needed
+}
+
+// enter returns a kind of caller and their twin, and the message.
+func (s *scene) enter(caller string) (w, old *world, message proto.Message) {
+	stage := s.live
+	if strings.HasPrefix(caller, "ex") && caller != "expired" {
+		if s.gone == nil {
+			s.gone = newWorld(s.live.t, s.live.srv, "exowner")
+		}
+		stage = s.gone
+	}
+	if s.messages[stage] == nil {
+		s.messages[stage] = s.request(stage)
+	}
+	message = s.messages[stage]
+	if twins, ok := s.outsiders[caller]; ok {
+		return twins[0], twins[1], message
+	}
+	if caller == "owner" || caller == "exowner" {
+		return stage, nil, message
+	}
+	role := insiders[caller]
+	if role == "" {
+		role = stage.role(stage.owner, customPermissions...)
+	}
+	var twins [2]*world
+	for i, p := range s.insiders[caller] {
+		twins[i] = &world{t: stage.t, srv: stage.srv, workspace: stage.workspace, owner: stage.owner, caller: p}
+		stage.undeleted(func() {
+			membership := stage.srv.Join(stage.t, p, stage.workspace, role).String()
+			if caller == "inactive" {
+				stage.deactivate(membership)
+			}
+		})
+	}
+	return twins[0], twins[1], message
+}
+
+// leavesAll reports whether a call leaves everything as it was: one that is refused, or
+// that only reads. But where somebody is refused as the last owner, nobody else may be one.
+func leavesAll(method protoreflect.MethodDescriptor, cell string) bool {
+	level := method.Options().(*descriptorpb.MethodOptions).GetIdempotencyLevel()
+	return cell != "last" && (cell != "ok" || level == descriptorpb.MethodOptions_NO_SIDE_EFFECTS)
+}
 
 // TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays calls every method as
-// every kind of caller, each time in a world of its own, except that outsiders who are
-// refused share one. What an outsider gets is the same, to the byte, as for a workspace
-// that never existed.
+// every kind of caller, each time in a world of its own, except that calls that leave
+// everything as it was share one. What an outsider gets is the same, to the byte, as for
+// a workspace that never existed.
 func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 	t.Parallel()
 	srv := quick(t)
@@ -265,7 +331,7 @@ func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 			t.Errorf("%s: the matrix has no line for it", name)
 		}
 	}
-	outside := newOutsiders(t, srv)
+	all := newCast(t, srv)
 	t.Run("lines", func(t *testing.T) {
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
@@ -274,22 +340,25 @@ func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 				if method == nil || request == nil {
 					t.Fatal("there is no such method, or no request for it")
 				}
+				shared := &scene{cast: all, live: newWorld(t, srv, "owner"), request: request, messages: map[*world]proto.Message{}}
 				nobody := map[string]answer{} // the answers to those without a session
-				refused := request(newWorld(t, srv, "owner"))
 				for i, caller := range callers {
 					cell := row.cells[i]
-					want, old := outcomes[cell], (*world)(nil)
-					w, message := outside[caller], refused
-					if w != nil && refuses(cell) {
-						old = outside[caller+", signed in long ago"]
+					want := outcomes[cell]
+					if want == "" {
+						t.Errorf("%s: %q is no answer", caller, cell)
+						continue
+					}
+					var w, old *world
+					var message proto.Message
+					if leavesAll(method, cell) {
+						w, old, message = shared.enter(caller)
 					} else {
 						w = newWorld(t, srv, caller)
 						message = request(w)
 						w.spoil(caller)
 					}
-					if want == "" {
-						t.Errorf("%s: %q is no answer", caller, cell)
-					} else if a := checkCell(t, w, old, method, message, caller, want); cell == "session" {
+					if a := checkCell(t, w, old, method, message, caller, want); cell == "session" {
 						nobody[caller] = a
 					}
 				}
@@ -507,16 +576,13 @@ func quick(t *testing.T) *testkit.Server {
 func newPerson(t testing.TB, srv *testkit.Server) *testkit.Person {
 	t.Helper()
 	email := "ann@" + newDomain()
-	c := srv.Client("", client.WithHTTPClient(http.DefaultClient))
-	res, err := c.Registration.Register(t.Context(), &authv1.RegisterRequest{
+	res, err := srv.Client("").Registration.Register(t.Context(), &authv1.RegisterRequest{
 		Email: email, Password: testkit.Password, WorkspaceName: "Acme",
 	})
 	if err != nil {
 		t.Fatalf("Register: %v", err)
 	}
-	p := srv.Person(email, res.Account)
-	p.Client = c.As(p.Token)
-	return p
+	return srv.Person(email, res.Account)
 }
 
 // queued returns the newest mail to an address that waits to be sent, on a server
