@@ -159,10 +159,10 @@ func report(t testing.TB, promise string, offenders []string) {
 // column has it, foreign key or not. The log may name an actor who is gone.
 func parents(ctx context.Context, tx pgx.Tx) ([]invariant, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT c.table_schema, c.table_name, c.column_name
-		FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
-		WHERE c.data_type = 'uuid' AND t.table_type = 'BASE TABLE'
-		  AND c.column_name ~ '(^|_)(user|creator|inviter|workspace)_id$' AND c.column_name <> 'actor_user_id'
+		SELECT n.nspname::text, c.relname::text, a.attname::text
+		FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind = 'r' AND a.atttypid = 'uuid'::regtype AND NOT a.attisdropped
+		  AND a.attname ~ '(^|_)(user|creator|inviter|workspace)_id$' AND a.attname <> 'actor_user_id'
 		ORDER BY 1, 2, 3`)
 	if err != nil {
 		return nil, err
@@ -271,8 +271,8 @@ func (s *Server) CheckPurged(t testing.TB, workspaceID string, userIDs ...string
 // tablesOf returns the tables of every schema but PostgreSQL's own.
 func tablesOf(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	tables, err := column(ctx, tx, `
-		SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) FROM information_schema.tables
-		WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1`)
+		SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1`)
 	if err == nil && len(tables) < 10 {
 		err = fmt.Errorf("only the tables %v were found", tables)
 	}

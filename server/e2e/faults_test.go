@@ -235,10 +235,10 @@ func (s *stage) contents(t *testing.T) map[string]content {
 	t.Helper()
 	rows, err := s.SQL.Query(t.Context(), `
 		SELECT string_agg(format('SELECT %L, count(*)::int, md5(coalesce(string_agg(a_row::text, E''\n'' ORDER BY a_row::text), '''')) FROM %I.%I a_row',
-		                         table_schema || '.' || table_name, table_schema, table_name), ' UNION ALL ')
-		FROM information_schema.tables
-		WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema', 'fault')
-		  AND (table_schema, table_name) NOT IN (('auth', 'throttles'), ('auth', 'failures')) AND (table_schema <> 'river' OR table_name = 'river_job')`)
+		                         nspname || '.' || relname, nspname, relname), ' UNION ALL ')
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema', 'fault')
+		  AND (nspname, relname) NOT IN (('auth', 'throttles'), ('auth', 'failures')) AND (nspname <> 'river' OR relname = 'river_job')`)
 	if err != nil {
 		t.Fatal(err)
 	}
