@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/logicspike/manager/client"
@@ -297,6 +299,54 @@ func TestTheDatabaseKeepsAnActiveOwner(t *testing.T) {
 					t.Errorf("%s, %s and %s: %d active owners are left", level, first, second, n)
 				}
 			}
+		}
+	}
+}
+
+// TestMembersAreFoundByTheirUsers: names for the ids in events, for example. Who is no
+// member is not found, whoever they are.
+func TestMembersAreFoundByTheirUsers(t *testing.T) {
+	t.Parallel()
+	s, owner := newTeam(t, testkit.Options{})
+	ann, bob, stranger := s.member(t, owner, "admin"), s.member(t, owner, "viewer"), s.person(t)
+	s.member(t, owner, "member")
+	list := func(req *teamv1.ListMembershipsRequest) (users []string) {
+		t.Helper()
+		req.WorkspaceId, req.PageSize = owner.Workspace.Id, 1
+		for {
+			res, err := owner.Memberships.ListMemberships(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range res.Memberships {
+				users = append(users, m.UserId)
+			}
+			if req.PageToken = res.NextPageToken; req.PageToken == "" {
+				return users
+			}
+		}
+	}
+	asked := []string{bob.User.Id, stranger.User.Id, ann.User.Id, bob.User.Id}
+	if diff := cmp.Diff([]string{ann.User.Id, bob.User.Id}, list(&teamv1.ListMembershipsRequest{UserIds: asked})); diff != "" {
+		t.Errorf("by their users (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{bob.User.Id}, list(&teamv1.ListMembershipsRequest{UserIds: asked, Role: "viewer"})); diff != "" {
+		t.Errorf("viewers by their users (-want +got):\n%s", diff)
+	}
+	if found := list(&teamv1.ListMembershipsRequest{UserIds: []string{stranger.User.Id}}); len(found) > 0 {
+		t.Errorf("found %v by the user of another workspace", found)
+	}
+	first, err := owner.Memberships.ListMemberships(t.Context(), &teamv1.ListMembershipsRequest{WorkspaceId: owner.Workspace.Id, PageSize: 1, UserIds: asked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field, req := range map[string]*teamv1.ListMembershipsRequest{
+		"page_token": {PageToken: first.NextPageToken, UserIds: asked[:1]},
+		"user_ids":   {UserIds: []string{"usr_"}},
+	} {
+		req.WorkspaceId = owner.Workspace.Id
+		if _, err := owner.Memberships.ListMemberships(t.Context(), req); connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("wrong %s: %v, want invalid_argument", field, err)
 		}
 	}
 }

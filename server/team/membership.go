@@ -28,6 +28,13 @@ func (m *Module) ListMemberships(ctx context.Context, req *teamv1.ListMembership
 		return nil, err
 	}
 	filter := team.Filter{Role: authz.Role(req.Role), State: states[req.State], Search: req.Search, Order: orders[req.Order]}
+	for _, id := range req.UserIds {
+		user, err := parse("user_ids", id, ids.Parse[ids.User])
+		if err != nil {
+			return nil, err
+		}
+		filter.Users = append(filter.Users, user)
+	}
 	rows, next, err := m.options.Store.Team.List(ctx, workspace, filter, page(req.PageSize, req.PageToken))
 	if err != nil {
 		return nil, err

@@ -35,7 +35,8 @@ const (
 type Filter struct {
 	Role   authz.Role // "" for any
 	State  State
-	Search string // beginnings of words, each of which must be found
+	Search string     // beginnings of words, each of which must be found
+	Users  []ids.User // of whom each is one; empty for any
 	Order  Order
 }
 
@@ -82,7 +83,10 @@ func (r Repository) List(ctx context.Context, workspace ids.Workspace, f Filter,
 	if words := query(workspace, f.Search); words != "" {
 		cut = cut.Where("terms @@ ?::tsquery", words)
 	}
-	scope := fmt.Sprintf("memberships of %s %q", workspace, []string{string(f.Role), string(f.State), f.Search, string(f.Order)})
+	if len(f.Users) > 0 {
+		cut = cut.Where("user_id IN (?)", bun.List(f.Users))
+	}
+	scope := fmt.Sprintf("memberships of %s %q %s", workspace, []string{string(f.Role), string(f.State), f.Search, string(f.Order)}, f.Users)
 	var at struct{ Key, ID string }
 	if found, err := r.pager.Position(page, scope, &at); err != nil {
 		return nil, "", err

@@ -42,8 +42,7 @@ function Events() {
       getNextPageParam: ({ events, nextPageToken }) => (events.length < pageSize ? undefined : nextPageToken || undefined),
     },
   );
-  const events = list.data?.pages.flatMap((page) => page.events);
-  const names = useNames();
+  const pages = list.data?.pages.map(({ events }) => events).filter((events) => events.length > 0);
   const actions = Object.entries(texts.actions).map(([value, label]) => ({ value, label }));
   return (
     <div>
@@ -62,9 +61,9 @@ function Events() {
         />
       </Group>
       {list.error && !list.data && <Failure error={list.error} retry={() => void list.refetch()} />}
-      {!list.error && !events && <Waiting />}
-      {events?.length === 0 && <Empty title={texts.none} />}
-      {events !== undefined && events.length > 0 && (
+      {!list.error && !pages && <Waiting />}
+      {pages?.length === 0 && <Empty title={texts.none} />}
+      {pages !== undefined && pages.length > 0 && (
         <Table.ScrollContainer minWidth={300} type="native">
           <Table verticalSpacing="xs" aria-label={texts.title}>
             <Table.Thead>
@@ -76,8 +75,8 @@ function Events() {
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
-              {events.map((event) => (
-                <Row key={event.id} event={event} names={names} />
+              {pages.map((events) => (
+                <Rows key={events[0]!.id} events={events} />
               ))}
             </Table.Tbody>
           </Table>
@@ -86,6 +85,11 @@ function Events() {
       <More query={list} />
     </div>
   );
+}
+
+function Rows({ events }: { events: Event[] }) {
+  const names = useNames(events);
+  return events.map((event) => <Row key={event.id} event={event} names={names} />);
 }
 
 function Row({ event, names }: { event: Event; names: Names }) {
@@ -129,11 +133,16 @@ function Row({ event, names }: { event: Event; names: Names }) {
 /** Names by the ids of users and service accounts, as far as they are known. */
 type Names = (id: string) => string | undefined;
 
-/** Knows the first members of the workspace, which are the longest-standing, and all service accounts. */
-function useNames(): Names {
+/** Knows the members that events name, as many as can be asked for at once, and all service accounts. */
+function useNames(events: Event[]): Names {
   const { workspace, may } = useWorkspace();
   const me = useQuery(UserService.method.getMe, {});
-  const members = useQuery(MembershipService.method.listMemberships, { workspaceId: workspace.id, pageSize: 200 }, { enabled: may("membership.get") });
+  const userIds = [...new Set(events.flatMap(({ actorUserId, details }) => [actorUserId, ...usersIn(details)]))].filter((id) => id !== "").slice(0, 200);
+  const members = useQuery(
+    MembershipService.method.listMemberships,
+    { workspaceId: workspace.id, userIds, pageSize: 200 },
+    { enabled: may("membership.get") && userIds.length > 0 },
+  );
   const accounts = useQuery(ServiceAccountService.method.listServiceAccounts, { workspaceId: workspace.id }, { enabled: may("service_account.list") });
   const names = new Map<string, string>([
     ...(members.data?.memberships ?? []).map(({ userId, displayName, email }) => [userId, displayName || email] as const),
@@ -143,6 +152,11 @@ function useNames(): Names {
     names.set(me.data.user.id, texts.you);
   }
   return (id) => names.get(id);
+}
+
+/** The ids of users anywhere in a value. */
+function usersIn(value: JsonValue | undefined): string[] {
+  return JSON.stringify(value ?? null).match(/\busr_[0-9a-z]{26}\b/g) ?? [];
 }
 
 function actorOf(event: Event, names: Names): string {

@@ -292,7 +292,9 @@ type ListMembershipsRequest struct {
 	// different words, 8 count. Default: all.
 	Search string `protobuf:"bytes,6,opt,name=search,proto3" json:"search,omitempty"`
 	// The order. Default: the longest-standing first.
-	Order         MembershipOrder `protobuf:"varint,7,opt,name=order,proto3,enum=logicspike.team.v1.MembershipOrder" json:"order,omitempty"`
+	Order MembershipOrder `protobuf:"varint,7,opt,name=order,proto3,enum=logicspike.team.v1.MembershipOrder" json:"order,omitempty"`
+	// Only the members who are one of these users. Default: all.
+	UserIds       []string `protobuf:"bytes,8,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -374,6 +376,13 @@ func (x *ListMembershipsRequest) GetOrder() MembershipOrder {
 		return x.Order
 	}
 	return MembershipOrder_MEMBERSHIP_ORDER_UNSPECIFIED
+}
+
+func (x *ListMembershipsRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
 }
 
 // Response of ListMemberships.
@@ -1168,7 +1177,7 @@ const file_logicspike_team_v1_membership_proto_rawDesc = "" +
 	"\x05state\x18\t \x01(\x0e2#.logicspike.team.v1.MembershipStateR\x05state\x12C\n" +
 	"\x0fdeactivate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x0edeactivateTime\x12\x12\n" +
-	"\x04etag\x18\v \x01(\tR\x04etag\"\xc1\x03\n" +
+	"\x04etag\x18\v \x01(\tR\x04etag\"\x8e\x04\n" +
 	"\x16ListMembershipsRequest\x12K\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -1178,7 +1187,8 @@ const file_logicspike_team_v1_membership_proto_rawDesc = "" +
 	"\x04role\x18\x04 \x01(\tBI\xbaHF\xd8\x01\x01rA\x18\x1e2=^(owner|admin|member|viewer|rol_[0-7][0-9a-hjkmnp-tv-z]{25})$R\x04role\x12C\n" +
 	"\x05state\x18\x05 \x01(\x0e2#.logicspike.team.v1.MembershipStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12\x1f\n" +
 	"\x06search\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18dR\x06search\x12C\n" +
-	"\x05order\x18\a \x01(\x0e2#.logicspike.team.v1.MembershipOrderB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05order\"\x83\x01\n" +
+	"\x05order\x18\a \x01(\x0e2#.logicspike.team.v1.MembershipOrderB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05order\x12K\n" +
+	"\buser_ids\x18\b \x03(\tB0\xbaH-\x92\x01*\x10\xc8\x01\"%r#2!^usr_[0-7][0-9a-hjkmnp-tv-z]{25}$R\auserIds\"\x83\x01\n" +
 	"\x17ListMembershipsResponse\x12@\n" +
 	"\vmemberships\x18\x01 \x03(\v2\x1e.logicspike.team.v1.MembershipR\vmemberships\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x01\n" +
