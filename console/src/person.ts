@@ -1,7 +1,7 @@
 import { queryClient } from "./api";
 
 let present: string | undefined;
-const tabs = new BroadcastChannel("manager.person");
+const tabs = new BroadcastChannel("manager.person"); // of the pages that mails link to, too
 
 // Of one person nothing stays in a page that another one uses: neither what was read nor forms.
 tabs.onmessage = ({ data }: MessageEvent<string | undefined>) => {

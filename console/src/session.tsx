@@ -106,5 +106,5 @@ export function useEnter(): (path: string) => Promise<void> {
 export function wantedIn(path: string): string {
   const to = new URL(path, window.location.origin).searchParams.get("to") ?? "/";
   const url = new URL(to, window.location.origin);
-  return to.startsWith("/") && url.origin === window.location.origin ? url.pathname + url.search + url.hash : "/";
+  return to.startsWith("/") && url.origin === window.location.origin ? url.pathname.replace(/^\/+/, "/") + url.search + url.hash : "/";
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { codeMailedTo, findMailedTo, newAddress } from "../../client/ts/test/mailbox.js";
+import { codeMailedTo, findMailedTo, linkMailedTo, newAddress } from "../../client/ts/test/mailbox.js";
 import { totpCode } from "../../client/ts/test/totp.js";
 import { password, startConsole } from "./support.js";
 
@@ -162,6 +162,15 @@ describe("the console, for who gets in", () => {
     await shows("Profile");
     await reads(another.email);
     assert.equal(await t.page().getByLabel("Your name", { exact: true }).inputValue(), another.email.split("@")[0]);
+
+    // A third one signs in on a page that a mail links to.
+    const third = await newAccount("Third");
+    await another.manager.invitations.createInvitation({ workspaceId: another.workspaceId, email: third.email });
+    await second.page().goto(await linkMailedTo(t.url(), third.email, "/accept-invitation"));
+    await second.fill({ "E-mail address": third.email, Password: password });
+    await second.press("Sign in and join");
+    await second.shows("Welcome");
+    await reads(third.email);
   });
 
   it("shows workspaces of further pages, and signs out where the session has ended", async () => {

@@ -39,7 +39,10 @@ export interface RefreshOptions {
 
 /** Gives access tokens by a refresh token. */
 export interface RefreshingTokenSource extends TokenSource {
-  /** Ends the refresh token, with all tokens that came of it. */
+  /**
+   * Ends the refresh token, with all tokens that came of it. A refresh that is under way is
+   * waited for; once this has ended no access token is given out any more.
+   */
   revoke(): Promise<void>;
 }
 
@@ -83,6 +86,7 @@ export function createRefreshingTokenSource(manager: Pick<Manager, "tokens">, op
   let refreshToken = options.refreshToken;
   let stored = true;
   let ended: unknown;
+  let revoking: Promise<void> | undefined;
 
   const store = async () => {
     await options.store(refreshToken);
@@ -109,10 +113,15 @@ export function createRefreshingTokenSource(manager: Pick<Manager, "tokens">, op
     }
   });
   return {
-    ...source,
-    async revoke() {
-      source.expire();
-      await manager.tokens.revokeToken({ token: refreshToken });
+    accessToken: () => (revoking === undefined ? source.accessToken() : Promise.allSettled([revoking]).then(source.accessToken)),
+    expire: source.expire,
+    revoke() {
+      revoking = (async () => {
+        await source.settled(); // or what a refresh under way gets would outlive this
+        source.expire();
+        await manager.tokens.revokeToken({ token: refreshToken });
+      })();
+      return revoking;
     },
   };
 }
@@ -158,7 +167,7 @@ export function authorizedFetch(source: TokenSource, send: typeof fetch = (input
 }
 
 /** Keeps a token until it is about to expire, and asks for one at a time. */
-function caching(issue: () => Promise<string>): TokenSource {
+function caching(issue: () => Promise<string>): TokenSource & { settled(): Promise<unknown> } {
   let token: string | undefined;
   let until = 0;
   let running: Promise<string> | undefined;
@@ -186,6 +195,8 @@ function caching(issue: () => Promise<string>): TokenSource {
         token = undefined;
       }
     },
+    /** Waits for the request that is under way, however it ends. */
+    settled: () => Promise.allSettled([running]),
   };
 }
 

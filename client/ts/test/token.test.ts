@@ -3,7 +3,7 @@ import { createServer, request as send, type IncomingMessage, type Server } from
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { Code, ConnectError, createClient, createRouterTransport, type ConnectRouter } from "@connectrpc/connect";
-import { createManager, SessionService, TokenService } from "@logicspike/manager";
+import { createManager, isReason, SessionService, TokenService } from "@logicspike/manager";
 import {
   allows,
   callerKey,
@@ -350,6 +350,7 @@ describe("sources of access tokens", () => {
         },
         revokeToken({ token }) {
           calls.push(`revoke ${token}`);
+          current = "refresh-1000"; // which nobody has
           return {};
         },
       });
@@ -401,6 +402,17 @@ describe("sources of access tokens", () => {
     assert.deepEqual([calls, stored], [["refresh refresh-0", "refresh refresh-1"], ["refresh-1", "refresh-2"]]);
     await source.revoke();
     assert.equal(calls.at(-1), "revoke refresh-2");
+  });
+
+  it("revoke what a refresh under way gets, and give nothing out afterwards", async () => {
+    const store = () => new Promise<void>((resolve) => setTimeout(resolve, 20));
+    const source = createRefreshingTokenSource(createManager({ transport: transport() }), { refreshToken: "refresh-0", store });
+    const early = source.accessToken();
+    const revoked = source.revoke();
+    const late = source.accessToken();
+    await Promise.all([early, revoked, assert.rejects(late, (error) => isReason(error, "TOKEN_INVALID"))]);
+    assert.deepEqual(calls, ["refresh refresh-0", "revoke refresh-1", "refresh refresh-1"]);
+    await assert.rejects(source.accessToken(), (error) => isReason(error, "TOKEN_INVALID"));
   });
 
   it("ask again by the same refresh token when an answer is lost", async () => {

@@ -37,6 +37,9 @@ export async function call(method, request, headers) {
     throw new Failure("NETWORK");
   }
   if (response.ok) {
+    if (request.sessionTransport || request.sessionCookie) {
+      changePerson();
+    }
     return answer;
   }
   throw new Failure(reasonOf(answer), {
@@ -45,6 +48,13 @@ export async function call(method, request, headers) {
     wait: Number(response.headers.get("Retry-After")) || undefined,
     requestId: response.headers.get("X-Request-Id") ?? undefined,
   });
+}
+
+/** Tells the console in other tabs that somebody may use the browser who was not there before. */
+function changePerson() {
+  const tabs = new BroadcastChannel("manager.person");
+  tabs.postMessage(undefined);
+  tabs.close();
 }
 
 /** Returns a new UUID, also where the page did not come by https. */
