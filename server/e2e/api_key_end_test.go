@@ -121,7 +121,7 @@ func TestProgramsEndWithTheirWorkspace(t *testing.T) {
 	admin := s.member(t, other, "admin")
 	stays := serviceAccountOf(t, admin, "Stays")
 	works := keyOfAccount(t, admin, stays, "workspace.get")
-	if err := deleteUser(t, admin); err != nil {
+	if err := deleteSelf(t, admin); err != nil {
 		t.Fatal(err)
 	}
 	s.CheckPurged(t, "", admin.User.Id)

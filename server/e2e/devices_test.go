@@ -12,7 +12,6 @@ import (
 
 	"github.com/logicspike/manager/client"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
-	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
@@ -245,13 +244,7 @@ func TestOneBrowserIsKnownForSeveralAccounts(t *testing.T) {
 		}
 	}
 	// An account that is deleted takes its own row along.
-	preview, err := ann.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ann.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: preview.Etag, Resolutions: []*identityv1.WorkspaceResolution{
-		{WorkspaceId: ann.Workspace.Id, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true}},
-	}}); err != nil {
+	if err := deleteSelf(t, ann); err != nil {
 		t.Fatal(err)
 	}
 	if devicesOf(t, srv, ann) != 0 || devicesOf(t, srv, bob) != 2 {
