@@ -291,9 +291,7 @@ func TestAVoidedTokenMakesNoRefreshToken(t *testing.T) {
 		_, err := p.Tokens.CreateRefreshToken(t.Context(), &authv1.CreateRefreshTokenRequest{})
 		done <- err
 	}()
-	testkit.Eventually(t, "the call to wait for the session", func() bool {
-		return count(t, srv, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
-	})
+	testkit.Eventually(t, "the call to wait for the session", func() bool { return waiting(t, srv) > 0 })
 	if err := hold.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
