@@ -256,6 +256,7 @@ func TestOneBrowserIsKnownForSeveralAccounts(t *testing.T) {
 // device that calls.
 func TestDevicesAreForgotten(t *testing.T) {
 	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
 	for what, test := range map[string]struct {
 		do   func(t *testing.T, srv *testkit.Server, p *testkit.Person, mine *gadget)
 		left int
@@ -286,7 +287,6 @@ func TestDevicesAreForgotten(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			srv := testkit.New(t, testkit.Options{})
 			p := srv.Register(t)
 			mine, thief := newGadget(srv, ""), newGadget(srv, "203.0.113.7")
 			mine.in(t, p)

@@ -264,10 +264,9 @@ func (s *stage) registerAgainOnceProven(t *testing.T, request string) (first, ag
 // created an account; its link is opened before the call is repeated.
 func TestRegisterIsRepeatedAfterTheAddressWasProven(t *testing.T) {
 	t.Parallel()
+	s := newStage(t, provenLater)
 	for name, request := range map[string]string{"with a request id": uuid.NewString(), "without": ""} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStage(t, provenLater)
 			first, again, err := s.registerAgainOnceProven(t, request)
 			if err != nil || accountIDs(again.Account) != accountIDs(first.Account) {
 				t.Errorf("repeated: %v, %v, want the account of %v", again.GetAccount(), err, accountIDs(first.Account))
@@ -282,10 +281,9 @@ func TestRegisterIsRepeatedAfterTheAddressWasProven(t *testing.T) {
 // as the first one.
 func TestRegisterIsRepeatedWithTheSameAnswer(t *testing.T) {
 	t.Parallel()
+	s := newStage(t, nil)
 	for name, request := range map[string]string{"with a request id": uuid.NewString(), "without": ""} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStage(t, nil)
 			first, again, err := s.registerAgainOnceProven(t, request)
 			if err != nil || !proto.Equal(again, first) {
 				t.Errorf("repeated: %v, %v, want %v", again, err, first)
