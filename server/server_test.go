@@ -1,13 +1,11 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/testkit"
 	"github.com/logicspike/manager/server"
 	"github.com/logicspike/manager/server/rpc"
 )
@@ -37,14 +36,14 @@ type running struct {
 	url, admin string // base URLs
 	stop       context.CancelFunc
 	done       <-chan error // gets what Run returned
-	log        *log
+	log        *testkit.Log
 }
 
 // start runs a server with one service, whose calls do what handle says. change
 // may alter the options.
 func start(t *testing.T, handle func(context.Context) error, change func(*server.Options)) *running {
 	t.Helper()
-	l := &log{}
+	l := &testkit.Log{}
 	registry := prometheus.NewRegistry()
 	o := server.Options{
 		Services: []server.Service{sessions(handle)},
@@ -130,23 +129,6 @@ func (callers) Membership(context.Context, ids.Workspace, ids.User) (authz.Membe
 }
 
 func (callers) Take(context.Context, string) error { return nil }
-
-type log struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // client returns an HTTP client of its own, over HTTP/2 without TLS or HTTP/1.1.
 func client(t *testing.T, http2 bool) *http.Client {

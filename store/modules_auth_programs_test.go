@@ -13,7 +13,6 @@ import (
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/auth"
 	"github.com/logicspike/manager/store/postgres"
-	"github.com/logicspike/manager/store/team"
 )
 
 // exercisePrograms calls what the module auth does with API keys and service accounts,
@@ -130,38 +129,4 @@ func exercisePrograms(t *testing.T, e *exercise, keys auth.Keys, user ids.User, 
 	// What is left when its creator is deleted, after this.
 	e.call("InsertServiceAccount", a)
 	e.call("InsertAPIKey", robots)
-}
-
-// programs is about what service accounts have made.
-func (w *teamWorld) programs() {
-	robot := ids.New[ids.ServiceAccount]()
-	run(w.t, w.admin, "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, create_time, update_time) "+
-		"VALUES ('"+robot.UUID().String()+"', '"+w.w.UUID().String()+"', 'Robot', 'robot', now(), now())")
-	inTurn(w.t, "ServiceAccountGranters before there is anything", w.call("ServiceAccountGranters", w.w)[0].([]ids.ServiceAccount))
-	i := w.invite(w.w, "robot's@example.com", authz.Viewer, ids.User{})
-	i.InviterServiceAccountID = robot
-	w.call("UpdateInvitation", i)
-	l := w.link(w.w, authz.Viewer, ids.User{})
-	w.call("Revoke", []team.Granted{{ID: l.ID.UUID(), Link: true}}, now)
-	l = &team.Link{
-		ID: ids.New[ids.InvitationLink](), WorkspaceID: w.w, Role: authz.Member, CreatorServiceAccountID: robot, Domains: []string{},
-		CreateTime: now, ExpireTime: now.Add(time.Hour),
-	}
-	token := tokenOf(l.ID.String())
-	l.TokenHash = token[:]
-	w.call("InsertLink", l)
-	w.want(i, "Invitation", i.ID)
-	w.want(l, "Link", l.ID)
-	w.want(&team.Received{Invitation: *i, WorkspaceName: "Acme", InviterName: "Robot"}, "ReceivedByToken", tokenOf(i.ID.String()))
-	w.want(&team.ReceivedLink{Link: *l, WorkspaceName: "Acme", CreatorName: "Robot"}, "ReceivedLinkByToken", token)
-	inTurn(w.t, "ServiceAccountGranters", w.call("ServiceAccountGranters", w.w)[0].([]ids.ServiceAccount), robot)
-	inTurn(w.t, "ServiceAccountGranters elsewhere", w.call("ServiceAccountGranters", w.own)[0].([]ids.ServiceAccount))
-	granted := w.call("GrantedByServiceAccount", w.w, robot)[0].([]team.Granted)
-	inTurn(w.t, "GrantedByServiceAccount", granted,
-		team.Granted{ID: i.ID.UUID(), Role: authz.Viewer}, team.Granted{ID: l.ID.UUID(), Link: true, Role: authz.Member})
-	w.call("Revoke", granted, now)
-	inTurn(w.t, "GrantedByServiceAccount, revoked", w.call("GrantedByServiceAccount", w.w, robot)[0].([]team.Granted))
-	inTurn(w.t, "ServiceAccountGranters, revoked", w.call("ServiceAccountGranters", w.w)[0].([]ids.ServiceAccount))
-	w.run("DELETE FROM team.invitations")
-	w.run("DELETE FROM team.invitation_links")
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
-	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,16 +27,7 @@ func TestOperatorsOnTheCommandLine(t *testing.T) {
 		t.Errorf("before the first start: %s", errOut)
 	}
 
-	log := &buffer{}
-	program := exec.Command(os.Args[0], "serve", "--listen=localhost:0", "--admin-listen=", "--data-dir="+dir)
-	program.Env = append(os.Environ(), asProgram+"=1")
-	program.Stdout, program.Stderr = log, log
-	if err := program.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- program.Wait() }()
-	t.Cleanup(func() { _ = program.Process.Kill() })
+	program, log, ended := startProgram(t, "--admin-listen=", "--data-dir="+dir)
 	until(t, log, "the banner", func() bool { return strings.Contains(log.String(), "Ctrl-C ends it.") })
 	api := "http://" + apiAddress(t, &running{out: log})
 

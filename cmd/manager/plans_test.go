@@ -3,10 +3,11 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/logicspike/manager/internal/testkit"
 )
 
 // TestPlansOnTheCommandLine applies the README's file, by the command and at a start.
@@ -57,17 +58,9 @@ func TestPlansOnTheCommandLine(t *testing.T) {
 	}
 
 	// A start applies the file, or says what is wrong with it.
-	start := func() *buffer {
+	start := func() *testkit.Log {
 		t.Helper()
-		log := &buffer{}
-		program := exec.Command(os.Args[0], "serve", "--listen=localhost:0", "--admin-listen=", "--data-dir="+dir, "--plans-file="+file)
-		program.Env = append(os.Environ(), asProgram+"=1")
-		program.Stdout, program.Stderr = log, log
-		if err := program.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan error, 1)
-		go func() { ended <- program.Wait() }()
+		program, log, ended := startProgram(t, "--admin-listen=", "--data-dir="+dir, "--plans-file="+file)
 		until(t, log, "the banner, or the end", func() bool {
 			return strings.Contains(log.String(), "Ctrl-C ends it.") || strings.Contains(log.String(), "manager: ")
 		})

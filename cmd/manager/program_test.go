@@ -9,22 +9,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/logicspike/manager/internal/testkit"
 )
 
 // TestProgram starts the program as a person does, tries what its banner
 // proposes, and ends it by Ctrl-C.
 func TestProgram(t *testing.T) {
 	dir := dataDir(t)
-	out := &buffer{}
-	program := exec.Command(os.Args[0], "serve", "--listen=localhost:0", "--admin-listen=localhost:0", "--data-dir="+dir)
-	program.Env = append(os.Environ(), asProgram+"=1")
-	program.Stdout, program.Stderr = out, out
-	if err := program.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- program.Wait() }()
-	t.Cleanup(func() { _ = program.Process.Kill() })
+	program, out, ended := startProgram(t, "--admin-listen=localhost:0", "--data-dir="+dir)
 
 	until(t, out, "the banner", func() bool { return strings.Contains(out.String(), "Ctrl-C ends it.") })
 	api := "http://" + apiAddress(t, &running{out: out})
@@ -71,25 +64,34 @@ func TestProgram(t *testing.T) {
 
 // TestProgramEndsBeforeItIsReady: a signal during the start is no error either.
 func TestProgramEndsBeforeItIsReady(t *testing.T) {
-	out := &buffer{}
-	program := exec.Command(os.Args[0], "serve", "--listen=localhost:0", "--admin-listen=", "--data-dir="+dataDir(t))
+	program, out, ended := startProgram(t, "--admin-listen=", "--data-dir="+dataDir(t))
+	until(t, out, "the first line", func() bool { return strings.Contains(out.String(), "setting up a new database") })
+	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("it ended by %v:\n%s", err, out)
+	}
+}
+
+// startProgram runs `manager serve` as a program of its own. It returns what that
+// prints, and how it ends.
+func startProgram(t *testing.T, args ...string) (program *exec.Cmd, out *testkit.Log, ended chan error) {
+	t.Helper()
+	out, ended = &testkit.Log{}, make(chan error, 1)
+	program = exec.Command(os.Args[0], append([]string{"serve", "--listen=localhost:0"}, args...)...)
 	program.Env = append(os.Environ(), asProgram+"=1")
 	program.Stdout, program.Stderr = out, out
 	if err := program.Start(); err != nil {
 		t.Fatal(err)
 	}
+	go func() { ended <- program.Wait() }()
 	t.Cleanup(func() { _ = program.Process.Kill() })
-	until(t, out, "the first line", func() bool { return strings.Contains(out.String(), "setting up a new database") })
-	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := program.Wait(); err != nil {
-		t.Errorf("it ended by %v:\n%s", err, out)
-	}
+	return program, out, ended
 }
 
 // until waits for a condition.
-func until(t *testing.T, out *buffer, what string, condition func() bool) {
+func until(t *testing.T, out *testkit.Log, what string, condition func() bool) {
 	t.Helper()
 	for began := time.Now(); !condition(); time.Sleep(20 * time.Millisecond) {
 		if time.Since(began) > time.Minute {

@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,37 +37,19 @@ func (a answering) Run(ctx context.Context, api, admin net.Listener) error {
 	return errors.Join(srv.Close(), admin.Close())
 }
 
-// buffer may be written to and read from at once.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // running is a `manager serve` around a service that only answers.
 type running struct {
-	out    *buffer
+	out    *testkit.Log
 	stop   func()
 	result chan error
-	steps  *buffer // how it ended, step by step
+	steps  *testkit.Log // how it ended, step by step
 }
 
 // start runs until the service is ready, or returns why it did not become so.
 func start(t *testing.T, s config.Settings) (*running, error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{out: &buffer{}, stop: cancel, result: make(chan error, 1), steps: &buffer{}}
+	r := &running{out: &testkit.Log{}, stop: cancel, result: make(chan error, 1), steps: &testkit.Log{}}
 	ready := make(chan struct{})
 	assemble := func(ctx context.Context, _ config.Settings, st *store.Store, _ string, _ *slog.Logger) (service, func() error, error) {
 		srv := answering{

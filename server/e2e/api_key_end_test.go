@@ -78,28 +78,11 @@ func TestWhatAKeyLosesWhileItsCallWaitsCounts(t *testing.T) {
 		"left alone":  {"SELECT FROM auth.api_keys WHERE id = $1", ""},
 	} {
 		key := keyOf(t, s.member(t, owner, "admin"), "workspace.update")
-		hold, err := s.SQL.Begin(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := hold.Exec(t.Context(), "SELECT FROM tenant.workspaces WHERE id = $1 FOR UPDATE", uuidOf(t, w)); err != nil {
-			t.Fatal(err)
-		}
-		result := make(chan error, 1)
-		go func() {
+		err := whileItWaits(t, s.Server, "tenant.workspaces", w, func() error {
 			_, err := byKey(s.Server, key.Token).Workspaces.UpdateWorkspace(t.Context(), &tenantv1.UpdateWorkspaceRequest{WorkspaceId: w, Name: "Theirs"})
-			result <- err
-		}()
-		testkit.Eventually(t, what+" to wait", func() bool {
-			return count(t, s.Server, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
-		})
-		if _, err := hold.Exec(t.Context(), c.sql, uuidOf(t, key.ApiKey.Id)); err != nil {
-			t.Fatal(err)
-		}
-		if err := hold.Commit(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		because(t, what, <-result, c.want)
+			return err
+		}, c.sql, key.ApiKey.Id)
+		because(t, what, err, c.want)
 	}
 }
 
@@ -121,7 +104,7 @@ func TestProgramsEndWithTheirWorkspace(t *testing.T) {
 	admin := s.member(t, other, "admin")
 	stays := serviceAccountOf(t, admin, "Stays")
 	works := keyOfAccount(t, admin, stays, "workspace.get")
-	if err := deleteUser(t, admin); err != nil {
+	if err := deleteSelf(t, admin); err != nil {
 		t.Fatal(err)
 	}
 	s.CheckPurged(t, "", admin.User.Id)

@@ -17,7 +17,6 @@ import (
 	"github.com/logicspike/manager/client"
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
-	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/mail"
@@ -50,23 +49,6 @@ func serviceAccountOf(t testing.TB, p *testkit.Person, name string) string {
 		t.Fatalf("CreateServiceAccount: %v", err)
 	}
 	return res.ServiceAccount.Id
-}
-
-// deleteUser deletes somebody with the workspaces that they alone own.
-func deleteUser(t testing.TB, p *testkit.Person) error {
-	t.Helper()
-	preview, err := p.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
-	if err != nil {
-		return err
-	}
-	req := &identityv1.DeleteMeRequest{Etag: preview.Etag}
-	for _, owned := range preview.SoleOwnedWorkspaces {
-		req.Resolutions = append(req.Resolutions, &identityv1.WorkspaceResolution{
-			WorkspaceId: owned.WorkspaceId, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true},
-		})
-	}
-	_, err = p.Users.DeleteMe(t.Context(), req)
-	return err
 }
 
 func byKey(srv *testkit.Server, token string) *client.Client {
@@ -472,7 +454,7 @@ func TestAKeyIsNeverMoreThanItsUser(t *testing.T) {
 		"of a removed member": func(p *testkit.Person) error { return removeMember(t, owner, p.Membership.Id) },
 		"of one who left":     func(p *testkit.Person) error { return leave(t, p, w) },
 		"of a deleted user": func(p *testkit.Person) error {
-			return deleteUser(t, p)
+			return deleteSelf(t, p)
 		},
 	} {
 		p := s.member(t, owner, "admin")

@@ -283,10 +283,7 @@ func TestWhoIsRenamedWhileTheyJoinIsFoundByTheNewName(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		go func() { done <- join(p) }()
-		waits := func() bool {
-			return len(done) > 0 || count(t, srv, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
-		}
-		testkit.Eventually(t, what+": the call waits, or is done", waits)
+		testkit.Eventually(t, what+": the call waits, or is done", func() bool { return len(done) > 0 || waiting(t, srv) > 0 })
 		if err := tx.Commit(t.Context()); err != nil {
 			t.Fatal(err)
 		}

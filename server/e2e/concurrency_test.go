@@ -58,6 +58,36 @@ func count(t testing.TB, srv *testkit.Server, query string, args ...any) (n int)
 	return n
 }
 
+// waiting returns how many calls wait for a lock of the database.
+func waiting(t testing.TB, srv *testkit.Server) int {
+	t.Helper()
+	return count(t, srv, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+}
+
+// whileItWaits holds a row until a call waits for it, changes something of another one
+// (or of the same), and returns what becomes of the call.
+func whileItWaits(t testing.TB, srv *testkit.Server, table, row string, call func() error, change, of string) error {
+	t.Helper()
+	hold, err := srv.SQL.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hold.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := hold.Exec(t.Context(), "SELECT FROM "+table+" WHERE id = $1 FOR UPDATE", uuidOf(t, row)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	testkit.Eventually(t, "the call to wait for "+table, func() bool { return waiting(t, srv) > 0 })
+	if _, err := hold.Exec(t.Context(), change, uuidOf(t, of)); err != nil {
+		t.Fatal(err)
+	}
+	if err := hold.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return <-done
+}
+
 // TestDeletionAgainstThoseWhoComeAndGo deletes and purges a workspace while
 // people join it, and while its members make workspaces of their own: whoever has
 // another workspace when the purge commits stays, and nobody is half gone.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/logicspike/manager/client"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
-	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
@@ -245,13 +244,7 @@ func TestOneBrowserIsKnownForSeveralAccounts(t *testing.T) {
 		}
 	}
 	// An account that is deleted takes its own row along.
-	preview, err := ann.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ann.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: preview.Etag, Resolutions: []*identityv1.WorkspaceResolution{
-		{WorkspaceId: ann.Workspace.Id, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true}},
-	}}); err != nil {
+	if err := deleteSelf(t, ann); err != nil {
 		t.Fatal(err)
 	}
 	if devicesOf(t, srv, ann) != 0 || devicesOf(t, srv, bob) != 2 {
@@ -263,6 +256,7 @@ func TestOneBrowserIsKnownForSeveralAccounts(t *testing.T) {
 // device that calls.
 func TestDevicesAreForgotten(t *testing.T) {
 	t.Parallel()
+	srv := testkit.New(t, testkit.Options{})
 	for what, test := range map[string]struct {
 		do   func(t *testing.T, srv *testkit.Server, p *testkit.Person, mine *gadget)
 		left int
@@ -293,7 +287,6 @@ func TestDevicesAreForgotten(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			srv := testkit.New(t, testkit.Options{})
 			p := srv.Register(t)
 			mine, thief := newGadget(srv, ""), newGadget(srv, "203.0.113.7")
 			mine.in(t, p)

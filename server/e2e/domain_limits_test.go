@@ -45,9 +45,7 @@ func TestAWorkspaceHasFiftyDomainsAtMost(t *testing.T) {
 			return err
 		})
 	}()
-	testkit.Eventually(t, "all six to wait", func() bool {
-		return count(t, srv, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == 6
-	})
+	testkit.Eventually(t, "all six to wait", func() bool { return waiting(t, srv) == 6 })
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}

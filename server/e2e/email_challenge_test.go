@@ -332,13 +332,7 @@ func TestWhatWasMailedToSignInIsVoidOnceTheAccountChanges(t *testing.T) {
 			return "CODE_INVALID"
 		},
 		"a deleted account": func(p *testkit.Person) string {
-			preview, err := p.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := p.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: preview.Etag, Resolutions: []*identityv1.WorkspaceResolution{
-				{WorkspaceId: p.Workspace.Id, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true}},
-			}}); err != nil {
+			if err := deleteSelf(t, p); err != nil {
 				t.Fatal(err)
 			}
 			return "CODE_INVALID"

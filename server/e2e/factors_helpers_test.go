@@ -279,24 +279,5 @@ const (
 // to their sessions, and returns what becomes of the call.
 func meanwhile(t *testing.T, srv *testkit.Server, p *testkit.Person, change string, call func() error) error {
 	t.Helper()
-	hold, err := srv.SQL.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = hold.Rollback(context.WithoutCancel(t.Context())) }()
-	if _, err := hold.Exec(t.Context(), "SELECT FROM identity.users WHERE id = $1 FOR UPDATE", uuidOf(t, p.User.Id)); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- call() }()
-	testkit.Eventually(t, "the call to wait for the user", func() bool {
-		return count(t, srv, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
-	})
-	if _, err := hold.Exec(t.Context(), change, uuidOf(t, p.User.Id)); err != nil {
-		t.Fatal(err)
-	}
-	if err := hold.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return <-done
+	return whileItWaits(t, srv, "identity.users", p.User.Id, call, change, p.User.Id)
 }

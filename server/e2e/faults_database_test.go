@@ -98,31 +98,38 @@ func TestTwoOwnersCannotBothLeave(t *testing.T) {
 				}
 				open = append(open, tx)
 			}
-			errs := make([]error, len(open))
-			var all sync.WaitGroup
-			for i, tx := range open {
-				all.Go(func() { errs[i] = tx.Commit(t.Context()) })
-				if !atOnce {
-					all.Wait()
-				}
-			}
-			all.Wait()
-			refused := 0
-			for _, err := range errs {
-				switch {
-				case postgres.Constraint(err) == "workspace_has_owner", err != nil && postgres.Retryable(err):
-					refused++
-				case err != nil:
-					t.Error(err)
-				}
-			}
-			if refused != 1 {
-				t.Errorf("%s, at once is %v: %d of the two were refused, want 1: %v", level, atOnce, refused, errs)
-			}
+			onlyOneCommits(t, fmt.Sprintf("%s, at once is %v", level, atOnce), open, atOnce)
 		}
 	}
 	s.CountSeats(t)
 	s.CheckInvariants(t)
+}
+
+// onlyOneCommits commits two transactions, at once or one after the other, each of which
+// takes one of the two owners of a workspace away: one of them is refused.
+func onlyOneCommits(t testing.TB, what string, open []pgx.Tx, atOnce bool) {
+	t.Helper()
+	errs := make([]error, len(open))
+	var all sync.WaitGroup
+	for i, tx := range open {
+		all.Go(func() { errs[i] = tx.Commit(t.Context()) })
+		if !atOnce {
+			all.Wait()
+		}
+	}
+	all.Wait()
+	refused := 0
+	for _, err := range errs {
+		switch {
+		case postgres.Constraint(err) == "workspace_has_owner", err != nil && postgres.Retryable(err):
+			refused++
+		case err != nil:
+			t.Error(err)
+		}
+	}
+	if refused != 1 {
+		t.Errorf("%s: %d of the two were refused, want 1: %v", what, refused, errs)
+	}
 }
 
 // TestTracesOfWhatWasPurgedAreFound plants traces of a purged workspace and its

@@ -241,26 +241,33 @@ func TestRequestIDIsForOneContent(t *testing.T) {
 	})
 }
 
+// registerAgainOnceProven registers, proves the address by a call with a request id, and
+// repeats the call that registered.
+func (s *stage) registerAgainOnceProven(t *testing.T, request string) (first, again *authv1.RegisterResponse, err error) {
+	t.Helper()
+	c := s.Client("").Registration
+	req := newRegistration(testkit.NewEmail())
+	first, err = c.Register(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.VerifyRegistration(t.Context(), &authv1.VerifyRegistrationRequest{
+		RegistrationId: first.Registration.Id, Code: s.code(t, req.Email), RequestId: request,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	again, err = c.Register(t.Context(), req)
+	return first, again, err
+}
+
 // TestRegisterIsRepeatedAfterTheAddressWasProven loses the answer of a Register that
 // created an account; its link is opened before the call is repeated.
 func TestRegisterIsRepeatedAfterTheAddressWasProven(t *testing.T) {
 	t.Parallel()
+	s := newStage(t, provenLater)
 	for name, request := range map[string]string{"with a request id": uuid.NewString(), "without": ""} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStage(t, provenLater)
-			c := s.Client("").Registration
-			req := newRegistration(testkit.NewEmail())
-			first, err := c.Register(t.Context(), req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := c.VerifyRegistration(t.Context(), &authv1.VerifyRegistrationRequest{
-				RegistrationId: first.Registration.Id, Code: s.code(t, req.Email), RequestId: request,
-			}); err != nil {
-				t.Fatal(err)
-			}
-			again, err := c.Register(t.Context(), req)
+			first, again, err := s.registerAgainOnceProven(t, request)
 			if err != nil || accountIDs(again.Account) != accountIDs(first.Account) {
 				t.Errorf("repeated: %v, %v, want the account of %v", again.GetAccount(), err, accountIDs(first.Account))
 			}
@@ -274,22 +281,10 @@ func TestRegisterIsRepeatedAfterTheAddressWasProven(t *testing.T) {
 // as the first one.
 func TestRegisterIsRepeatedWithTheSameAnswer(t *testing.T) {
 	t.Parallel()
+	s := newStage(t, nil)
 	for name, request := range map[string]string{"with a request id": uuid.NewString(), "without": ""} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStage(t, nil)
-			c := s.Client("").Registration
-			req := newRegistration(testkit.NewEmail())
-			first, err := c.Register(t.Context(), req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := c.VerifyRegistration(t.Context(), &authv1.VerifyRegistrationRequest{
-				RegistrationId: first.Registration.Id, Code: s.code(t, req.Email), RequestId: request,
-			}); err != nil {
-				t.Fatal(err)
-			}
-			again, err := c.Register(t.Context(), req)
+			first, again, err := s.registerAgainOnceProven(t, request)
 			if err != nil || !proto.Equal(again, first) {
 				t.Errorf("repeated: %v, %v, want %v", again, err, first)
 			}

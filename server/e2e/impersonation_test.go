@@ -122,14 +122,7 @@ func TestAnImpersonationEnds(t *testing.T) {
 			return err
 		},
 		"with the operator's account": func(srv *testkit.Server, operator, ann *testkit.Person, s *authv1.Session) error {
-			preview, err := operator.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
-			if err != nil {
-				return err
-			}
-			_, err = operator.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: preview.Etag, Resolutions: []*identityv1.WorkspaceResolution{{
-				WorkspaceId: operator.Workspace.Id, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true},
-			}}})
-			return err
+			return deleteSelf(t, operator)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -339,6 +339,24 @@ func TestAStreamEndsWithItsSession(t *testing.T) {
 	srv.CheckInvariants(t)
 }
 
+// importing begins a stream of accounts, the first of which is created.
+func importing(ctx context.Context, t testing.TB, srv *testkit.Server, c *client.Client) *connect.ClientStreamForClientSimple[authv1.ImportUsersRequest, authv1.ImportUsersResponse] {
+	t.Helper()
+	stream, err := c.Operators.ImportUsers(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	email := testkit.NewEmail()
+	if err := stream.Send(&authv1.ImportUsersRequest{Users: []*authv1.ImportedUser{{Email: email}}}); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the account", func() (is bool) {
+		_ = srv.SQL.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM identity.emails WHERE address = $1)", email).Scan(&is)
+		return is
+	})
+	return stream
+}
+
 // TestAStreamThatIsGivenUpStops, and what was created stays.
 func TestAStreamThatIsGivenUpStops(t *testing.T) {
 	t.Parallel()
@@ -346,20 +364,8 @@ func TestAStreamThatIsGivenUpStops(t *testing.T) {
 	operator := makeOperator(t, srv, provenPerson(t, srv))
 	for name, o := range map[string][]client.Option{"HTTP/1.1": nil, "HTTP/2": {client.WithGRPC()}} {
 		t.Run(name, func(t *testing.T) {
-			c := srv.Client("", append(o, client.WithSession(operator.Token))...)
 			ctx, cancel := context.WithCancel(t.Context())
-			stream, err := c.Operators.ImportUsers(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			email := testkit.NewEmail()
-			if err := stream.Send(&authv1.ImportUsersRequest{Users: []*authv1.ImportedUser{{Email: email}}}); err != nil {
-				t.Fatal(err)
-			}
-			testkit.Eventually(t, "the account", func() (is bool) {
-				_ = srv.SQL.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM identity.emails WHERE address = $1)", email).Scan(&is)
-				return is
-			})
+			importing(ctx, t, srv, srv.Client("", append(o, client.WithSession(operator.Token))...))
 			before := strings.Count(srv.Log.String(), "OperatorService/ImportUsers code=")
 			cancel()
 			testkit.Eventually(t, "the end of the call", func() bool {
@@ -383,23 +389,12 @@ func TestAStreamEndsWhenTheServerStops(t *testing.T) {
 			t.Parallel()
 			srv := testkit.New(t, testkit.Options{WithoutJobs: true, Settings: verifyAfter})
 			operator := makeOperator(t, srv, provenPerson(t, srv))
-			stream, err := srv.Client("", append(o, client.WithSession(operator.Token))...).Operators.ImportUsers(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			email := testkit.NewEmail()
-			if err := stream.Send(&authv1.ImportUsersRequest{Users: []*authv1.ImportedUser{{Email: email}}}); err != nil {
-				t.Fatal(err)
-			}
-			testkit.Eventually(t, "the account", func() (is bool) {
-				_ = srv.SQL.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM identity.emails WHERE address = $1)", email).Scan(&is)
-				return is
-			})
+			stream := importing(t.Context(), t, srv, srv.Client("", append(o, client.WithSession(operator.Token))...))
 			srv.Server.Drain()
 			testkit.Eventually(t, "the end of the call", func() bool {
 				return strings.Contains(srv.Log.String(), "OperatorService/ImportUsers code=unavailable")
 			})
-			_, err = stream.CloseAndReceive()
+			_, err := stream.CloseAndReceive()
 			refused(t, "a stream", err, connect.CodeUnavailable, faultv1.Reason_REASON_UNAVAILABLE)
 		})
 	}

@@ -294,15 +294,7 @@ func TestTheUpcomingInvoiceIsOfTheNextPeriod(t *testing.T) {
 	srv := testkit.New(t, testkit.Options{WithoutJobs: true, Settings: func(s *config.Settings) {
 		s.EmailVerification, s.TaxName, s.TaxPercent = config.VerifyAfter, "VAT", "10"
 	}})
-	upcoming := func(p *testkit.Person) *billingv1.Invoice {
-		t.Helper()
-		res, err := p.Invoices.GetUpcomingInvoice(t.Context(), &billingv1.GetUpcomingInvoiceRequest{WorkspaceId: p.Workspace.Id})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.Invoice
-	}
-	if got := upcoming(newPerson(t, srv)); got != nil {
+	if got := upcomingOf(t, newPerson(t, srv)); got != nil {
 		t.Errorf("of a plan that costs nothing: %v", got)
 	}
 	for currency, unit := range map[string]int64{"EUR": 100, "JPY": 1, "KWD": 1000} {
@@ -310,7 +302,7 @@ func TestTheUpcomingInvoiceIsOfTheNextPeriod(t *testing.T) {
 		ann := newPerson(t, srv)
 		srv.Join(t, newPerson(t, srv), ann.Workspace.Id, "member")
 		srv.Join(t, newPerson(t, srv), ann.Workspace.Id, "member")
-		s, got := subscriptionOf(t, ann, ann.Workspace.Id), upcoming(ann)
+		s, got := subscriptionOf(t, ann, ann.Workspace.Id), upcomingOf(t, ann)
 		want := 34 * unit
 		tax := (34*unit + 5) / 10
 		if got == nil || got.Id != "" || got.Number != "" || got.Total.Currency != currency || got.Subtotal.MinorUnits != want ||
@@ -327,7 +319,7 @@ func TestTheUpcomingInvoiceIsOfTheNextPeriod(t *testing.T) {
 				t.Fatal(err)
 			}
 			want += waits
-			if got := upcoming(ann); got.Subtotal.MinorUnits != want || (want < 0) != (got.Total.MinorUnits == want) {
+			if got := upcomingOf(t, ann); got.Subtotal.MinorUnits != want || (want < 0) != (got.Total.MinorUnits == want) {
 				t.Errorf("with what waits, in %s: %v, want %d", currency, got, want)
 			}
 		}
@@ -341,14 +333,6 @@ func TestTheUpcomingInvoiceIsWhatWillBeIssued(t *testing.T) {
 	t.Parallel()
 	s := newBilled(t, func(s *config.Settings) { s.PaymentTerms = 60 * 24 * time.Hour })
 	applyPlans(t, s.Server, modelPlans)
-	upcoming := func(p *testkit.Person) *billingv1.Invoice {
-		t.Helper()
-		res, err := p.Invoices.GetUpcomingInvoice(t.Context(), &billingv1.GetUpcomingInvoiceRequest{WorkspaceId: p.Workspace.Id})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.Invoice
-	}
 	customer := func(try bool) *testkit.Person {
 		t.Helper()
 		s.Clock.Advance(time.Hour)
@@ -372,7 +356,7 @@ func TestTheUpcomingInvoiceIsWhatWillBeIssued(t *testing.T) {
 	cancelPlan(t, leaving, true)
 	cancelPlan(t, quitting, true)
 	for what, p := range map[string]*testkit.Person{"leaves without usage": leaving, "leaves in its trial": quitting} {
-		if got := upcoming(p); got != nil {
+		if got := upcomingOf(t, p); got != nil {
 			t.Errorf("of who %s: %v", what, got)
 		}
 	}
@@ -385,7 +369,7 @@ func TestTheUpcomingInvoiceIsWhatWillBeIssued(t *testing.T) {
 		next    bool // the invoice is of the period that comes
 	}{{trying, []int64{2000}, true}, {paying, []int64{2000, 30}, true}, {leaving, []int64{30}, false}, {quitting, nil, false}} {
 		end := subscriptionOf(t, c.who, c.who.Workspace.Id).CurrentPeriodEndTime.AsTime()
-		got := upcoming(c.who)
+		got := upcomingOf(t, c.who)
 		var lines []int64
 		for _, l := range got.GetLines() {
 			lines = append(lines, l.Amount.MinorUnits)
@@ -421,7 +405,7 @@ func TestTheUpcomingInvoiceIsWhatWillBeIssued(t *testing.T) {
 		s.billDue(t)
 	}
 	is(t, "not paid", subscriptionOf(t, paying, paying.Workspace.Id), "team PAUSED")
-	if got := upcoming(paying); got != nil {
+	if got := upcomingOf(t, paying); got != nil {
 		t.Errorf("of what is paused: %v", got)
 	}
 	s.CheckInvariants(t)

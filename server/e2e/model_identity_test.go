@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"github.com/logicspike/manager/client"
@@ -569,21 +568,11 @@ func (i *modelIdentities) compare(rt *rapid.T) {
 			want = append(want, fmt.Sprint("identity ", uuidOf(i.t, x.id), " ", x.subject, " of ", id))
 		}
 	}
-	rows, err := i.srv.SQL.Query(i.t.Context(), `
+	sameRows(rt, i.srv, "the ways to sign in", want, `
 		SELECT 'password of ' || user_id FROM auth.credentials WHERE user_id = ANY ($1)
 		UNION ALL
 		SELECT 'operator ' || user_id FROM auth.operators WHERE user_id = ANY ($1)
 		UNION ALL
 		SELECT 'identity ' || id || ' ' || subject || ' of ' || user_id FROM auth.external_identities WHERE user_id = ANY ($1) OR subject = ANY ($2)`,
 		users, i.subjects)
-	if err != nil {
-		rt.Fatal(err)
-	}
-	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		rt.Fatal(err)
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	same(rt, "the ways to sign in", got, want)
 }

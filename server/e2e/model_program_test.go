@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
@@ -483,19 +482,9 @@ func (m *model) compareKeys(rt *rapid.T) {
 			want = append(want, fmt.Sprint(uuidOf(m.t, w.robot)))
 		}
 	}
-	rows, err := m.srv.SQL.Query(m.t.Context(), `
+	sameRows(rt, m.srv, "the keys and service accounts", want, `
 		SELECT id::text FROM auth.api_keys WHERE workspace_id = ANY ($1)
 		UNION ALL SELECT id::text FROM auth.service_accounts WHERE workspace_id = ANY ($1)`, workspaces)
-	if err != nil {
-		rt.Fatal(err)
-	}
-	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		rt.Fatal(err)
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	same(rt, "the keys and service accounts", got, want)
 
 	lines, sessions := 0, []uuid.UUID{}
 	for _, s := range m.sessions {

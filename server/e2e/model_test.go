@@ -284,7 +284,7 @@ func (m *model) compare(rt *rapid.T) {
 			want = append(want, fmt.Sprint("session ", uuidOf(m.t, s.id)))
 		}
 	}
-	rows, err := m.srv.SQL.Query(m.t.Context(), `
+	sameRows(rt, m.srv, "the database", want, `
 		SELECT 'user ' || u.id || ' ' || e.address FROM identity.users u LEFT JOIN identity.emails e ON e.user_id = u.id WHERE u.id = ANY ($1)
 		UNION ALL
 		SELECT 'workspace ' || id || ' deleted: ' || (delete_time IS NOT NULL) FROM tenant.workspaces WHERE id = ANY ($2)
@@ -301,16 +301,6 @@ func (m *model) compare(rt *rapid.T) {
 		UNION ALL
 		SELECT 'session ' || id FROM auth.sessions WHERE user_id = ANY ($1) AND idle_expire_time > $4 OR id = ANY ($3) AND idle_expire_time > $4`,
 		users, workspaces, sessions, m.srv.Clock.Now())
-	if err != nil {
-		rt.Fatal(err)
-	}
-	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		rt.Fatal(err)
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	same(rt, "the database", got, want)
 }
 
 // authenticate is what a call with a session meets first. A session that lives
@@ -434,6 +424,23 @@ func same(rt *rapid.T, what string, got, want any) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		rt.Fatalf("%s (-model +server):\n%s", what, diff)
 	}
+}
+
+// sameRows compares the texts that a query returns with what the model wants, in any
+// order.
+func sameRows(rt *rapid.T, srv *testkit.Server, what string, want []string, sql string, args ...any) {
+	rt.Helper()
+	rows, err := srv.SQL.Query(rt.Context(), sql, args...)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		rt.Fatal(err)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	same(rt, what, got, want)
 }
 
 // otherCode returns a code that is not the given one.

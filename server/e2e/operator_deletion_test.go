@@ -32,7 +32,7 @@ func TestAnOperatorWhoIsDeletedLeavesNoTrace(t *testing.T) {
 	must(err)
 	_, err = operator.Operators.ImpersonateUser(ctx, &authv1.ImpersonateUserRequest{UserId: seen.User.Id, Reason: "A test"})
 	must(err)
-	must(deleteUser(t, operator))
+	must(deleteSelf(t, operator))
 	s.CheckPurged(t, operator.Workspace.Id, operator.User.Id)
 	if n := count(t, s.Server, "SELECT count(*) FROM auth.disablements WHERE user_id = $1", uuidOf(t, disabled.User.Id)); n != 1 {
 		t.Errorf("the account that they disabled is disabled %d times", n)

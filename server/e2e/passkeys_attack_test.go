@@ -159,7 +159,7 @@ func TestARefusedPasskeyIsInTheLogOfItsOwner(t *testing.T) {
 	secondPasskeyRefused(t, "for a second factor", err)
 	for action, want := range map[string]int{"sign_in.refused": 2, "reauthentication.refused": 1} {
 		testkit.Eventually(t, action, func() bool {
-			return countRows(t, srv, "SELECT count(*) FROM audit.events WHERE user_id = $1 AND action = $2 AND details ->> 'method' = 'passkey'", uuidOf(t, p.User.Id), action) == want
+			return count(t, srv, "SELECT count(*) FROM audit.events WHERE user_id = $1 AND action = $2 AND details ->> 'method' = 'passkey'", uuidOf(t, p.User.Id), action) == want
 		})
 	}
 }
@@ -231,7 +231,7 @@ func TestAChallengeIsForOnePurposeAndOneSessionAndOnce(t *testing.T) {
 	if _, err := srv.Client("", client.WithSession(second.SessionToken)).Authentication.SignOut(t.Context(), &authv1.SignOutRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if n := countRows(t, srv, "SELECT count(*) FROM auth.challenges WHERE id = $1", uuidOf(t, ofEnded.ChallengeId)); n != 0 {
+	if n := count(t, srv, "SELECT count(*) FROM auth.challenges WHERE id = $1", uuidOf(t, ofEnded.ChallengeId)); n != 0 {
 		t.Error("the challenge of a session outlives it")
 	}
 	for range 20 {
@@ -241,7 +241,7 @@ func TestAChallengeIsForOnePurposeAndOneSessionAndOnce(t *testing.T) {
 	if err := srv.Store.DeleteExpired(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := countRows(t, srv, "SELECT count(*) FROM auth.challenges"); n != 0 {
+	if n := count(t, srv, "SELECT count(*) FROM auth.challenges"); n != 0 {
 		t.Errorf("%d challenges are left after their time", n)
 	}
 }
@@ -255,14 +255,6 @@ func challengeIn(t testing.TB, options string) string {
 	return o.Challenge
 }
 
-func countRows(t testing.TB, srv *testkit.Server, sql string, args ...any) (n int) {
-	t.Helper()
-	if err := srv.SQL.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 func TestASessionKeepsFewChallenges(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
@@ -273,7 +265,7 @@ func TestASessionKeepsFewChallenges(t *testing.T) {
 	for range 20 {
 		last = askPasskey(t, c)
 	}
-	if n := countRows(t, srv, "SELECT count(*) FROM auth.challenges WHERE purpose = 'session'"); n != 8 {
+	if n := count(t, srv, "SELECT count(*) FROM auth.challenges WHERE purpose = 'session'"); n != 8 {
 		t.Errorf("a session keeps %d challenges", n)
 	}
 	if _, err := c.auth.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, last)}); err != nil {
@@ -300,7 +292,7 @@ func TestOneOfManyAnswersToAChallengeCounts(t *testing.T) {
 	if won.Load() != 1 {
 		t.Errorf("%d of 16 same answers signed in", won.Load())
 	}
-	if n := countRows(t, srv, "SELECT count(*) FROM auth.sessions WHERE user_id = $1", uuidOf(t, p.User.Id)); n != 2 {
+	if n := count(t, srv, "SELECT count(*) FROM auth.sessions WHERE user_id = $1", uuidOf(t, p.User.Id)); n != 2 {
 		t.Errorf("%d sessions, want 2", n)
 	}
 }
@@ -327,7 +319,7 @@ func TestACountThatDoesNotGoOnIsRefusedAndTold(t *testing.T) {
 	}
 	suspected := func(n int) {
 		t.Helper()
-		if got := countRows(t, srv, "SELECT count(*) FROM audit.events WHERE action = 'passkey.cloned_suspected' AND user_id = $1", uuidOf(t, p.User.Id)); got != n {
+		if got := count(t, srv, "SELECT count(*) FROM audit.events WHERE action = 'passkey.cloned_suspected' AND user_id = $1", uuidOf(t, p.User.Id)); got != n {
 			t.Errorf("%d suspicions, want %d", got, n)
 		}
 	}

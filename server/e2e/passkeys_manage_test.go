@@ -29,7 +29,7 @@ func TestACredentialIsOfOneAccount(t *testing.T) {
 	refused(t, "another account's credential id", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_PASSKEY_TAKEN)
 	_, err = tryAddPasskey(t, srv, p, thief)
 	refused(t, "one's own credential id", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_PASSKEY_TAKEN)
-	if n := countRows(t, srv, "SELECT count(*) FROM auth.recovery_codes WHERE user_id = $1", uuidOf(t, q.User.Id)); n != 0 {
+	if n := count(t, srv, "SELECT count(*) FROM auth.recovery_codes WHERE user_id = $1", uuidOf(t, q.User.Id)); n != 0 {
 		t.Errorf("a refused passkey left %d recovery codes", n)
 	}
 	in, err := passkeySignIn(t, srv, key)
@@ -126,7 +126,7 @@ func TestPasskeysAreRenamedAndRemoved(t *testing.T) {
 	}
 
 	left := func() int {
-		return countRows(t, srv, "SELECT count(*) FROM auth.recovery_codes WHERE user_id = $1", uuidOf(t, p.User.Id))
+		return count(t, srv, "SELECT count(*) FROM auth.recovery_codes WHERE user_id = $1", uuidOf(t, p.User.Id))
 	}
 	waiting := askPasskey(t, c)
 	for i, id := range []string{made.Passkey.Id, more.Passkey.Id} {
@@ -212,32 +212,14 @@ func TestASessionThatEndedAddsNoPasskey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tx, err := srv.SQL.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback(t.Context()) }()
-	if _, err := tx.Exec(t.Context(), "SELECT 1 FROM identity.users WHERE id = $1 FOR NO KEY UPDATE", uuidOf(t, p.User.Id)); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() {
+	err = meanwhile(t, srv, p, endSessions, func() error {
 		_, err := c.RegisterPasskey(t.Context(), &authv1.RegisterPasskeyRequest{
 			ChallengeId: start.ChallengeId, CredentialJson: testkit.NewPasskey(t, passkeyOrigin(srv), testkit.ES256).Create(t, start.OptionsJson),
 		})
-		done <- err
-	}()
-	testkit.Eventually(t, "the registration to wait for the user", func() bool {
-		return countRows(t, srv, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
+		return err
 	})
-	if _, err := tx.Exec(t.Context(), "DELETE FROM auth.sessions WHERE user_id = $1", uuidOf(t, p.User.Id)); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	refused(t, "a session that ended meanwhile", <-done, connect.CodeUnauthenticated, faultv1.Reason_REASON_SESSION_REQUIRED)
-	if n := countRows(t, srv, "SELECT count(*) FROM auth.passkeys"); n != 0 {
+	refused(t, "a session that ended meanwhile", err, connect.CodeUnauthenticated, faultv1.Reason_REASON_SESSION_REQUIRED)
+	if n := count(t, srv, "SELECT count(*) FROM auth.passkeys"); n != 0 {
 		t.Errorf("%d passkeys were added", n)
 	}
 	user, err := ids.Parse[ids.User](p.User.Id)

@@ -244,7 +244,7 @@ func TestAPasskeyOwesNothingBesideAnAuthenticatorApp(t *testing.T) {
 	if _, err := passkeysOf(srv, in.SessionToken).DeletePasskey(t.Context(), &authv1.DeletePasskeyRequest{PasskeyId: made.Passkey.Id}); err != nil {
 		t.Fatal(err)
 	}
-	if n := countRows(t, srv, "SELECT count(*) FROM auth.recovery_codes"); n != 10 {
+	if n := count(t, srv, "SELECT count(*) FROM auth.recovery_codes"); n != 10 {
 		t.Errorf("%d recovery codes are left", n)
 	}
 	owing(t, srv, p.Email)
@@ -275,7 +275,7 @@ func TestASignInBesideTheFirstPasskeyOwesOrEnds(t *testing.T) {
 				refused(t, "a sign-in that ended at once", err, connect.CodeUnauthenticated, faultv1.Reason_REASON_CREDENTIALS_INVALID)
 			}
 		})
-		if n := countRows(t, srv, "SELECT count(*) FROM auth.sessions WHERE user_id = $1 AND NOT second_factor_pending", uuidOf(t, p.User.Id)); n != 1 {
+		if n := count(t, srv, "SELECT count(*) FROM auth.sessions WHERE user_id = $1 AND NOT second_factor_pending", uuidOf(t, p.User.Id)); n != 1 {
 			t.Errorf("%d sessions owe nothing, want 1", n)
 		}
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,9 +137,18 @@ func (s *shop) agrees(t testing.TB, what string) {
 	if err := s.Server.Server.Payments().ReconcileAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if log := s.Log.String()[before:]; containsLine(log, "the payment provider had something otherwise") {
+	if log := s.Log.String()[before:]; strings.Contains(log, "the payment provider had something otherwise") {
 		t.Errorf("%s: here and at Stripe it differs: %s", what, log)
 	}
+}
+
+// quantities are the seats and the flat price that a subscription has at Stripe.
+func quantities(sub testkit.StripeSub) map[string]int64 {
+	out := map[string]int64{}
+	for _, i := range sub.Items {
+		out[i.Price] = i.Quantity
+	}
+	return out
 }
 
 // mirror is what Stripe has now, as the server sees it.

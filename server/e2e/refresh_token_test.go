@@ -215,17 +215,7 @@ func TestRefreshTokensEndWithTheirSession(t *testing.T) {
 			p.Token, p.Client = res.SessionToken, p.As(res.SessionToken)
 		},
 		"password reset": func(t *testing.T, srv *testkit.Server, p *testkit.Person) {
-			before := len(srv.Mails(t, p.Email))
-			c := srv.Client("")
-			reset, err := c.Passwords.RequestPasswordReset(t.Context(), &authv1.RequestPasswordResetRequest{Email: p.Email})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := c.Passwords.ResetPassword(t.Context(), &authv1.ResetPasswordRequest{
-				PasswordResetId: reset.PasswordResetId, Code: testkit.CodeIn(t, srv.Mail(t, p.Email, before+1)), NewPassword: "another horse, another staple",
-			}); err != nil {
-				t.Fatal(err)
-			}
+			resetPassword(t, srv, srv.Client(""), p)
 		},
 		"idle": func(_ *testing.T, srv *testkit.Server, _ *testkit.Person) { srv.Clock.Advance(15 * 24 * time.Hour) },
 		"disabled": func(t *testing.T, srv *testkit.Server, p *testkit.Person) {
@@ -301,9 +291,7 @@ func TestAVoidedTokenMakesNoRefreshToken(t *testing.T) {
 		_, err := p.Tokens.CreateRefreshToken(t.Context(), &authv1.CreateRefreshTokenRequest{})
 		done <- err
 	}()
-	testkit.Eventually(t, "the call to wait for the session", func() bool {
-		return count(t, srv, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
-	})
+	testkit.Eventually(t, "the call to wait for the session", func() bool { return waiting(t, srv) > 0 })
 	if err := hold.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
-	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/config"
@@ -116,12 +115,7 @@ func TestWhatOneReplicaEndsHoldsOnTheOtherFromTheNextCallOn(t *testing.T) {
 	expect("the session of who was not", get(two, member.Token), "")
 
 	p, other = person()
-	mine, err := p.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
-	must(err)
-	_, err = p.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: mine.Etag, Resolutions: []*identityv1.WorkspaceResolution{
-		{WorkspaceId: p.Workspace.Id, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true}},
-	}})
-	must(err)
+	must(deleteSelf(t, p))
 	expect("a session of who deleted themselves", get(two, other), "SESSION_REQUIRED")
 	one.CheckInvariants(t)
 	checkLog(t, one, testkit.Password)

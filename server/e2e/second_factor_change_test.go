@@ -191,26 +191,35 @@ func hexOf(t testing.TB, secret string) string {
 // out in turn.
 func TestASessionThatEndedChangesNoFactor(t *testing.T) {
 	t.Parallel()
-	for name, prepare := range map[string]func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error{
-		"CreateTotpFactor": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+	srv := testkit.New(t, testkit.Options{})
+	const factors = `
+		SELECT concat((SELECT jsonb_agg(f ORDER BY id) FROM auth.totp_factors f), (SELECT jsonb_agg(c ORDER BY code_hash) FROM auth.recovery_codes c))`
+	stored := func(t *testing.T) (all string) {
+		if err := srv.SQL.QueryRow(t.Context(), factors).Scan(&all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	for name, prepare := range map[string]func(t *testing.T, p *testkit.Person) func() error{
+		"CreateTotpFactor": func(t *testing.T, p *testkit.Person) func() error {
 			return func() error {
 				_, err := factorsOf(srv, p.Token).CreateTotpFactor(t.Context(), &authv1.CreateTotpFactorRequest{})
 				return err
 			}
 		},
-		"ConfirmTotpFactor": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+		"ConfirmTotpFactor": func(t *testing.T, p *testkit.Person) func() error {
 			a := create(t, srv, p.Token)
 			req := &authv1.ConfirmTotpFactorRequest{TotpFactorId: a.id, Code: a.code(t, 0)}
 			return func() error { _, err := factorsOf(srv, p.Token).ConfirmTotpFactor(t.Context(), req); return err }
 		},
-		"DeleteTotpFactor": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+		"DeleteTotpFactor": func(t *testing.T, p *testkit.Person) func() error {
 			a, _ := enrol(t, srv, p)
 			return func() error {
 				_, err := factorsOf(srv, p.Token).DeleteTotpFactor(t.Context(), &authv1.DeleteTotpFactorRequest{TotpFactorId: a.id})
 				return err
 			}
 		},
-		"RegenerateRecoveryCodes": func(t *testing.T, srv *testkit.Server, p *testkit.Person) func() error {
+		"RegenerateRecoveryCodes": func(t *testing.T, p *testkit.Person) func() error {
 			enrol(t, srv, p)
 			return func() error {
 				_, err := factorsOf(srv, p.Token).RegenerateRecoveryCodes(t.Context(), &authv1.RegenerateRecoveryCodesRequest{})
@@ -219,22 +228,12 @@ func TestASessionThatEndedChangesNoFactor(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			srv := testkit.New(t, testkit.Options{})
-			const factors = `
-				SELECT concat((SELECT jsonb_agg(f ORDER BY id) FROM auth.totp_factors f), (SELECT jsonb_agg(c ORDER BY code_hash) FROM auth.recovery_codes c))`
-			stored := func() (all string) {
-				if err := srv.SQL.QueryRow(t.Context(), factors).Scan(&all); err != nil {
-					t.Fatal(err)
-				}
-				return all
-			}
 			for what, change := range map[string]string{"ended": endSessions, "has another token": voidTokens} {
 				p := srv.Register(t)
-				call := prepare(t, srv, p)
-				before := stored()
+				call := prepare(t, p)
+				before := stored(t)
 				refused(t, "by a session that "+what, meanwhile(t, srv, p, change, call), connect.CodeUnauthenticated, faultv1.Reason_REASON_SESSION_REQUIRED)
-				if stored() != before {
+				if stored(t) != before {
 					t.Errorf("by a session that %s the factors were changed", what)
 				}
 			}

@@ -128,13 +128,7 @@ func TestARefusalOfWhoIsGoneIsForgotten(t *testing.T) {
 	p := newPerson(t, srv)
 	_, _ = newGadget(srv, "").signIn(t, p.Email, "a wrong password")
 	_, _ = p.Authentication.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Password: "a wrong password"})
-	preview, err := p.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Users.DeleteMe(t.Context(), &identityv1.DeleteMeRequest{Etag: preview.Etag, Resolutions: []*identityv1.WorkspaceResolution{
-		{WorkspaceId: p.Workspace.Id, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true}},
-	}}); err != nil {
+	if err := deleteSelf(t, p); err != nil {
 		t.Fatal(err)
 	}
 	for _, job := range refusals(t, srv, 2) {

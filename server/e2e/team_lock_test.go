@@ -34,25 +34,9 @@ func TestWhatACallerLosesWhileTheirCallWaitsCounts(t *testing.T) {
 	} {
 		p := s.member(t, owner, c.role)
 		tag := etag()
-		hold, err := s.SQL.Begin(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := hold.Exec(t.Context(), "SELECT FROM tenant.workspaces WHERE id = $1 FOR UPDATE", uuidOf(t, owner.Workspace.Id)); err != nil {
-			t.Fatal(err)
-		}
-		result := make(chan error, 1)
-		go func() { result <- c.call(p, tag) }()
-		testkit.Eventually(t, c.what+" to wait", func() bool {
-			return count(t, s.Server, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
-		})
-		if _, err := hold.Exec(t.Context(), "UPDATE team.memberships SET deactivate_time = now() WHERE id = $1", uuidOf(t, p.Membership.Id)); err != nil {
-			t.Fatal(err)
-		}
-		if err := hold.Commit(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		because(t, c.what, <-result, "NOT_FOUND")
+		err := whileItWaits(t, s.Server, "tenant.workspaces", owner.Workspace.Id, func() error { return c.call(p, tag) },
+			"UPDATE team.memberships SET deactivate_time = now() WHERE id = $1", p.Membership.Id)
+		because(t, c.what, err, "NOT_FOUND")
 	}
 	w, err := owner.Workspaces.GetWorkspace(t.Context(), &tenantv1.GetWorkspaceRequest{WorkspaceId: owner.Workspace.Id})
 	if err != nil || w.Workspace.State != tenantv1.WorkspaceState_WORKSPACE_STATE_ACTIVE || w.Workspace.Name == "Theirs" {

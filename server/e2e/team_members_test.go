@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -13,7 +14,6 @@ import (
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	"github.com/logicspike/manager/internal/testkit"
-	"github.com/logicspike/manager/store/postgres"
 )
 
 // TestAChangeOfATeamHoldsOnEveryReplicaFromTheNextCallOn makes each change on one of
@@ -276,24 +276,7 @@ func TestTheDatabaseKeepsAnActiveOwner(t *testing.T) {
 					}
 					open = append(open, tx)
 				}
-				errs := make([]error, len(open))
-				var all sync.WaitGroup
-				for i, tx := range open {
-					all.Go(func() { errs[i] = tx.Commit(t.Context()) })
-				}
-				all.Wait()
-				refused := 0
-				for _, err := range errs {
-					switch {
-					case postgres.Constraint(err) == "workspace_has_owner", err != nil && postgres.Retryable(err):
-						refused++
-					case err != nil:
-						t.Error(err)
-					}
-				}
-				if refused != 1 {
-					t.Errorf("%s, %s and %s: %d were refused, want 1: %v", level, first, second, refused, errs)
-				}
+				onlyOneCommits(t, fmt.Sprintf("%s, %s and %s", level, first, second), open, true)
 				if n := count(t, s.Server, "SELECT count(*) FROM team.memberships WHERE workspace_id = $1 AND role = 'owner' AND deactivate_time IS NULL",
 					uuidOf(t, p.Workspace.Id)); n != 1 {
 					t.Errorf("%s, %s and %s: %d active owners are left", level, first, second, n)

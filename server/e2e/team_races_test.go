@@ -238,25 +238,9 @@ func TestATokenThatIsReplacedMeanwhileOpensNothing(t *testing.T) {
 			email = testkit.NewEmail()
 		}
 		inv := s.invite(t, owner, email, "")
-		hold, err := s.SQL.Begin(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := hold.Exec(t.Context(), "SELECT FROM tenant.workspaces WHERE id = $1 FOR UPDATE", uuidOf(t, owner.Workspace.Id)); err != nil {
-			t.Fatal(err)
-		}
-		result := make(chan error, 1)
-		go func() { result <- call(inv) }()
-		testkit.Eventually(t, what+" to wait", func() bool {
-			return count(t, s.Server, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
-		})
-		if _, err := hold.Exec(t.Context(), "UPDATE team.invitations SET token_hash = sha256(token_hash) WHERE id = $1", uuidOf(t, inv.Id)); err != nil {
-			t.Fatal(err)
-		}
-		if err := hold.Commit(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		because(t, what, <-result, "CODE_INVALID")
+		err := whileItWaits(t, s.Server, "tenant.workspaces", owner.Workspace.Id, func() error { return call(inv) },
+			"UPDATE team.invitations SET token_hash = sha256(token_hash) WHERE id = $1", inv.Id)
+		because(t, what, err, "CODE_INVALID")
 		if state := s.stateOf(t, inv.Invitation); state != "pending" {
 			t.Errorf("%s: the invitation is %s", what, state)
 		}

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	"github.com/logicspike/manager/internal/testkit"
 )
@@ -361,21 +360,4 @@ func TestWhatSomebodyMadeDiesWithWhatTheyMay(t *testing.T) {
 	s.refuses(t, "the link of a deleted account", "INVITATION_REVOKED", func() error { _, err := accept(t, p, link.Token); return err })
 	s.refuses(t, "the invitation of a deleted account", "INVITATION_REVOKED", func() error { _, err := s.enter(t, inv.token); return err })
 	s.CheckInvariants(t)
-}
-
-// deleteSelf deletes somebody's account, with the workspaces that are theirs alone.
-func deleteSelf(t testing.TB, p *testkit.Person) error {
-	t.Helper()
-	preview, err := p.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
-	if err != nil {
-		return err
-	}
-	req := &identityv1.DeleteMeRequest{Etag: preview.Etag}
-	for _, w := range preview.SoleOwnedWorkspaces {
-		req.Resolutions = append(req.Resolutions, &identityv1.WorkspaceResolution{
-			WorkspaceId: w.WorkspaceId, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true},
-		})
-	}
-	_, err = p.Users.DeleteMe(t.Context(), req)
-	return err
 }

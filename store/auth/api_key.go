@@ -12,7 +12,6 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/logicspike/manager/internal/authz"
-	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/postgres"
@@ -65,27 +64,13 @@ func (r Repository) InsertAPIKey(ctx context.Context, k *APIKey) error {
 // Errors: fault NOT_FOUND.
 func (r Repository) APIKey(ctx context.Context, workspace ids.Workspace, id ids.APIKey) (*APIKey, error) {
 	k := new(APIKey)
-	err := r.db.NewSelect().Model(k).Where("k.workspace_id = ? AND k.id = ?", workspace, id).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, fault.NotFoundFault()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return k, nil
+	return postgres.OrMissing(k, r.db.NewSelect().Model(k).Where("k.workspace_id = ? AND k.id = ?", workspace, id).Scan(ctx))
 }
 
 // APIKeyRequested returns the key that a request made, or nil when there is none.
 func (r Repository) APIKeyRequested(ctx context.Context, workspace ids.Workspace, request uuid.UUID) (*APIKey, error) {
 	k := new(APIKey)
-	err := r.db.NewSelect().Model(k).Where("k.workspace_id = ? AND k.request_id = ?", workspace, request).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return k, nil
+	return postgres.OrNil(k, r.db.NewSelect().Model(k).Where("k.workspace_id = ? AND k.request_id = ?", workspace, request).Scan(ctx))
 }
 
 // NoteAPIKeyRequest notes that a request has made a key, whatever becomes of that.
@@ -171,22 +156,9 @@ func (r Repository) DeleteAPIKeysOf(ctx context.Context, user ids.User, workspac
 func (r Repository) ListAPIKeys(ctx context.Context, workspace ids.Workspace, owner KeyOwner, page postgres.Page) ([]APIKey, string, error) {
 	var rows []APIKey
 	scope := "keys of " + workspace.String() + " " + owner.User.String() + " " + owner.ServiceAccount.String()
-	q := owner.of(r.db.NewSelect().Model(&rows), workspace).OrderExpr("k.id DESC").Limit(int64(page.Limit()) + 1)
-	var before struct{ ID string }
-	if found, err := r.pager.Position(page, scope, &before); err != nil {
-		return nil, "", err
-	} else if found {
-		q = q.Where("k.id < ?", before.ID)
-	}
-	if err := q.Scan(ctx); err != nil {
-		return nil, "", err
-	}
-	if len(rows) <= page.Limit() {
-		return rows, "", nil
-	}
-	rows = rows[:page.Limit()]
-	before.ID = rows[len(rows)-1].ID.UUID().String()
-	return rows, r.pager.Token(scope, before), nil
+	next, err := postgres.NewestFirst(ctx, r.pager, owner.of(r.db.NewSelect().Model(&rows), workspace), "k.id", scope, page, &rows,
+		func(k APIKey) uuid.UUID { return k.ID.UUID() })
+	return rows, next, err
 }
 
 // DeleteExpiredAPIKeys removes keys whose time was over before a time, and the secrets

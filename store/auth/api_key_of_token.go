@@ -12,13 +12,6 @@ import (
 // rotation while that works, whoever its owner is by now; nil for none.
 func (r Repository) APIKeyOfToken(ctx context.Context, token secret.Hash, now time.Time) (*APIKey, error) {
 	k := new(APIKey)
-	err := r.db.NewSelect().Model(k).
-		Where("(token_hash = ?0 OR previous_hash = ?0 AND previous_expire_time > ?1) AND expire_time > ?1", token[:], now).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return k, nil
+	return postgres.OrNil(k, r.db.NewSelect().Model(k).
+		Where("(token_hash = ?0 OR previous_hash = ?0 AND previous_expire_time > ?1) AND expire_time > ?1", token[:], now).Scan(ctx))
 }

@@ -62,14 +62,7 @@ func (r Repository) TryEmailChallenge(ctx context.Context, id ids.EmailChallenge
 	} else {
 		q = q.Where("c.id = ?", id)
 	}
-	err := q.Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return postgres.OrNil(c, q.Scan(ctx))
 }
 
 // ConsumeEmailChallenge removes a challenge, with the others of the same address

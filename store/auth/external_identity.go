@@ -101,14 +101,7 @@ func (r Repository) ExternalSignIn(ctx context.Context, id ids.ExternalSignIn, n
 
 func (r Repository) externalSignIn(ctx context.Context, query string, args ...any) (*ExternalSignIn, error) {
 	s := new(ExternalSignIn)
-	err := r.db.NewRaw(query, args...).Scan(ctx, s)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return postgres.OrNil(s, r.db.NewRaw(query, args...).Scan(ctx, s))
 }
 
 // DeleteExternalSignIn removes a sign-in, and reports whether it was there: of those
@@ -158,14 +151,7 @@ func (r Repository) ExternalIdentity(ctx context.Context, user ids.User, id ids.
 
 func (r Repository) externalIdentity(ctx context.Context, where string, args ...any) (*ExternalIdentity, error) {
 	x := new(ExternalIdentity)
-	err := r.db.NewSelect().Model(x).Where(where, args...).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return x, nil
+	return postgres.OrNil(x, r.db.NewSelect().Model(x).Where(where, args...).Scan(ctx))
 }
 
 // DeleteExternalIdentity removes an identity of a user.

@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
-	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/postgres"
 )
@@ -54,14 +53,7 @@ func (r Repository) Passkeys(ctx context.Context, user ids.User) ([]Passkey, err
 // PasskeyOf returns the passkey with a credential's id, or nil when there is none.
 func (r Repository) PasskeyOf(ctx context.Context, credential []byte) (*Passkey, error) {
 	p := new(Passkey)
-	err := r.db.NewSelect().Model(p).Where("credential_id = ?", credential).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
+	return postgres.OrNil(p, r.db.NewSelect().Model(p).Where("credential_id = ?", credential).Scan(ctx))
 }
 
 // UsePasskey records that a passkey was used, at a count of its authenticator. It
@@ -84,14 +76,7 @@ func (r Repository) UsePasskey(ctx context.Context, id ids.Passkey, user ids.Use
 // Errors: fault NOT_FOUND.
 func (r Repository) RenamePasskey(ctx context.Context, user ids.User, id ids.Passkey, name string) (*Passkey, error) {
 	p := new(Passkey)
-	err := r.db.NewRaw("UPDATE auth.passkeys SET display_name = ? WHERE user_id = ? AND id = ? RETURNING *", name, user, id).Scan(ctx, p)
-	if postgres.NotFound(err) {
-		return nil, fault.NotFoundFault()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
+	return postgres.OrMissing(p, r.db.NewRaw("UPDATE auth.passkeys SET display_name = ? WHERE user_id = ? AND id = ? RETURNING *", name, user, id).Scan(ctx, p))
 }
 
 // DeletePasskey removes a passkey of a user, and reports whether there was one.
@@ -147,15 +132,8 @@ func (r Repository) InsertChallenge(ctx context.Context, c *Challenge) error {
 // for another purpose or session.
 func (r Repository) TakeChallenge(ctx context.Context, id ids.Challenge, purpose ChallengePurpose, session ids.Session) (*Challenge, error) {
 	c := new(Challenge)
-	err := r.db.NewRaw("DELETE FROM auth.challenges WHERE id = ? AND purpose = ? AND session_id IS NOT DISTINCT FROM ? RETURNING *",
-		id, purpose, session).Scan(ctx, c)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return postgres.OrNil(c, r.db.NewRaw("DELETE FROM auth.challenges WHERE id = ? AND purpose = ? AND session_id IS NOT DISTINCT FROM ? RETURNING *",
+		id, purpose, session).Scan(ctx, c))
 }
 
 // DeleteExpiredChallenges removes challenges whose time is over.

@@ -58,13 +58,7 @@ func (r Repository) refreshToken(ctx context.Context, lock, where string, args .
 	if lock != "" {
 		q = q.For(lock)
 	}
-	if err := q.Scan(ctx); err != nil {
-		if postgres.NotFound(err) {
-			return nil, nil
-		}
-		return nil, err
-	}
-	return l, nil
+	return postgres.OrNil(l, q.Scan(ctx))
 }
 
 // RotateRefreshToken stores the next token of a line.
@@ -141,13 +135,7 @@ func (r Repository) liveSession(ctx context.Context, id ids.Session, now time.Ti
 	if lock != "" {
 		q = q.For(lock)
 	}
-	if err := q.Scan(ctx); err != nil {
-		if postgres.NotFound(err) {
-			return nil, nil
-		}
-		return nil, err
-	}
-	return s, nil
+	return postgres.OrNil(s, q.Scan(ctx))
 }
 
 // TouchSession records that a locked session was used.

@@ -112,14 +112,7 @@ func (r Repository) registration(ctx context.Context, lock, where string, arg an
 	if lock != "" {
 		q = q.For(lock)
 	}
-	err := q.Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return reg, nil
+	return postgres.OrNil(reg, q.Scan(ctx))
 }
 
 // UpdateRegistration stores what changed of a locked registration: its code, or

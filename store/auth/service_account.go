@@ -47,14 +47,7 @@ func (r Repository) InsertServiceAccount(ctx context.Context, a *ServiceAccount)
 // Errors: fault NOT_FOUND.
 func (r Repository) ServiceAccount(ctx context.Context, workspace ids.Workspace, id ids.ServiceAccount) (*ServiceAccount, error) {
 	a := new(ServiceAccount)
-	err := r.db.NewSelect().Model(a).Where("a.workspace_id = ? AND a.id = ?", workspace, id).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, fault.NotFoundFault()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return a, nil
+	return postgres.OrMissing(a, r.db.NewSelect().Model(a).Where("a.workspace_id = ? AND a.id = ?", workspace, id).Scan(ctx))
 }
 
 // ServiceAccounts returns the service accounts of a workspace, the newest first.

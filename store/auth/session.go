@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/uptrace/bun"
@@ -91,24 +92,10 @@ func (r Repository) Renew(ctx context.Context, id ids.Session, n Renewal, now ti
 // Errors: fault PAGE_TOKEN_INVALID.
 func (r Repository) ListSessions(ctx context.Context, user ids.User, now time.Time, page postgres.Page) ([]Session, string, error) {
 	var rows []Session
-	scope := "sessions of " + user.String()
-	q := r.db.NewSelect().Model(&rows).Where("user_id = ? AND idle_expire_time > ?", user, now).
-		Order("id DESC").Limit(int64(page.Limit()) + 1)
-	var before struct{ ID string }
-	if found, err := r.pager.Position(page, scope, &before); err != nil {
-		return nil, "", err
-	} else if found {
-		q = q.Where("id < ?", before.ID)
-	}
-	if err := q.Scan(ctx); err != nil {
-		return nil, "", err
-	}
-	if len(rows) <= page.Limit() {
-		return rows, "", nil
-	}
-	rows = rows[:page.Limit()]
-	before.ID = rows[len(rows)-1].ID.UUID().String()
-	return rows, r.pager.Token(scope, before), nil
+	q := r.db.NewSelect().Model(&rows).Where("user_id = ? AND idle_expire_time > ?", user, now)
+	next, err := postgres.NewestFirst(ctx, r.pager, q, "id", "sessions of "+user.String(), page, &rows,
+		func(s Session) uuid.UUID { return s.ID.UUID() })
+	return rows, next, err
 }
 
 // CountSessions returns how many live sessions a user has.

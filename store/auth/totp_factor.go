@@ -47,17 +47,7 @@ func (r Repository) InsertTOTPFactor(ctx context.Context, f *TOTPFactor, stay in
 // TOTPFactor returns a factor of a user, confirmed or not, or nil.
 func (r Repository) TOTPFactor(ctx context.Context, user ids.User, id ids.Factor) (*TOTPFactor, error) {
 	f := new(TOTPFactor)
-	return orNil(f, r.db.NewSelect().Model(f).Where("user_id = ? AND id = ?", user, id).Scan(ctx))
-}
-
-func orNil(f *TOTPFactor, err error) (*TOTPFactor, error) {
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
+	return postgres.OrNil(f, r.db.NewSelect().Model(f).Where("user_id = ? AND id = ?", user, id).Scan(ctx))
 }
 
 // TOTPFactors returns the confirmed factors of a user, the oldest first.
@@ -71,7 +61,7 @@ func (r Repository) TOTPFactors(ctx context.Context, user ids.User) ([]TOTPFacto
 // returns it. It returns nil when the factor is confirmed already, or its time over.
 func (r Repository) ConfirmTOTPFactor(ctx context.Context, user ids.User, id ids.Factor, step int64, now time.Time) (*TOTPFactor, error) {
 	f := new(TOTPFactor)
-	return orNil(f, r.db.NewRaw(`
+	return postgres.OrNil(f, r.db.NewRaw(`
 		UPDATE auth.totp_factors SET confirm_time = ?3, last_step = ?2
 		WHERE user_id = ?0 AND id = ?1 AND confirm_time IS NULL AND expire_time > ?3 RETURNING *`, user, id, step, now).Scan(ctx, f))
 }
@@ -80,7 +70,7 @@ func (r Repository) ConfirmTOTPFactor(ctx context.Context, user ids.User, id ids
 // the user has none such.
 func (r Repository) RenameTOTPFactor(ctx context.Context, user ids.User, id ids.Factor, displayName string) (*TOTPFactor, error) {
 	f := new(TOTPFactor)
-	return orNil(f, r.db.NewRaw(`
+	return postgres.OrNil(f, r.db.NewRaw(`
 		UPDATE auth.totp_factors SET display_name = ?2 WHERE user_id = ?0 AND id = ?1 AND confirm_time IS NOT NULL RETURNING *`,
 		user, id, displayName).Scan(ctx, f))
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
-	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/billing/pricing"
 	"github.com/logicspike/manager/store/postgres"
@@ -122,12 +121,8 @@ func (r Repository) Insert(ctx context.Context, s *Subscription) error {
 // Errors: fault NOT_FOUND.
 func (r Repository) Subscription(ctx context.Context, workspace ids.Workspace) (*Subscription, error) {
 	s := new(Subscription)
-	err := r.db.NewSelect().Model(s).Where("s.workspace_id = ?", workspace).
-		OrderExpr("s.cancel_time DESC NULLS FIRST, s.id DESC").Limit(1).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, fault.NotFoundFault()
-	}
-	return s, err
+	return postgres.OrMissing(s, r.db.NewSelect().Model(s).Where("s.workspace_id = ?", workspace).
+		OrderExpr("s.cancel_time DESC NULLS FIRST, s.id DESC").Limit(1).Scan(ctx))
 }
 
 // LockSubscription is Subscription, and keeps others from changing it until the
@@ -136,12 +131,8 @@ func (r Repository) Subscription(ctx context.Context, workspace ids.Workspace) (
 // Errors: fault NOT_FOUND.
 func (r Repository) LockSubscription(ctx context.Context, workspace ids.Workspace) (*Subscription, error) {
 	s := new(Subscription)
-	err := r.db.NewSelect().Model(s).Where("s.workspace_id = ?", workspace).
-		OrderExpr("s.cancel_time DESC NULLS FIRST, s.id DESC").Limit(1).For("NO KEY UPDATE").Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, fault.NotFoundFault()
-	}
-	return s, err
+	return postgres.OrMissing(s, r.db.NewSelect().Model(s).Where("s.workspace_id = ?", workspace).
+		OrderExpr("s.cancel_time DESC NULLS FIRST, s.id DESC").Limit(1).For("NO KEY UPDATE").Scan(ctx))
 }
 
 // Update stores what has become of a subscription, and counts its version.

@@ -144,11 +144,7 @@ func (r Repository) Entitlements(ctx context.Context, workspace ids.Workspace, f
 // Override returns the override of a feature at a time, nil for none.
 func (r Repository) Override(ctx context.Context, workspace ids.Workspace, feature string, now time.Time) (*Override, error) {
 	o := new(Override)
-	err := r.db.NewSelect().Model(o).Where("o.workspace_id = ? AND o.feature = ? AND (o.expire_time IS NULL OR o.expire_time > ?)", workspace, feature, now).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	return o, err
+	return postgres.OrNil(o, r.db.NewSelect().Model(o).Where("o.workspace_id = ? AND o.feature = ? AND (o.expire_time IS NULL OR o.expire_time > ?)", workspace, feature, now).Scan(ctx))
 }
 
 // PutOverride stores an override in the place of an earlier one of the feature.

@@ -9,7 +9,6 @@ import (
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
-	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/billing/pricing"
 	"github.com/logicspike/manager/store/postgres"
@@ -271,11 +270,7 @@ func (r Repository) InvoiceNumbered(ctx context.Context, number string) (*Invoic
 
 func (r Repository) oneInvoice(ctx context.Context, which func(*bun.SelectQuery) *bun.SelectQuery) (*Invoice, error) {
 	i := new(Invoice)
-	err := which(r.db.NewSelect().Model(i)).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, fault.NotFoundFault()
-	}
-	return i, err
+	return postgres.OrMissing(i, which(r.db.NewSelect().Model(i)).Scan(ctx))
 }
 
 // InvoiceFilter says which invoices are asked for: by default all.

@@ -39,11 +39,7 @@ func (r Repository) InsertPeriods(ctx context.Context, list []Period) error {
 // ended; for a time between two, the later one; nil for none.
 func (r Repository) PeriodOf(ctx context.Context, workspace ids.Workspace, at time.Time) (*Period, error) {
 	p := new(Period)
-	err := r.db.NewSelect().Model(p).Where("p.workspace_id = ? AND p.end_time > ?", workspace, at).OrderExpr("p.end_time").Limit(1).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	return p, err
+	return postgres.OrNil(p, r.db.NewSelect().Model(p).Where("p.workspace_id = ? AND p.end_time > ?", workspace, at).OrderExpr("p.end_time").Limit(1).Scan(ctx))
 }
 
 // Tried reports whether a workspace has tried a plan.

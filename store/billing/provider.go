@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
-	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/postgres"
 )
@@ -183,11 +182,7 @@ func (r Repository) providerSubscription(ctx context.Context, lock bool, where s
 	if lock {
 		q = q.For("UPDATE")
 	}
-	err := q.Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, fault.NotFoundFault()
-	}
-	return p, err
+	return postgres.OrMissing(p, q.Scan(ctx))
 }
 
 // ProviderSubscriptions returns those of a workspace, or all of them for the zero id,
@@ -250,14 +245,10 @@ func (r Repository) TakeTicket(ctx context.Context, id string) (ticket int64, er
 // there is nothing to do, or somebody else works on it.
 func (r Repository) LeaseProviderSubscription(ctx context.Context, id string, now, until time.Time) (*ProviderSubscription, error) {
 	p := new(ProviderSubscription)
-	err := r.db.NewRaw(`
+	return postgres.OrNil(p, r.db.NewRaw(`
 		UPDATE billing.provider_subscriptions SET lease_time = ?2, ticket = ticket + 1
 		WHERE provider_subscription_id = ?0 AND version > synced_version AND next_try_time <= ?1
-		  AND (lease_time IS NULL OR lease_time <= ?1) RETURNING *`, id, now, until).Scan(ctx, p)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	return p, err
+		  AND (lease_time IS NULL OR lease_time <= ?1) RETURNING *`, id, now, until).Scan(ctx, p))
 }
 
 // DueProviderSubscriptions returns those whose time has come, the longest due first.

@@ -33,13 +33,9 @@ func (r Repository) InsertWebhookEvent(ctx context.Context, e *WebhookEvent) (bo
 // when it is processed, or somebody else's.
 func (r Repository) LeaseWebhookEvent(ctx context.Context, id string, now, until time.Time) (*WebhookEvent, error) {
 	e := new(WebhookEvent)
-	err := r.db.NewRaw(`
+	return postgres.OrNil(e, r.db.NewRaw(`
 		UPDATE billing.webhook_events SET next_try_time = ?2 WHERE event_id = ?0 AND process_time IS NULL AND next_try_time <= ?1
-		RETURNING *`, id, now, until).Scan(ctx, e)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	return e, err
+		RETURNING *`, id, now, until).Scan(ctx, e))
 }
 
 // UpdateWebhookEvent stores what has become of an event.

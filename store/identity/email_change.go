@@ -54,14 +54,7 @@ func (r Repository) LockEmailChange(ctx context.Context, user ids.User, id ids.E
 	} else {
 		q = q.Where("id = ?", id)
 	}
-	err := q.Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return c, nil
+	return postgres.OrNil(c, q.Scan(ctx))
 }
 
 // CountEmailChangeAttempt counts a wrong code.

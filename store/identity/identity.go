@@ -107,14 +107,7 @@ func (r Repository) address(ctx context.Context, key, lock string) (*Email, erro
 	if lock != "" {
 		q = q.For(lock)
 	}
-	err := q.Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
+	return postgres.OrNil(e, q.Scan(ctx))
 }
 
 // InsertUser stores a new user with their address.

@@ -66,6 +66,28 @@ func NotFound(err error) bool {
 	return errors.Is(err, sql.ErrNoRows) || errors.Is(err, pgx.ErrNoRows)
 }
 
+// OrNil returns the row that a query for one row read, or nil when it found none.
+func OrNil[T any](row *T, err error) (*T, error) {
+	if NotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return row, nil
+}
+
+// OrMissing is OrNil for a row that has to be there.
+//
+// Errors: fault NOT_FOUND.
+func OrMissing[T any](row *T, err error) (*T, error) {
+	row, err = OrNil(row, err)
+	if err == nil && row == nil {
+		err = fault.NotFoundFault()
+	}
+	return row, err
+}
+
 func sqlState(err error) string {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {

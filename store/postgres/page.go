@@ -1,8 +1,12 @@
 package postgres
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+
+	"github.com/google/uuid"
+	"github.com/uptrace/bun"
 
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/secret"
@@ -64,4 +68,26 @@ func (p *Pager) Position(page Page, scope string, position any) (bool, error) {
 			"page_token: is not one that this method gave for this filter").WithField("page_token")
 	}
 	return true, nil
+}
+
+// NewestFirst completes a query for a page that is sorted by id, the newest first,
+// runs it into rows and returns the next page's token.
+//
+// Errors: fault PAGE_TOKEN_INVALID.
+func NewestFirst[T any](ctx context.Context, pager *Pager, q *bun.SelectQuery, column, scope string, page Page, rows *[]T, id func(T) uuid.UUID) (string, error) {
+	var before struct{ ID string }
+	if found, err := pager.Position(page, scope, &before); err != nil {
+		return "", err
+	} else if found {
+		q = q.Where("? < ?", bun.Safe(column), before.ID)
+	}
+	if err := q.OrderExpr(column + " DESC").Limit(int64(page.Limit()) + 1).Scan(ctx); err != nil {
+		return "", err
+	}
+	if len(*rows) <= page.Limit() {
+		return "", nil
+	}
+	*rows = (*rows)[:page.Limit()]
+	before.ID = id((*rows)[len(*rows)-1]).String()
+	return pager.Token(scope, before), nil
 }

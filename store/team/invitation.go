@@ -107,14 +107,7 @@ func (r Repository) invitation(ctx context.Context, lock, where string, args ...
 	if lock != "" {
 		q = q.For(lock)
 	}
-	err := q.Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return i, nil
+	return postgres.OrNil(i, q.Scan(ctx))
 }
 
 // LockPendingAt returns the newest invitations of an address that can be accepted,
@@ -248,7 +241,7 @@ func (r Repository) ListInvitations(ctx context.Context, workspace ids.Workspace
 	default:
 		q = q.Where("i.state = ?", state)
 	}
-	next, err := newestFirst(ctx, r.pager, q, "i.id", "invitations of "+workspace.String()+" "+string(state), page, &rows,
+	next, err := postgres.NewestFirst(ctx, r.pager, q, "i.id", "invitations of "+workspace.String()+" "+string(state), page, &rows,
 		func(i Invitation) uuid.UUID { return i.ID.UUID() })
 	return rows, next, err
 }
@@ -269,7 +262,7 @@ type Received struct {
 func (r Repository) ListReceived(ctx context.Context, addressKey string, now time.Time, page postgres.Page) ([]Received, string, error) {
 	var rows []Received
 	q := r.received(&rows).Where("i.address_key = ? AND i.state = 'pending' AND i.expire_time > ?", addressKey, now)
-	next, err := newestFirst(ctx, r.pager, q, "i.id", "invitations to "+addressKey, page, &rows,
+	next, err := postgres.NewestFirst(ctx, r.pager, q, "i.id", "invitations to "+addressKey, page, &rows,
 		func(i Received) uuid.UUID { return i.ID.UUID() })
 	return rows, next, err
 }
@@ -278,14 +271,7 @@ func (r Repository) ListReceived(ctx context.Context, addressKey string, now tim
 // its workspace is deleted.
 func (r Repository) ReceivedByToken(ctx context.Context, token secret.Hash) (*Received, error) {
 	i := new(Received)
-	err := r.received(i).Where("i.token_hash = ?", token[:]).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return i, nil
+	return postgres.OrNil(i, r.received(i).Where("i.token_hash = ?", token[:]).Scan(ctx))
 }
 
 func (r Repository) received(model any) *bun.SelectQuery {
@@ -296,26 +282,6 @@ func (r Repository) received(model any) *bun.SelectQuery {
 		Join("LEFT JOIN identity.profiles AS p ON p.user_id = i.inviter_id").
 		Join("LEFT JOIN auth.programs AS s ON s.service_account_id = i.inviter_service_account_id").
 		Join("LEFT JOIN team.roles AS o ON o.workspace_id = i.workspace_id AND o.id = i.role")
-}
-
-// newestFirst completes a query for a page that is sorted by id, the newest first,
-// runs it into rows and returns the next page's token.
-func newestFirst[T any](ctx context.Context, pager *postgres.Pager, q *bun.SelectQuery, column, scope string, page postgres.Page, rows *[]T, id func(T) uuid.UUID) (string, error) {
-	var before struct{ ID string }
-	if found, err := pager.Position(page, scope, &before); err != nil {
-		return "", err
-	} else if found {
-		q = q.Where("? < ?", bun.Safe(column), before.ID)
-	}
-	if err := q.OrderExpr(column + " DESC").Limit(int64(page.Limit()) + 1).Scan(ctx); err != nil {
-		return "", err
-	}
-	if len(*rows) <= page.Limit() {
-		return "", nil
-	}
-	*rows = (*rows)[:page.Limit()]
-	before.ID = id((*rows)[len(*rows)-1]).String()
-	return pager.Token(scope, before), nil
 }
 
 // DeleteEndedInvitations removes invitations and links that ended, or expired,

@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 
-	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store/postgres"
@@ -58,14 +57,7 @@ func (r Repository) joinRequests(model any) *bun.SelectQuery {
 // Errors: fault NOT_FOUND.
 func (r Repository) JoinRequest(ctx context.Context, workspace ids.Workspace, id ids.JoinRequest) (*JoinRequest, error) {
 	j := new(JoinRequest)
-	err := r.joinRequests(j).Where("j.workspace_id = ? AND j.id = ?", workspace, id).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, fault.NotFoundFault()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return j, nil
+	return postgres.OrMissing(j, r.joinRequests(j).Where("j.workspace_id = ? AND j.id = ?", workspace, id).Scan(ctx))
 }
 
 // JoinRequestsOf returns a user's requests that are pending, or were rejected after
@@ -88,7 +80,7 @@ func (r Repository) ListJoinRequests(ctx context.Context, workspace ids.Workspac
 	if state != "" {
 		q = q.Where("j.state = ?", state)
 	}
-	next, err := newestFirst(ctx, r.pager, q, "j.id", "join requests of "+workspace.String()+" "+string(state), page, &rows,
+	next, err := postgres.NewestFirst(ctx, r.pager, q, "j.id", "join requests of "+workspace.String()+" "+string(state), page, &rows,
 		func(j JoinRequest) uuid.UUID { return j.ID.UUID() })
 	return rows, next, err
 }

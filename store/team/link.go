@@ -89,14 +89,7 @@ func (r Repository) link(ctx context.Context, lock, where string, args ...any) (
 	if lock != "" {
 		q = q.For(lock)
 	}
-	err := q.Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return l, nil
+	return postgres.OrNil(l, q.Scan(ctx))
 }
 
 // CountLinks returns how many links of a workspace can be used.
@@ -121,7 +114,7 @@ func (r Repository) UpdateLink(ctx context.Context, l *Link) error {
 func (r Repository) ListLinks(ctx context.Context, workspace ids.Workspace, page postgres.Page) ([]Link, string, error) {
 	var rows []Link
 	q := r.db.NewSelect().Model(&rows).Where("l.workspace_id = ?", workspace)
-	next, err := newestFirst(ctx, r.pager, q, "l.id", "links of "+workspace.String(), page, &rows,
+	next, err := postgres.NewestFirst(ctx, r.pager, q, "l.id", "links of "+workspace.String(), page, &rows,
 		func(l Link) uuid.UUID { return l.ID.UUID() })
 	return rows, next, err
 }
@@ -139,19 +132,12 @@ type ReceivedLink struct {
 // workspace is deleted.
 func (r Repository) ReceivedLinkByToken(ctx context.Context, token secret.Hash) (*ReceivedLink, error) {
 	l := new(ReceivedLink)
-	err := r.db.NewSelect().Model(l).ModelTableExpr("team.invitation_links AS l").
+	return postgres.OrNil(l, r.db.NewSelect().Model(l).ModelTableExpr("team.invitation_links AS l").
 		ColumnExpr(linkColumns).
 		ColumnExpr("d.name AS workspace_name, coalesce(p.display_name, s.display_name, '') AS creator_name, coalesce(o.name, '') AS role_name").
 		Join("JOIN tenant.directory AS d ON d.workspace_id = l.workspace_id AND d.delete_time IS NULL").
 		Join("LEFT JOIN identity.profiles AS p ON p.user_id = l.creator_id").
 		Join("LEFT JOIN auth.programs AS s ON s.service_account_id = l.creator_service_account_id").
 		Join("LEFT JOIN team.roles AS o ON o.workspace_id = l.workspace_id AND o.id = l.role").
-		Where("l.token_hash = ?", token[:]).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return l, nil
+		Where("l.token_hash = ?", token[:]).Scan(ctx))
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/logicspike/manager/internal/authz"
-	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/store/postgres"
 )
@@ -49,14 +48,7 @@ func (r Repository) Permissions(ctx context.Context, workspace ids.Workspace, ro
 // Errors: fault NOT_FOUND.
 func (r Repository) Role(ctx context.Context, workspace ids.Workspace, id authz.Role) (*Role, error) {
 	role := new(Role)
-	err := r.db.NewSelect().Model(role).Where("workspace_id = ? AND id = ?", workspace, id).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, fault.NotFoundFault()
-	}
-	if err != nil {
-		return nil, err
-	}
-	return role, nil
+	return postgres.OrMissing(role, r.db.NewSelect().Model(role).Where("workspace_id = ? AND id = ?", workspace, id).Scan(ctx))
 }
 
 // Roles returns the custom roles of a workspace, by name.

@@ -98,13 +98,7 @@ func (r Repository) MembershipOf(ctx context.Context, workspace ids.Workspace, u
 
 func (r Repository) one(ctx context.Context, where string, args ...any) (*Membership, error) {
 	m := new(Membership)
-	if err := r.withProfile(m).Where(where, args...).Scan(ctx); err != nil {
-		if postgres.NotFound(err) {
-			return nil, fault.NotFoundFault()
-		}
-		return nil, err
-	}
-	return m, nil
+	return postgres.OrMissing(m, r.withProfile(m).Where(where, args...).Scan(ctx))
 }
 
 // ListOfUser returns a page of a user's memberships, the longest-standing first,

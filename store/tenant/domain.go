@@ -72,13 +72,7 @@ func (r Repository) VerifiedDomain(ctx context.Context, name string) (*Domain, e
 
 func (r Repository) domain(ctx context.Context, where string, args ...any) (*Domain, error) {
 	d := new(Domain)
-	if err := r.db.NewSelect().Model(d).Where(where, args...).Scan(ctx); err != nil {
-		if postgres.NotFound(err) {
-			return nil, nil
-		}
-		return nil, err
-	}
-	return d, nil
+	return postgres.OrNil(d, r.db.NewSelect().Model(d).Where(where, args...).Scan(ctx))
 }
 
 // Domains returns the domains of a workspace, by name.
@@ -141,13 +135,7 @@ type Enrollment struct {
 // lets nobody join by it.
 func (r Repository) Enrollment(ctx context.Context, domain string) (*Enrollment, error) {
 	e := new(Enrollment)
-	if err := r.db.NewSelect().Model(e).Where("e.domain = ?", domain).Scan(ctx); err != nil {
-		if postgres.NotFound(err) {
-			return nil, nil
-		}
-		return nil, err
-	}
-	return e, nil
+	return postgres.OrNil(e, r.db.NewSelect().Model(e).Where("e.domain = ?", domain).Scan(ctx))
 }
 
 // ErrDomainTaken returns the fault of a domain that another workspace has verified.

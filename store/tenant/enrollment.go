@@ -11,14 +11,7 @@ import (
 // or nil.
 func (r Repository) EnrollmentOf(ctx context.Context, user ids.User) (*Enrollment, error) {
 	e := new(Enrollment)
-	err := r.db.NewSelect().Model(e).
+	return postgres.OrNil(e, r.db.NewSelect().Model(e).
 		Join("JOIN identity.profiles AS p ON substring(p.address_key FROM '[^@]*$') = e.domain").
-		Where("p.user_id = ? AND p.email_verified", user).Scan(ctx)
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
+		Where("p.user_id = ? AND p.email_verified", user).Scan(ctx))
 }

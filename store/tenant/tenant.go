@@ -93,13 +93,7 @@ func (r Repository) CreatedBy(ctx context.Context, creator ids.User, request uui
 
 func (r Repository) one(ctx context.Context, where func(*bun.SelectQuery) *bun.SelectQuery) (*Workspace, error) {
 	w := new(Workspace)
-	if err := where(r.db.NewSelect().Model(w)).Scan(ctx); err != nil {
-		if postgres.NotFound(err) {
-			return nil, fault.NotFoundFault()
-		}
-		return nil, err
-	}
-	return w, nil
+	return postgres.OrMissing(w, where(r.db.NewSelect().Model(w)).Scan(ctx))
 }
 
 // Workspaces returns those of the ids that exist, in no order.
