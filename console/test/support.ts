@@ -123,7 +123,7 @@ async function axeFinds(page: Page, options: object): Promise<void> {
   const found = await page.evaluate(async (options) => {
     const { violations } = await (
       window as unknown as { axe: { run(options: object): Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } }
-    ).axe.run({ resultTypes: ["violations"], ...options }); // All else it need not describe.
+    ).axe.run(options);
     return violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);

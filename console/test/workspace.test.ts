@@ -56,11 +56,13 @@ describe("the API keys, events and settings of a workspace", () => {
       });
       await route.fulfill({ response });
     }, { times: 1 });
+    await console.page().clock.install();
     await fillKey(console, "Last", "workspace.get");
     await console.press("Create the key");
     await console.page().getByLabel("API key", { exact: true }).waitFor();
     for (const start = Date.now(); failed < 3 && Date.now() - start < 20_000; ) {
-      await console.page().waitForTimeout(100); // until it is read anew in vain for good
+      await console.page().clock.runFor(500); // until it is read anew in vain for good
+      await console.page().waitForTimeout(50);
     }
     assert.equal(failed, 3);
     await console.page().waitForTimeout(500);
