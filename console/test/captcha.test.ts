@@ -1,75 +1,15 @@
 import assert from "node:assert/strict";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { after, beforeEach, describe, it } from "node:test";
+import { captchaOrigin, startCaptchaProvider, type CaptchaProvider } from "../../client/ts/test/captcha.js";
 import { codeMailedTo, newAddress } from "../../client/ts/test/mailbox.js";
 import { password, startConsole } from "./support.js";
 
-const provider = "https://challenges.cloudflare.com";
-
-/** What a provider's script does: a button in place of its CAPTCHA. */
-const script = `
-  window.turnstile = {
-    render(box, { sitekey, callback }) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = "I am a person";
-      button.addEventListener("click", () => callback("solved " + sitekey + " " + Math.random()));
-      const frame = document.createElement("iframe");
-      frame.src = "${provider}/frame";
-      frame.title = "CAPTCHA";
-      frame.width = frame.height = 20;
-      box.append(button, frame);
-    },
-  };
-  captchaLoaded();
-`;
-
 describe("the console, where people solve a CAPTCHA", () => {
-  let verifier: Server;
-  let asked: string[]; // of the provider, by the pages
-  const used = new Set<string>();
-  const t = startConsole(
-    "console-captcha",
-    async () => {
-      verifier = createServer(async (request, response) => {
-        let body = "";
-        for await (const chunk of request) {
-          body += chunk;
-        }
-        const answer = new URLSearchParams(body).get("response") ?? "";
-        response.end(JSON.stringify({ success: answer.startsWith("solved the-site") && !used.has(answer) }));
-        used.add(answer);
-      });
-      await new Promise<void>((resolve, reject) => verifier.once("error", reject).listen(0, "127.0.0.1", resolve));
-      return {
-        MANAGER_CAPTCHA_PROVIDER: "turnstile",
-        MANAGER_CAPTCHA_SECRET: "the server's secret",
-        MANAGER_CAPTCHA_SITE_KEY: "the-site",
-        MANAGER_CAPTCHA_VERIFY_URL: `http://127.0.0.1:${(verifier.address() as AddressInfo).port}`,
-      };
-    },
-    [provider],
-  );
+  let provider: CaptchaProvider;
+  const t = startConsole("console-captcha", async () => (provider = await startCaptchaProvider()).settings, [captchaOrigin]);
   const { shows, reads, fill, press, answer, enterCode, isAccessible, signOut } = t;
-  after(() => {
-    verifier?.close();
-    verifier?.closeAllConnections();
-  });
-  beforeEach(async () => {
-    asked = [];
-    await t.context().route(`${provider}/**`, async (route) => {
-      const { pathname } = new URL(route.request().url());
-      asked.push(pathname);
-      const referrer = route.request().headers()["referer"];
-      assert.ok(referrer === undefined || referrer === `${t.url()}/`, referrer);
-      await route.fulfill(
-        pathname.endsWith("/api.js")
-          ? { contentType: "text/javascript", body: script }
-          : { contentType: "text/html", body: '<!DOCTYPE html><html lang="en"><title>frame</title>' },
-      );
-    });
-  });
+  after(() => provider?.stop());
+  beforeEach(() => provider.standIn(t.context(), t.url(), t.complaints));
 
   it("shows it once the server asks for it, for each try anew", async () => {
     const email = newAddress();
@@ -77,7 +17,7 @@ describe("the console, where people solve a CAPTCHA", () => {
     await shows("Create your account");
     await fill({ "Mail address": email, Password: password, "Name of your workspace": "People" });
     await t.page().waitForLoadState("networkidle");
-    assert.deepEqual(asked, []);
+    assert.deepEqual(provider.asked, []);
     await press("Sign up");
     await isPerson();
     await shows("Check your mail");

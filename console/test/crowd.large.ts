@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import type { Page } from "playwright-core";
-import { startConsole, type Account } from "./support.js";
+import { row, startConsole, type Account } from "./support.js";
 
 const data = mkdtempSync(join(tmpdir(), "manager-crowd-"));
 chmodSync(data, 0o755); // As root, PostgreSQL runs as another user.
@@ -65,11 +65,6 @@ describe("the members of a large team", () => {
     execFileSync("psql", ["--quiet", "--set=ON_ERROR_STOP=1", `--host=${join(data, "run")}`, "--username=manager", "--dbname=manager"], { input: sql });
   }
 });
-
-/** The row of a table in which there is this. */
-function row(within: Page | ReturnType<Page["locator"]>, text: string) {
-  return within.getByRole("row").filter({ hasText: text });
-}
 
 /** Returns what tells how long the page's main thread was at work since it was asked last, in ms of the processor's time. */
 async function workOf(page: Page): Promise<() => Promise<number>> {

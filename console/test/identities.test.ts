@@ -85,10 +85,11 @@ describe("the console, with an identity provider, where a sign-in does not count
   it("goes on linking after the question who they are was closed", async () => {
     const { email } = await t.newAccount("Linking late");
     await t.openAs(email, "/account/security");
+    const signedIn = Date.now();
     await t.reads("No account is linked");
     provider.next("grace@acme.example");
     await t.page().route("**/CompleteExternalSignIn", async (route) => {
-      await sleep(age); // As if it took them long there.
+      await sleep(signedIn + age - Date.now()); // As if it took them long there.
       await route.continue();
     }, { times: 1 });
     await t.press("Link Acme");

@@ -35,10 +35,3 @@ export async function subscribed(console: Console, name: string): Promise<Accoun
   await account.manager.subscriptions.changeSubscription({ ...choice, etag });
   return account;
 }
-
-/** Has somebody join a workspace. */
-export async function joins({ manager, workspaceId }: Account, guest: Account): Promise<void> {
-  await manager.invitations.createInvitation({ workspaceId, email: guest.email });
-  const { invitations } = await guest.manager.invitations.listReceivedInvitations({});
-  await guest.manager.invitations.acceptInvitation({ invitationId: invitations[0]!.id });
-}

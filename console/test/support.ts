@@ -1,20 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
-import { after, afterEach, before, beforeEach } from "node:test";
 import { createManager, type Manager } from "@logicspike/manager";
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import { startChromium } from "../../client/ts/test/chromium.js";
+import type { BrowserContext, Locator, Page } from "playwright-core";
+import { startBrowsing, takePictures } from "../../client/ts/test/browsing.js";
 import { codeMailedTo, newAddress } from "../../client/ts/test/mailbox.js";
-import { outputFolder } from "../../client/ts/test/paths.js";
-import { startServer, type Server } from "../../client/ts/test/server.js";
 
 /** The password of every account that {@link Console.newAccount} makes. */
 export const password = "maple-lantern-quartz";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const size = { width: 1000, height: 760 };
 
 /** An account that owns a workspace, with a client of the API in its name. */
 export interface Account {
@@ -40,8 +35,8 @@ export interface Visitor {
   fill(fields: Record<string, string>): Promise<void>;
   /** Presses a button, by its whole name or what is in it. */
   press(name: string | RegExp): Promise<void>;
-  /** Presses a button of the dialog that is open. */
-  answer(name: string): Promise<void>;
+  /** Presses a button of the dialog that is open, by its whole name or what is in it. */
+  answer(name: string | RegExp): Promise<void>;
   /** Chooses an entry of the menu that a button opens which has this in its name. */
   choose(menu: string, entry: string): Promise<void>;
   /** Types a code into the field of six digits, and clears it. */
@@ -64,6 +59,8 @@ export interface Visitor {
 export interface Console extends Visitor {
   /** Where the server is. */
   url(): string;
+  /** What the browser complained about in the test, which fails it. */
+  readonly complaints: string[];
   /** Another person, in a browser of their own. */
   visitor(): Promise<Visitor>;
   /** One more tab of a person. */
@@ -87,96 +84,28 @@ export function startConsole(
   settings: Record<string, string> | (() => Promise<Record<string, string>>) = {},
   friends: string[] = [],
 ): Console {
-  let server: Server;
-  let browser: Browser;
-  let contexts: BrowserContext[] = []; // of a test
-  let kept: BrowserContext; // which the first visitors of all tests share, since it knows the scripts already
-  let anchor: Page; // of it, which stays open, and with it the process of its pages
-  let first: Page;
-  let complaints: string[] = [];
-
-  before(async () => {
-    mkdirSync(join(outputFolder, "console"), { recursive: true });
-    const told = typeof settings === "function" ? await settings() : settings;
-    // Each is there to be stopped, also when the other one fails.
-    await Promise.all([startChromium().then((started) => (browser = started)), startServer(name, told).then((started) => (server = started))]);
+  const { url, page, complaints, newContext, newPage } = startBrowsing(name, {
+    settings,
+    friends: ["data:", "blob:", ...friends],
+    context: { reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] },
+    // But for refusals of the API, and answers that a test keeps back.
+    tolerated: /^Failed to load resource: (the server responded with a status of 4\d\d |net::ERR_FAILED)/,
   });
-  after(async () => {
-    await browser?.close();
-    await server?.stop();
-  });
-  beforeEach(async () => {
-    complaints = [];
-    if (!kept) {
-      kept = await newContext();
-      anchor = await newPage(kept);
-      await anchor.goto(`${server.url}/favicon.svg`);
-    }
-    contexts = [];
-    await kept.unrouteAll();
-    await kept.clearCookies();
-    await anchor.evaluate(() => localStorage.clear());
-    first = await newPage(kept);
-  });
-  afterEach(async () => {
-    await Promise.all([...contexts.map((context) => context.close()), ...kept.pages().filter((page) => page !== anchor).map((page) => page.close())]);
-    assert.deepEqual(complaints, []);
-  });
-
-  async function newContext(): Promise<BrowserContext> {
-    const context = await browser.newContext({ viewport: size, reducedMotion: "reduce", permissions: ["clipboard-read", "clipboard-write"] });
-    contexts.push(context);
-    return context;
-  }
-
-  /** Opens a page, and keeps what the browser complains about, but for refusals of the API, and answers that a test keeps back. */
-  async function newPage(context: BrowserContext): Promise<Page> {
-    const page = await context.newPage();
-    page.on("pageerror", (error) => complaints.push(`${error}`));
-    page.on("console", (entry) => {
-      if (["error", "warning"].includes(entry.type()) && !/^Failed to load resource: (the server responded with a status of 4\d\d |net::ERR_FAILED)/.test(entry.text())) {
-        complaints.push(`${entry.type()}: ${entry.text()}`);
-      }
-    });
-    page.on("request", (request) => {
-      if (![server.url, "data:", "blob:", ...friends].some((start) => request.url().startsWith(start))) {
-        complaints.push(`a request to ${request.url()}`);
-      }
-    });
-    return page;
-  }
-
+  const visitorOn = (opened: Page) => visitorOf(url, () => opened, complaints);
   return {
-    ...visitorOf(
-      () => server.url,
-      () => first,
-      () => complaints,
-    ),
-    url: () => server.url,
-    visitor: async () => {
-      const page = await newPage(await newContext());
-      return visitorOf(
-        () => server.url,
-        () => page,
-        () => complaints,
-      );
-    },
-    tab: async (of) => {
-      const page = await newPage((of?.page() ?? first).context());
-      return visitorOf(
-        () => server.url,
-        () => page,
-        () => complaints,
-      );
-    },
+    ...visitorOf(url, page, complaints),
+    url,
+    complaints,
+    visitor: async () => visitorOn(await newPage(await newContext())),
+    tab: async (of) => visitorOn(await newPage((of?.page() ?? page()).context())),
     newAccount: async (workspaceName) => {
       const email = newAddress();
       let token: string | undefined;
-      const manager = createManager({ baseUrl: server.url, sessionToken: () => token });
+      const manager = createManager({ baseUrl: url(), sessionToken: () => token });
       const { registration } = await manager.registration.register({ email, password, workspaceName });
       const { account } = await manager.registration.verifyRegistration({
         registrationId: registration!.id,
-        code: await codeMailedTo(server.url, email),
+        code: await codeMailedTo(url(), email),
       });
       token = account!.sessionToken;
       return { manager, email, workspaceId: account!.workspace!.id, slug: account!.workspace!.slug };
@@ -202,11 +131,11 @@ async function axeFinds(page: Page, options: object): Promise<void> {
   assert.deepEqual(found, [], page.url());
 }
 
-function visitorOf(url: () => string, page: () => Page, complaints: () => string[]): Visitor {
+function visitorOf(url: () => string, page: () => Page, complaints: string[]): Visitor {
   /** Says what the page shows when what was waited for does not come. */
   const waiting = async (found: Promise<unknown>): Promise<void> => {
     await found.catch(async (error: unknown) => {
-      throw new Error(`${page().url()} shows:\n${await page().locator("body").ariaSnapshot()}\n${complaints()}`, { cause: error });
+      throw new Error(`${page().url()} shows:\n${await page().locator("body").ariaSnapshot()}\n${complaints}`, { cause: error });
     });
   };
   const visitor: Visitor = {
@@ -255,25 +184,54 @@ function visitorOf(url: () => string, page: () => Page, complaints: () => string
       await visitor.shows("Sign in");
     },
     isAccessible: () => axeFinds(page(), {}),
-    pictures: async (name) => {
-      for (const [scheme, width, height] of [["light", 1000, 760], ["dark", 1000, 760], ["phone", 375, 720]] as const) {
-        await page().emulateMedia({ colorScheme: scheme === "dark" ? "dark" : "light" });
-        await page().setViewportSize({ width, height });
-        await page().waitForFunction(() => document.documentElement.scrollWidth <= window.innerWidth, undefined, { timeout: 3000 }).catch(() => undefined);
-        const wider = await page().evaluate(() =>
-          document.documentElement.scrollWidth <= window.innerWidth
-            ? []
-            : [...document.body.querySelectorAll("*")].filter((e) => e.getBoundingClientRect().right > window.innerWidth).map((e) => e.outerHTML.slice(0, 300)),
-        );
-        assert.deepEqual(wider, [], `${name} is wider than ${width}`);
-        if (scheme === "dark") {
-          await axeFinds(page(), { runOnly: ["color-contrast"] }); // all else is as in light colours
-        }
-        await page().screenshot({ path: join(outputFolder, "console", `${name}-${scheme}.png`) });
-      }
-      await page().emulateMedia({ colorScheme: null });
-      await page().setViewportSize(size);
-    },
+    pictures: (name) =>
+      takePictures(page(), name, {
+        folder: "console",
+        phone: { width: 375, height: 720 },
+        inDark: () => axeFinds(page(), { runOnly: ["color-contrast"] }), // all else is as in light colours
+      }),
   };
   return visitor;
+}
+
+/** Has somebody join a workspace, by the API. */
+export async function joins({ manager, workspaceId }: Account, guest: Account): Promise<void> {
+  const { invitation } = await manager.invitations.createInvitation({ workspaceId, email: guest.email });
+  await guest.manager.invitations.acceptInvitation({ invitationId: invitation!.id });
+}
+
+/** What somebody is called who gave no name. */
+export function nameIn(email: string): string {
+  return email.split("@")[0]!;
+}
+
+/** The row of a table in which there is this. */
+export function row(within: Page | Locator, text: string): Locator {
+  return within.getByRole("row").filter({ hasText: text });
+}
+
+/** Waits for rows of tables that hold texts. */
+export async function rows(visitor: Visitor, ...expected: (string | RegExp)[][]): Promise<void> {
+  for (const texts of expected) {
+    let found = visitor.page().getByRole("row");
+    for (const hasText of texts) {
+      found = found.filter({ hasText });
+    }
+    await found.first().waitFor().catch(async (error: unknown) => {
+      throw new Error(`no row with ${texts.join(", ")}:\n${await visitor.page().locator("body").ariaSnapshot()}`, { cause: error });
+    });
+  }
+}
+
+/** The pages that are offered. */
+export async function entries(page: Page): Promise<string[]> {
+  return page.getByRole("navigation").getByRole("link").allTextContents();
+}
+
+/** Waits until nothing covers the page for a picture, which begins at its top. */
+export async function toastsGo(page: Page): Promise<void> {
+  for (const button of await page.locator(".mantine-Notifications-root").getByRole("button", { name: "Close" }).all()) {
+    await button.click().catch(() => undefined); // gone already
+  }
+  await page.evaluate(() => window.scrollTo(0, 0));
 }
