@@ -73,7 +73,10 @@ func (s *Store) PreviewChangeSubscription(ctx context.Context, workspace ids.Wor
 		if err != nil {
 			return err
 		}
-		change := planChange(b, from, to, c, t.now)
+		change, err := t.planChange(ctx, b, from, to, c, t.now)
+		if err != nil {
+			return err
+		}
 		if err := t.mayOwe(b, change.price); err != nil {
 			return err
 		}
@@ -130,7 +133,10 @@ func (s *Store) ChangeSubscription(ctx context.Context, workspace ids.Workspace,
 		if err != nil {
 			return err
 		}
-		change := planChange(b, from, to, c, at)
+		change, err := t.planChange(ctx, b, from, to, c, at)
+		if err != nil {
+			return err
+		}
 		if !t.isPreview(etag, b, change, at) {
 			return errPreview()
 		}
@@ -213,6 +219,13 @@ func priceExists(plan *billing.Plan, c Choice) error {
 		}
 	}
 	return fault.Invalid("currency", "the plan has no price in this currency")
+}
+
+// planChange computes what becomes of a subscription by a choice at a time.
+func (t *tx) planChange(ctx context.Context, s *billing.Subscription, from, to *billing.Plan, c Choice, at time.Time) (out change, err error) {
+	out = planChange(s, from, to, c, at)
+	out.lines, err = t.withoutVoid(ctx, s, out.lines)
+	return out, err
 }
 
 // planChange computes what becomes of a subscription by a choice at a time. What was paid

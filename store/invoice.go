@@ -149,7 +149,7 @@ func (s *Store) MarkInvoicePaid(ctx context.Context, id ids.Invoice, o Operation
 }
 
 // VoidInvoice notes that an invoice need not be paid: it was wrong, say. Its number stays
-// taken, and what it was for is not charged again. One that is void already stays as it
+// taken, and what it was for is neither charged again nor credited. One that is void already stays as it
 // is.
 //
 // Errors: fault NOT_FOUND; INVOICE_PAID; INVOICE_OF_PROVIDER; OPERATOR_REQUIRED.
@@ -204,13 +204,17 @@ func (t *tx) settle(ctx context.Context, i *billing.Invoice, to billing.InvoiceS
 	if err := t.billing.SettleInvoice(ctx, i); err != nil {
 		return err
 	}
-	if err := t.recordBy(ctx, o, audit.Event{WorkspaceID: i.WorkspaceID, Action: action, TargetID: i.ID.String(), Details: invoiceDetails(i)}); err != nil {
+	err := t.recordBy(ctx, o, audit.Event{WorkspaceID: i.WorkspaceID, Action: action, TargetID: i.ID.String(), Details: invoiceDetails(i)})
+	if err != nil {
 		return err
 	}
 	if to == billing.Paid {
-		if err := t.mailInvoice(ctx, mail.InvoicePaid, i); err != nil {
-			return err
-		}
+		err = t.mailInvoice(ctx, mail.InvoicePaid, i)
+	} else {
+		err = t.takeBackCredit(ctx, i)
+	}
+	if err != nil {
+		return err
 	}
 	return t.invoicePaid(ctx, i.WorkspaceID, i) // one that is void is owed no more, either
 }

@@ -173,6 +173,9 @@ func exerciseInvoices(t *testing.T, m module, all *exercise, s *billing.Subscrip
 	i.SetLines([]billing.InvoiceLine{charged, credited}, nil)
 	e.call("InsertInvoice", i)
 	e.want(i, "Invoice", s.WorkspaceID, i.ID)
+	if out := e.call("LinesOfSubscription", s.ID); len(out[0].([]billing.InvoiceLine)) != 0 || len(out[1].([]billing.InvoiceLine)) != 3 {
+		t.Errorf("lines of the subscription: %v", out)
+	}
 	if _, err := repository.Invoice(t.Context(), ids.New[ids.Workspace](), i.ID); !fault.Has(err, fault.Missing) {
 		t.Errorf("an invoice of another workspace: %v", err)
 	}

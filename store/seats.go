@@ -106,7 +106,26 @@ func (t *tx) countSeats(ctx context.Context, workspace ids.Workspace, by int) er
 // seatsChanged stores a locked subscription whose seats may be others. What they cost
 // more or less for the rest of the period waits for the next invoice.
 func (t *tx) seatsChanged(ctx context.Context, s *billing.Subscription, plan *billing.Plan) error {
-	return t.chargeLater(ctx, s, t.seatLines(s, plan))
+	lines, err := t.seatChange(ctx, s, plan)
+	if err != nil {
+		return err
+	}
+	return t.chargeLater(ctx, s, lines)
+}
+
+// seatChange is seatLines, without credit for seats of which the invoice is void.
+func (t *tx) seatChange(ctx context.Context, s *billing.Subscription, plan *billing.Plan) ([]billing.InvoiceLine, error) {
+	lines := t.seatLines(s, plan)
+	if sum(lines) >= 0 {
+		return lines, nil
+	}
+	void, _, err := t.billing.LinesOfSubscription(ctx, s.ID)
+	for _, v := range void {
+		if v.Amount > 0 && ofTime(v, lines[0]) {
+			return nil, err
+		}
+	}
+	return lines, err
 }
 
 // chargeLater stores a locked subscription that has changed, with what waits for the next
@@ -181,7 +200,11 @@ func (s *Store) UpdateSeatCount(ctx context.Context, workspace ids.Workspace, se
 		}
 		details := map[string]any{"seat_count": map[string]any{"before": b.SeatCount, "after": seats}}
 		b.SeatCount = seats
-		c = SeatChange{Currency: b.Currency, Lines: t.seatLines(b, plan)}
+		lines, err := t.seatChange(ctx, b, plan)
+		if err != nil {
+			return err
+		}
+		c = SeatChange{Currency: b.Currency, Lines: lines}
 		if price := priceOf(b, plan); price != nil {
 			c.NextTime = b.Period(t.now).End
 			next := pricing.PeriodAt(c.NextTime, price.Interval, c.NextTime)

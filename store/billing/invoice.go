@@ -83,6 +83,9 @@ func (l InvoiceLine) priced() pricing.Line {
 	}
 }
 
+// Share returns what of the amount is for the time from a moment of the line's on.
+func (l InvoiceLine) Share(from time.Time) int64 { return l.priced().Share(from) }
+
 // LinesOf returns the lines of an invoice for what is due by a price of the plan.
 func LinesOf(plan *Plan, currency string, due []pricing.Line) []InvoiceLine {
 	lines := make([]InvoiceLine, len(due))
@@ -239,6 +242,27 @@ func (r Repository) Invoice(ctx context.Context, workspace ids.Workspace, id ids
 		ColumnExpr("kind, plan, description, meter, quantity, amount, currency, start_time, end_time, proration").
 		Where("l.invoice_id = ?", id).OrderExpr("l.position").Scan(ctx, &i.Lines)
 	return i, err
+}
+
+// LinesOfSubscription returns the lines of a subscription's invoices: of those that are
+// void, and of all others with what waits for the next one.
+func (r Repository) LinesOfSubscription(ctx context.Context, id ids.Subscription) (void, others []InvoiceLine, err error) {
+	const columns = "kind, plan, description, meter, quantity, amount, l.currency, start_time, end_time, proration"
+	invoiced := func(state string) *bun.SelectQuery {
+		return r.db.NewSelect().TableExpr("billing.invoice_lines AS l").ColumnExpr(columns).
+			Join("JOIN billing.invoices AS i ON i.id = l.invoice_id").
+			Where("i.subscription_id = ? AND i.state "+state, id).OrderExpr("i.id, l.position")
+	}
+	if err := invoiced("= 'void'").Scan(ctx, &void); err != nil {
+		return nil, nil, err
+	}
+	if err := invoiced("<> 'void'").Scan(ctx, &others); err != nil {
+		return nil, nil, err
+	}
+	var waiting []InvoiceLine
+	err = r.db.NewSelect().TableExpr("billing.pending_lines AS l").ColumnExpr(columns).
+		Where("l.subscription_id = ?", id).OrderExpr("l.id").Scan(ctx, &waiting)
+	return void, append(others, waiting...), err
 }
 
 // WorkspaceOfInvoice returns the workspace of an invoice.

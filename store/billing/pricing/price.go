@@ -152,6 +152,16 @@ func Prorate(from Price, fromSeats int, to Price, toSeats int, period Period, at
 	return lines
 }
 
+// Share returns what of a line's amount is for the time from a moment of its period on,
+// rounded as Prorate does.
+func (l Line) Share(from time.Time) int64 {
+	all, rest := l.Period.End.Sub(l.Period.Start).Microseconds(), l.Period.End.Sub(from).Microseconds()
+	if all <= 0 {
+		return 0
+	}
+	return round(new(big.Rat).Mul(big.NewRat(rest, all), new(big.Rat).SetInt64(l.Amount)))
+}
+
 // MaxDue is the most that a meter costs in a period, whatever its quantity: so that sums
 // of many are numbers still.
 const MaxDue = 1_000_000_000_000_000

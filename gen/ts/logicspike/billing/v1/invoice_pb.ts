@@ -857,9 +857,9 @@ export const InvoiceService: GenService<{
   },
   /**
    * VoidInvoice notes that an invoice need not be paid, because it was wrong, say. It
-   * keeps its number, and what it was for is not charged again; credit that a change of
-   * plan has given for unused time of it stays. One that is void already stays as it is,
-   * with its reason.
+   * keeps its number, and what it was for is neither charged again nor credited: credit
+   * that a change has given for unused time of it is taken back, on the next invoice. One
+   * that is void already stays as it is, with its reason.
    *
    * Errors: `not_found`; `failed_precondition` INVOICE_PAID, INVOICE_OF_PROVIDER,
    * REAUTHENTICATION_REQUIRED.

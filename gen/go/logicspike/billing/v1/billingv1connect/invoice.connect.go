@@ -85,9 +85,9 @@ type InvoiceServiceClient interface {
 	// REAUTHENTICATION_REQUIRED.
 	MarkInvoicePaid(context.Context, *v1.MarkInvoicePaidRequest) (*v1.MarkInvoicePaidResponse, error)
 	// VoidInvoice notes that an invoice need not be paid, because it was wrong, say. It
-	// keeps its number, and what it was for is not charged again; credit that a change of
-	// plan has given for unused time of it stays. One that is void already stays as it is,
-	// with its reason.
+	// keeps its number, and what it was for is neither charged again nor credited: credit
+	// that a change has given for unused time of it is taken back, on the next invoice. One
+	// that is void already stays as it is, with its reason.
 	//
 	// Errors: `not_found`; `failed_precondition` INVOICE_PAID, INVOICE_OF_PROVIDER,
 	// REAUTHENTICATION_REQUIRED.
@@ -263,9 +263,9 @@ type InvoiceServiceHandler interface {
 	// REAUTHENTICATION_REQUIRED.
 	MarkInvoicePaid(context.Context, *v1.MarkInvoicePaidRequest) (*v1.MarkInvoicePaidResponse, error)
 	// VoidInvoice notes that an invoice need not be paid, because it was wrong, say. It
-	// keeps its number, and what it was for is not charged again; credit that a change of
-	// plan has given for unused time of it stays. One that is void already stays as it is,
-	// with its reason.
+	// keeps its number, and what it was for is neither charged again nor credited: credit
+	// that a change has given for unused time of it is taken back, on the next invoice. One
+	// that is void already stays as it is, with its reason.
 	//
 	// Errors: `not_found`; `failed_precondition` INVOICE_PAID, INVOICE_OF_PROVIDER,
 	// REAUTHENTICATION_REQUIRED.
