@@ -82,6 +82,7 @@ const (
 	metaPlanVersion  = "logicspike_plan_version"
 	metaCurrency     = "logicspike_currency"
 	metaInterval     = "logicspike_interval"
+	metaCredit       = "logicspike_credit"
 )
 
 func metadata(p billing.Purchase) map[string]string {
@@ -252,6 +253,30 @@ func (c *Client) ReportUsage(ctx context.Context, r billing.UsageReport) error {
 	}
 	params.SetIdempotencyKey(r.Key())
 	if _, err := c.api.V1BillingMeterEvents.Create(ctx, params); err != nil {
+		return failure(err)
+	}
+	return nil
+}
+
+// Credit implements provider.Provider. Keys are forgotten after a day: so it looks first
+// whether the balance of the customer has the credit.
+func (c *Client) Credit(ctx context.Context, credit *billing.ProviderCredit, key string) error {
+	list := &stripe.CustomerBalanceTransactionListParams{Customer: stripe.String(credit.Customer)}
+	list.Limit = stripe.Int64(100)
+	for b, err := range c.api.V1CustomerBalanceTransactions.List(ctx, list) {
+		if err != nil {
+			return failure(err)
+		}
+		if b.Metadata[metaCredit] == credit.ID.String() {
+			return nil
+		}
+	}
+	params := &stripe.CustomerBalanceTransactionCreateParams{
+		Customer: stripe.String(credit.Customer), Amount: stripe.Int64(-credit.Amount), Currency: stripe.String(strings.ToLower(credit.Currency)),
+		Description: stripe.String("Unused time"), Metadata: map[string]string{metaCredit: credit.ID.String()},
+	}
+	params.SetIdempotencyKey(key)
+	if _, err := c.api.V1CustomerBalanceTransactions.Create(ctx, params); err != nil {
 		return failure(err)
 	}
 	return nil

@@ -94,6 +94,7 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 		})
 		ok("a page that charges "+what, err)
 	}
+	ok("a credit", c.Credit(ctx, &billing.ProviderCredit{ID: uuid.New(), Customer: "cus_123", Currency: "EUR", Amount: 1234}, "key"))
 	configuration, err := c.CreatePortalConfiguration(ctx, "key")
 	ok("what the portal lets do", err)
 	_, err = c.CreatePortal(ctx, "cus_123", configuration, "https://example.com")
@@ -132,8 +133,9 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 	got := calls()
 	slices.Sort(got)
 	if want := strings.Fields(`
-		DELETE/v1/subscriptions/sub_123 GET/v1/invoices/in_123 GET/v1/subscriptions GET/v1/subscriptions/sub_123
+		DELETE/v1/subscriptions/sub_123 GET/v1/customers/cus_123/balance_transactions GET/v1/invoices/in_123 GET/v1/subscriptions GET/v1/subscriptions/sub_123
 		POST/v1/billing/meter_events POST/v1/billing_portal/configurations POST/v1/billing_portal/sessions POST/v1/checkout/sessions POST/v1/customers
+		POST/v1/customers/cus_123/balance_transactions
 		POST/v1/subscriptions/sub_123`); !slices.Equal(strings.Fields(strings.ReplaceAll(strings.Join(slices.Compact(got), "\n"), " ", "")), want) {
 		t.Errorf("the calls were %v", slices.Compact(got))
 	}
