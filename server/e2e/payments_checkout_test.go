@@ -231,6 +231,36 @@ func TestWhoOwesIsRemindedAlsoOnceTheyPayByStripe(t *testing.T) {
 	s.CheckInvariants(t)
 }
 
+// TestARefusalOfTheProviderIsNotRepeatedForADay: Stripe repeats what it answered for as long
+// as it keeps the key of a request.
+func TestARefusalOfTheProviderIsNotRepeatedForADay(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	p, q := s.person(t), s.person(t)
+	portal := func() error {
+		_, err := q.Subscriptions.CreatePortalSession(t.Context(), &billingv1.CreatePortalSessionRequest{WorkspaceId: q.Workspace.Id, ReturnUrl: "/"})
+		return err
+	}
+	buy := func() error { _, err := checkout(t, p); return err }
+	for what, call := range map[string]func() error{"checkout": buy, "portal": portal} {
+		s.stripe.Refuse(true)
+		if err := call(); reasonOf(err) != "PAYMENT_PROVIDER_UNAVAILABLE" {
+			t.Errorf("%s, refused: %v", what, err)
+		}
+		s.stripe.Refuse(false)
+		s.Clock.Advance(10 * time.Second) // as the answer says
+		if err := call(); err != nil {
+			t.Errorf("%s, later: %v", what, err)
+		}
+	}
+	if n := s.stripe.Customers(); n != 2 {
+		t.Errorf("%d customers", n)
+	}
+	s.buy(t, p)
+	s.agrees(t, "in the end")
+	s.CheckInvariants(t)
+}
+
 // TestAnotherPlanThanTheOneThatIsTriedIsChargedAtOnce: nothing was paid that could be
 // credited.
 func TestAnotherPlanThanTheOneThatIsTriedIsChargedAtOnce(t *testing.T) {
