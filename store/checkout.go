@@ -16,6 +16,7 @@ import (
 // Checkout is what a workspace would buy at the provider.
 type Checkout struct {
 	billing.Purchase
+	Name     string // of the plan
 	Customer string // what the provider calls the workspace; "" when it does not know it
 	Items    []billing.Item
 	// PaidUntil is when what the workspace has paid or tries of the same plan already ends:
@@ -52,6 +53,7 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		}
 		c = &Checkout{
 			Purchase: billing.Purchase{Workspace: workspace, Plan: p.Name, PlanVersion: p.Version, Currency: currency, Interval: string(interval)},
+			Name:     p.Definition.DisplayName,
 			Items:    Items(price, b.BilledSeats()),
 		}
 		if c.PaidUntil, err = t.paidUntil(ctx, b, p.Name); err != nil {

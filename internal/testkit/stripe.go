@@ -378,6 +378,14 @@ func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
 		if s.customers[form.Get("customer")] == nil {
 			return missing()
 		}
+		if len(of(form, "line_items[0]")) == 0 {
+			return http.StatusBadRequest, failed("invalid_request_error", "parameter_missing", "there is nothing to sell")
+		}
+		for key, values := range form {
+			if strings.HasSuffix(key, "[quantity]") && values[0] == "0" {
+				return http.StatusBadRequest, failed("invalid_request_error", "parameter_invalid_integer", "none of something is not sold")
+			}
+		}
 		id := s.id("cs")
 		s.sessions[id] = form
 		return http.StatusOK, map[string]any{"id": id, "object": "checkout.session", "url": s.URL + "/pay/" + id, "expires_at": s.Clock.Now().Add(24 * time.Hour).Unix()}
@@ -499,6 +507,10 @@ func (s *Stripe) update(sub *StripeSub, form url.Values) (int, any) {
 		default:
 			sub.Items[at].Quantity = quantity
 		}
+	}
+	if len(sub.Items) == 0 {
+		_ = json.Unmarshal(before, sub)
+		return http.StatusBadRequest, failed("invalid_request_error", "", "a subscription has an item at least")
 	}
 	if after, _ := json.Marshal(sub); !bytes.Equal(before, after) {
 		s.effects = append(s.effects, "update "+sub.ID)

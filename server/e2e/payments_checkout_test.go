@@ -261,6 +261,38 @@ func TestARefusalOfTheProviderIsNotRepeatedForADay(t *testing.T) {
 	s.CheckInvariants(t)
 }
 
+// TestSeatsThatAreIncludedAreBought although there is nothing to pay as long as there are no
+// more.
+func TestSeatsThatAreIncludedAreBought(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	applyPlans(t, s.Server, `
+plans:
+  - {plan: free, name: Free, default: true}
+  - {plan: team, name: Team, prices: [{currency: EUR, interval: month, seat: {amount: 7.50, included: 2}, stripe: {seat: price_seat}}]}
+`)
+	p := s.person(t)
+	sub := s.buy(t, p)
+	is(t, "bought", subscriptionOf(t, p, p.Workspace.Id), "team ACTIVE")
+	seats := func(what string, want int64) {
+		t.Helper()
+		s.work(t)
+		items := s.stripe.Subs()[sub].Items
+		if len(items) != 1 || items[0].Price != "price_seat" || items[0].Quantity != want {
+			t.Errorf("%s: %+v, want %d seats", what, items, want)
+		}
+		s.agrees(t, what)
+	}
+	seats("one member", 0)
+	s.joins(t, p)
+	seats("as many as are included", 0)
+	m := s.joins(t, p)
+	seats("one more", 1)
+	because(t, "left", leave(t, m, p.Workspace.Id), "")
+	seats("as many again", 0)
+	s.CheckInvariants(t)
+}
+
 // TestAnotherPlanThanTheOneThatIsTriedIsChargedAtOnce: nothing was paid that could be
 // credited.
 func TestAnotherPlanThanTheOneThatIsTriedIsChargedAtOnce(t *testing.T) {

@@ -44,7 +44,7 @@ func (s *Service) Checkout(ctx context.Context, p Purchase) (*provider.Page, err
 			return nil, err
 		}
 	}
-	o := provider.Checkout{Purchase: c.Purchase, Customer: c.Customer, Items: c.Items, SuccessURL: p.SuccessURL, CancelURL: p.CancelURL}
+	o := provider.Checkout{Purchase: c.Purchase, Name: c.Name, Customer: c.Customer, Items: c.Items, SuccessURL: p.SuccessURL, CancelURL: p.CancelURL}
 	if c.PaidUntil.Sub(s.Clock.Now()) > soonestCharge {
 		o.ChargeTime = c.PaidUntil
 	}

@@ -46,6 +46,7 @@ type Provider interface {
 // Checkout is what a customer is to buy, and where their browser goes then.
 type Checkout struct {
 	billing.Purchase
+	Name       string // of the plan
 	Customer   string
 	Items      []billing.Item
 	ChargeTime time.Time // when it is charged first; zero for at once

@@ -147,6 +147,18 @@ func (c *Client) CreateCheckout(ctx context.Context, o provider.Checkout) (*prov
 		}
 		params.LineItems = append(params.LineItems, line)
 	}
+	if len(params.LineItems) == 0 {
+		// What costs nothing as long as there are no more seats than are included: Stripe sells
+		// something only, and what it is to be takes the place of this afterwards.
+		params.LineItems = []*stripe.CheckoutSessionCreateLineItemParams{{
+			Quantity: stripe.Int64(1),
+			PriceData: &stripe.CheckoutSessionCreateLineItemPriceDataParams{
+				Currency: stripe.String(strings.ToLower(o.Currency)), UnitAmount: stripe.Int64(0),
+				ProductData: &stripe.CheckoutSessionCreateLineItemPriceDataProductDataParams{Name: stripe.String(o.Name)},
+				Recurring:   &stripe.CheckoutSessionCreateLineItemPriceDataRecurringParams{Interval: stripe.String(o.Interval)},
+			},
+		}}
+	}
 	session, err := c.api.V1CheckoutSessions.Create(ctx, params)
 	if err != nil {
 		return nil, failure(err)

@@ -94,6 +94,12 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 		})
 		ok("a page that charges "+what, err)
 	}
+	_, err = c.CreateCheckout(ctx, provider.Checkout{
+		Purchase: billing.Purchase{Installation: uuid.New(), Workspace: workspace, Plan: "team", PlanVersion: 1, Currency: "EUR", Interval: "month"},
+		Name:     "Team", Customer: "cus_123", SuccessURL: "https://example.com/a", CancelURL: "https://example.com/b",
+		Items: []billing.Item{{Price: "price_1"}},
+	})
+	ok("a page for seats that are included", err)
 	ok("a credit", c.Credit(ctx, &billing.ProviderCredit{ID: uuid.New(), Customer: "cus_123", Currency: "EUR", Amount: 1234}, "key"))
 	configuration, err := c.CreatePortalConfiguration(ctx, "key")
 	ok("what the portal lets do", err)
@@ -113,6 +119,9 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 		"items": {Items: []billing.ItemChange{
 			{Item: billing.Item{ID: "si_1", Price: "price_1", Quantity: 0}}, {Item: billing.Item{Price: "price_2", Quantity: 4}},
 			{Item: billing.Item{Price: "price_3", Metered: true}}, {Item: billing.Item{ID: "si_4", Price: "price_4"}, Remove: true},
+		}},
+		"the first seats": {Items: []billing.ItemChange{
+			{Item: billing.Item{Price: "price_1"}}, {Item: billing.Item{ID: "si_1", Price: "price_2"}, Remove: true},
 		}},
 	} {
 		_, err := c.Change(ctx, "sub_123", &change, "key")
