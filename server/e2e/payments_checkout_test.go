@@ -6,6 +6,7 @@ import (
 	"time"
 
 	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
+	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/testkit"
 )
 
@@ -149,6 +150,27 @@ func TestAnotherPlanIsChargedAtOnceAndWhatWasPaidIsCredited(t *testing.T) {
 			s.CheckPurged(t, p.Workspace.Id, p.User.Id)
 		}
 	}
+}
+
+// TestTheTaxOnWhatIsNotUsedIsCreditedToo, since it was paid with it.
+func TestTheTaxOnWhatIsNotUsedIsCreditedToo(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, func(o *config.Settings) { o.TaxName, o.TaxPercent = "VAT", "19" })
+	applyPlans(t, s.Server, dearPlans)
+	p := s.person(t)
+	subscribe(t, p, "team", "EUR", yearly)
+	s.pay(t, p)
+	period := subscriptionOf(t, p, p.Workspace.Id)
+	s.Clock.Advance(period.CurrentPeriodEndTime.AsTime().Sub(period.CurrentPeriodStartTime.AsTime()) / 2)
+	url, err := pageOf(t, p, "big")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.complete(t, url)
+	if got := s.stripe.Balance(s.customer(t, p)); got != -11900 {
+		t.Errorf("half of 200 EUR and 19%% are not used, the balance is %d", got)
+	}
+	s.CheckInvariants(t)
 }
 
 // TestAPlanThatIsPaidOtherwiseIsNotChangedForNothing while Stripe does not charge yet.
