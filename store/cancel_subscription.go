@@ -103,6 +103,7 @@ func (t *tx) cancel(ctx context.Context, s *billing.Subscription, plan *billing.
 		}
 	case s.State == billing.Paused:
 		next, s.PauseReason = plan, billing.PausedCanceled
+		s.PastDueTime, s.DunningStep, s.DunningTime = time.Time{}, 0, time.Time{}
 		err = t.update(ctx, s)
 	default:
 		next = plan

@@ -148,7 +148,7 @@ func (s *Store) ChangeSubscription(ctx context.Context, workspace ids.Workspace,
 // has it already.
 //
 // Errors: fault FIELD_INVALID, PLAN_NOT_OFFERED, SEATS_IN_USE, SEAT_LIMIT_EXCEEDED,
-// CURRENCY_MISMATCH, SUBSCRIPTION_UNPAID.
+// CURRENCY_MISMATCH, SUBSCRIPTION_UNPAID, SUBSCRIPTION_STATE.
 func (t *tx) choose(ctx context.Context, s *billing.Subscription, c Choice) (*billing.Plan, error) {
 	plan, err := t.billing.Plan(ctx, c.Plan, 0)
 	if err != nil && !fault.Has(err, fault.Missing) {
@@ -165,6 +165,9 @@ func (t *tx) choose(ctx context.Context, s *billing.Subscription, c Choice) (*bi
 	}
 	if s.State == billing.Paused && s.PauseReason == billing.PausedUnpaid {
 		return nil, errUnpaid()
+	}
+	if err := t.chargedLater(ctx, s, plan); err != nil {
+		return nil, err
 	}
 	if !plan.Free() && !s.Charged() { // nor by canceling and beginning anew
 		if err := t.owesNothing(ctx, s); err != nil {

@@ -16,17 +16,18 @@ import (
 // Checkout is what a workspace would buy at the provider.
 type Checkout struct {
 	billing.Purchase
+	Name     string // of the plan
 	Customer string // what the provider calls the workspace; "" when it does not know it
 	Items    []billing.Item
-	// PaidUntil is when what the workspace has paid or tries already ends: only then it
-	// is charged. Zero for at once.
+	// PaidUntil is when what the workspace has paid or tries of the same plan already ends:
+	// only then it is charged. Zero for at once.
 	PaidUntil time.Time
 }
 
 // PrepareCheckout returns what a workspace would buy by a plan and its price.
 //
 // Errors: fault NOT_FOUND; PLAN_NOT_FOR_SALE; PAYMENT_PROVIDER_IN_USE;
-// SUBSCRIPTION_UNPAID while an invoice of our own is overdue.
+// SUBSCRIPTION_UNPAID while an invoice of our own is open.
 func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, plan, currency string, interval pricing.Interval) (c *Checkout, err error) {
 	err = s.read(ctx, func(ctx context.Context, t *tx) error {
 		b, err := t.billing.Subscription(ctx, workspace)
@@ -36,7 +37,7 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		if b.Provider == billing.Stripe {
 			return fault.New(fault.FailedPrecondition, fault.PaymentProviderInUse, "the workspace pays by the payment provider already; change its subscription")
 		}
-		if err := t.owesNothing(ctx, b); err != nil {
+		if err := t.paysFirst(ctx, b); err != nil {
 			return err
 		}
 		p, err := t.billing.Plan(ctx, plan, 0)
@@ -52,13 +53,11 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		}
 		c = &Checkout{
 			Purchase: billing.Purchase{Workspace: workspace, Plan: p.Name, PlanVersion: p.Version, Currency: currency, Interval: string(interval)},
+			Name:     p.Definition.DisplayName,
 			Items:    Items(price, b.BilledSeats()),
 		}
-		switch {
-		case b.State == billing.Trialing:
-			c.PaidUntil = b.TrialEndTime
-		case b.State == billing.Active && b.Currency != "":
-			c.PaidUntil = b.Period(t.now).End
+		if c.PaidUntil, err = t.paidUntil(ctx, b, p.Name); err != nil {
+			return err
 		}
 		if c.Installation, _, err = t.billing.Installation(ctx); err != nil {
 			return err

@@ -21,7 +21,7 @@ func constraints() postgres.Constraints {
 		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains",
 		"disablements", "operators", "totp_factors", "recovery_codes", "passkeys", "external_identities", "devices", "api_keys",
 		"api_key_requests", "service_accounts", "refresh_tokens", "subscriptions", "overrides", "customers", "provider_subscriptions",
-		"invoices", "invoice_lines", "pending_lines", "usage_events", "usage_hours", "usage_totals", "periods", "trials",
+		"invoices", "invoice_lines", "pending_lines", "usage_events", "usage_hours", "usage_totals", "periods", "trials", "provider_credits",
 	} {
 		all[table+"_user_id_fkey"] = errGone()
 		all[table+"_workspace_id_fkey"] = fault.NotFoundFault()

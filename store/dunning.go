@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/store/audit"
@@ -24,8 +25,8 @@ func (t *tx) nextDunning(s *billing.Subscription) time.Time {
 // dun does the next thing that is due of a locked subscription because an invoice is
 // overdue, and reports whether there was one.
 func (t *tx) dun(ctx context.Context, s *billing.Subscription, plan *billing.Plan) (bool, error) {
-	if s.Provider != billing.Manual || s.State != billing.Active && s.State != billing.PastDue {
-		return false, nil
+	if s.State != billing.Active && s.State != billing.PastDue || s.Provider != billing.Manual && s.State == billing.PastDue && !s.Owed() {
+		return false, nil // or past due at the provider, which says what becomes of it
 	}
 	overdue, err := t.billing.Overdue(ctx, s.WorkspaceID, t.now)
 	switch {
@@ -34,6 +35,12 @@ func (t *tx) dun(ctx context.Context, s *billing.Subscription, plan *billing.Pla
 	case s.State == billing.Active && overdue:
 		if err := t.applyState(ctx, s, billing.Overdue); err != nil {
 			return false, err
+		}
+		if s.Provider != billing.Manual {
+			s.DunningTime = t.nextDunning(s)
+			if err := t.billing.Update(ctx, s, t.now); err != nil {
+				return false, err
+			}
 		}
 		return true, t.askForPayment(ctx, s, "subscription.past_due")
 	case s.State == billing.PastDue && !overdue:
@@ -73,6 +80,18 @@ func (t *tx) askForPayment(ctx context.Context, s *billing.Subscription, action 
 	})
 }
 
+// paysFirst reports whether no invoice of our own of a subscription's workspace is open,
+// overdue or not.
+//
+// Errors: fault SUBSCRIPTION_UNPAID.
+func (t *tx) paysFirst(ctx context.Context, s *billing.Subscription) error {
+	owes, err := t.billing.Owes(ctx, s.WorkspaceID)
+	if err == nil && owes {
+		err = fault.New(fault.FailedPrecondition, fault.SubscriptionUnpaid, "invoices are open; pay them first")
+	}
+	return err
+}
+
 // owesNothing reports whether no invoice of a subscription's workspace is overdue.
 //
 // Errors: fault SUBSCRIPTION_UNPAID.
@@ -85,21 +104,25 @@ func (t *tx) owesNothing(ctx context.Context, s *billing.Subscription) error {
 }
 
 // invoicePaid lets the subscription of a locked workspace go on that was past due, or
-// paused for it, when no invoice is overdue any more: one was paid, or is void.
-func (t *tx) invoicePaid(ctx context.Context, workspace ids.Workspace, _ *billing.Invoice) error {
+// paused for it, when no invoice is overdue any more: one was paid, or is void. What was
+// paid and is not used is the provider's to credit, if that charges the workspace since.
+func (t *tx) invoicePaid(ctx context.Context, workspace ids.Workspace, i *billing.Invoice) error {
 	s, plan, err := t.lockSubscription(ctx, workspace)
 	if err != nil {
 		return err
 	}
-	return t.recover(ctx, s, plan)
+	if err := t.recover(ctx, s, plan); err != nil || i.State != billing.Paid {
+		return err
+	}
+	return t.carryCredit(ctx, s)
 }
 
 // recover is invoicePaid for a locked subscription. When its period has ended while it was
 // paused, the next one begins now: the time in between costs nothing. What was to end with
-// that period ends.
+// that period ends. A provider's goes on as that says.
 func (t *tx) recover(ctx context.Context, s *billing.Subscription, plan *billing.Plan) error {
 	paused := s.State == billing.Paused && s.PauseReason == billing.PausedUnpaid
-	if s.Provider != billing.Manual || s.State != billing.PastDue && !paused {
+	if s.Provider != billing.Manual && !s.Owed() || s.State != billing.PastDue && !paused {
 		return nil
 	}
 	if overdue, err := t.billing.Overdue(ctx, s.WorkspaceID, t.now); overdue || err != nil {
@@ -108,7 +131,7 @@ func (t *tx) recover(ctx context.Context, s *billing.Subscription, plan *billing
 	if err := t.applyState(ctx, s, billing.Settle); err != nil {
 		return err
 	}
-	if err := t.recordSubscription(ctx, s, "subscription.recovered", audit.System, nil); err != nil || !paused {
+	if err := t.recordSubscription(ctx, s, "subscription.recovered", audit.System, nil); err != nil || !paused || s.Provider != billing.Manual {
 		return err
 	}
 	switch over := s.Period(t.now).End; {

@@ -301,9 +301,27 @@ func exerciseProvider(t *testing.T, e *exercise, repository billing.Repository, 
 	p.LeaseTime, p.LastError = time.Time{}, "test"
 	e.call("UpdateProviderSubscription", p)
 	e.want(p, "ProviderSubscription", "sub_1", false)
+	e.want(false, "ChargedLater", s.ID, now)
+	p.ChargeTime = now.Add(time.Minute)
+	e.call("UpdateProviderSubscription", p)
+	e.want(true, "ChargedLater", s.ID, now)
+	e.want(false, "ChargedLater", s.ID, p.ChargeTime)
 	e.want([]string{"sub_1"}, "OrphanOfWorkspace", w, now)
 	e.want([]billing.ProviderSubscription(nil), "ProviderSubscriptions", w, "", 10)
 	e.call("DeleteProviderSubscription", "sub_1")
+	e.want(false, "Owes", w)
+	e.call("Unpaid", s.ID, now)
+	e.want(int64(0), "Creditable", w, "EUR")
+	credit := &billing.ProviderCredit{ID: uuid.New(), WorkspaceID: w, Customer: "cus_1", Currency: "EUR", Amount: 500, NextTryTime: now, CreateTime: now}
+	e.call("InsertProviderCredit", credit)
+	e.want(int64(-500), "Creditable", w, "EUR")
+	e.want([]string{credit.ID.String()}, "DueProviderCredits", now, 10)
+	credit.NextTryTime = now.Add(time.Minute)
+	e.want(credit, "LeaseProviderCredit", credit.ID.String(), now, now.Add(time.Minute))
+	e.want((*billing.ProviderCredit)(nil), "LeaseProviderCredit", credit.ID.String(), now, now.Add(time.Minute))
+	credit.CreditTime = now
+	e.call("UpdateProviderCredit", credit)
+	e.want([]string(nil), "DueProviderCredits", now.Add(time.Hour), 10)
 	if _, err := repository.ProviderSubscription(t.Context(), "sub_1", false); !fault.Has(err, fault.Missing) {
 		t.Errorf("forgotten: %v", err)
 	}

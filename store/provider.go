@@ -81,6 +81,8 @@ func (t *tx) providerChanged(ctx context.Context, s *billing.Subscription) error
 				return err
 			}
 		}
+	case s.State == billing.Paused && s.Owed(): // it costs nothing meanwhile
+		want.Desired, want.Reason = billing.Ending, billing.PausedUnpaid
 	case price.Stripe == nil:
 		return errNotForSale()
 	default:

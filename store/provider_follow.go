@@ -103,8 +103,39 @@ func (s *Store) FollowProvider(ctx context.Context, ticket int64, m *billing.Mir
 	})
 }
 
+// paidUntil returns when what a workspace has paid or tries ends, if that is the plan; the
+// zero time for another one, and when not all of it is paid.
+func (t *tx) paidUntil(ctx context.Context, s *billing.Subscription, plan string) (time.Time, error) {
+	switch {
+	case s.Plan != plan:
+	case s.State == billing.Trialing:
+		return s.TrialEndTime, nil
+	case s.State == billing.Active && s.Priced():
+		if open, void, err := t.billing.Unpaid(ctx, s.ID, t.now); open || void || err != nil {
+			return time.Time{}, err
+		}
+		return s.Period(t.now).End, nil
+	}
+	return time.Time{}, nil
+}
+
+// unusedLines returns what is credited of the present period of a subscription when it ends
+// early. What nobody is to pay is not.
+func (t *tx) unusedLines(ctx context.Context, s *billing.Subscription, plan *billing.Plan, period pricing.Period, at time.Time) ([]billing.InvoiceLine, error) {
+	price := priceOf(s, plan)
+	if price == nil || !s.Charged() {
+		return nil, nil
+	}
+	if _, void, err := t.billing.Unpaid(ctx, s.ID, at); void || err != nil {
+		return nil, err
+	}
+	nothing := pricing.Price{Currency: price.Currency, Interval: price.Interval}
+	return billing.LinesOf(plan, s.Currency, pricing.Prorate(*price, s.ChargedSeats, nothing, 0, period, at)), nil
+}
+
 // bought makes the subscription of a workspace what was bought for it at the provider.
-// Of two that were bought at once the second one ends.
+// Of two that were bought at once the second one ends. So does what is charged only later
+// although nothing is tried or paid until then any more: nothing was paid for it.
 func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *billing.Mirror) error {
 	s, present, err := t.lockSubscription(ctx, p.WorkspaceID)
 	if err != nil {
@@ -113,14 +144,32 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	if s.Provider == billing.Stripe {
 		return t.end(ctx, p, "bought_twice")
 	}
-	// What was used until now is charged by us, in the last invoice of our own.
-	ended, at, charged := s.Period(t.now), t.now, s.Charged()
+	later := m.Status == billing.StatusTrialing
+	if later {
+		until, err := t.paidUntil(ctx, s, m.Bought.Plan)
+		if err != nil {
+			return err
+		}
+		if until.IsZero() || !until.Truncate(time.Second).Equal(m.TrialEnd) { // the provider knows whole seconds only
+			return t.end(ctx, p, "not_paid")
+		}
+	}
+	// What was used until now is charged by us, in the last invoice of our own, and what was
+	// paid but goes on no more is credited.
+	ended, at := s.Period(t.now), t.now
 	if m.PeriodStart.Before(at) && !m.PeriodStart.IsZero() { // it is known here later than it was bought
 		at = maxTime(m.PeriodStart, ended.Start)
 	}
 	lines, err := t.closePeriods(ctx, s, present, at)
 	if err != nil {
 		return err
+	}
+	if !later {
+		unused, err := t.unusedLines(ctx, s, present, ended, at)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, unused...)
 	}
 	if err := t.invoice(ctx, s, present, lines, ended); err != nil {
 		return err
@@ -133,7 +182,7 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	s.Currency, s.Interval = m.Bought.Currency, pricing.Interval(m.Bought.Interval)
 	s.CancelAtPeriodEnd = false
 	switch { // what is tried, or paid until later, goes on until then
-	case s.State == billing.Trialing, m.Status == billing.StatusTrialing && charged:
+	case s.State == billing.Trialing, later:
 		s.SetPeriod(pricing.Period{Start: at, End: ended.End})
 	default:
 		s.AnchorTime = at
@@ -148,13 +197,19 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	}); err != nil {
 		return err
 	}
-	return t.follow(ctx, p, s, plan, m)
+	if err := t.follow(ctx, p, s, plan, m); err != nil {
+		return err
+	}
+	return t.carryCredit(ctx, s)
 }
 
 // follow takes over state and period of a subscription that lives, and has the provider
 // given again what is otherwise there although it is not the provider's to say.
 func (t *tx) follow(ctx context.Context, p *billing.ProviderSubscription, s *billing.Subscription, plan *billing.Plan, m *billing.Mirror) error {
 	before, period := s.State, pricing.Period{Start: s.PeriodStartTime, End: s.PeriodEndTime}
+	if p.ChargeTime = (time.Time{}); m.Status == billing.StatusTrialing {
+		p.ChargeTime = m.TrialEnd
+	}
 	followPeriod(s, m)
 	if s.PeriodStartTime.After(period.Start) { // the one before has ended
 		ended := *s
@@ -225,6 +280,9 @@ func followPeriod(s *billing.Subscription, m *billing.Mirror) {
 // transitionsTo returns what makes the state of a subscription what the provider reports.
 // What has ended there is canceled otherwise.
 func transitionsTo(s *billing.Subscription, status billing.ProviderStatus) []billing.Transition {
+	if s.Owed() && (status == billing.StatusActive || status == billing.StatusTrialing) {
+		return nil // by an invoice of our own
+	}
 	var active []billing.Transition
 	switch {
 	case s.State == billing.Trialing:

@@ -108,10 +108,11 @@ func (t *tx) applyState(ctx context.Context, s *billing.Subscription, e billing.
 	}
 	switch {
 	case e == billing.Overdue:
-		s.PastDueTime, s.DunningStep = t.now, 0
+		s.PastDueTime, s.DunningStep, s.DunningTime = t.now, 0, time.Time{}
 		if s.Provider == billing.Manual {
 			s.DunningTime = t.nextDunning(s)
 		}
+	case e == billing.GraceEnd && s.Owed(): // and stays so until that is paid
 	case e != billing.WorkspaceDelete && s.State != billing.PastDue:
 		s.PastDueTime, s.DunningStep, s.DunningTime = time.Time{}, 0, time.Time{}
 	}
@@ -258,7 +259,10 @@ func (t *tx) resumeSubscription(ctx context.Context, workspace ids.Workspace) er
 		return err
 	}
 	if s.State == billing.PastDue {
-		s.PastDueTime, s.DunningTime = s.PastDueTime.Add(t.now.Sub(deleted)), s.DunningTime.Add(t.now.Sub(deleted))
+		s.PastDueTime = s.PastDueTime.Add(t.now.Sub(deleted))
+		if !s.DunningTime.IsZero() {
+			s.DunningTime = s.DunningTime.Add(t.now.Sub(deleted))
+		}
 	}
 	if s.Seats, _, err = t.team.Seats(ctx, workspace, t.now); err != nil {
 		return err

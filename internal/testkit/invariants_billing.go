@@ -33,7 +33,10 @@ var billingInvariants = []invariant{
 
 	{"a subscription is past due since a time, and reminded of it at another; no other is", `
 		SELECT id::text FROM billing.subscriptions
-		WHERE (state = 'past_due' OR former_state IS NOT DISTINCT FROM 'past_due') <> (past_due_time IS NOT NULL) OR (past_due_time IS NULL) <> (dunning_time IS NULL)`},
+		WHERE (state = 'past_due' OR former_state IS NOT DISTINCT FROM 'past_due'
+		       -- A provider's is paused because of an invoice of our own, or of the provider's.
+		       OR provider = 'stripe' AND pause_reason IS NOT DISTINCT FROM 'unpaid' AND dunning_time IS NOT NULL) <> (past_due_time IS NOT NULL)
+		   OR (past_due_time IS NULL) <> (dunning_time IS NULL) AND (provider = 'manual' OR past_due_time IS NULL)`},
 
 	{"no two periods of a subscription overlap, and the present one comes after them", `
 		SELECT p.subscription_id || ' ' || p.start_time FROM billing.periods p
@@ -58,7 +61,8 @@ var billingInvariants = []invariant{
 
 	{"what is at the provider is of a workspace that is there, or it ends", `
 		SELECT p.provider_subscription_id FROM billing.provider_subscriptions p LEFT JOIN tenant.workspaces w ON w.id = p.workspace_id
-		WHERE p.desired <> 'canceled' AND (w.id IS NULL OR p.subscription_id IS NOT NULL AND (w.delete_time IS NULL) <> (p.desired = 'live'))
+		WHERE p.desired <> 'canceled' AND (w.id IS NULL OR p.subscription_id IS NOT NULL AND 
+		       (w.delete_time IS NULL AND p.reason IS DISTINCT FROM 'unpaid') <> (p.desired = 'live'))
 		   OR w.id IS NULL AND p.subscription_id IS NOT NULL`},
 
 	{"what is at the provider is the subscription of its workspace", `
@@ -72,6 +76,11 @@ var billingInvariants = []invariant{
 	{"what a workspace has at the provider is of the customer that it is there", `
 		SELECT p.provider_subscription_id FROM billing.customers c JOIN billing.provider_subscriptions p ON p.workspace_id = c.workspace_id
 		WHERE p.provider_customer_id <> c.provider_customer_id`},
+
+	{"no more is credited at the provider than was paid here", `
+		SELECT c.workspace_id || ' ' || c.currency FROM billing.provider_credits c GROUP BY c.workspace_id, c.currency
+		HAVING sum(c.amount) > (SELECT coalesce(sum(i.total), 0) FROM billing.invoices i
+			WHERE i.workspace_id = c.workspace_id AND i.currency = c.currency AND i.provider = 'manual' AND i.state = 'paid')`},
 
 	{"this server has one name at the provider", "SELECT count(*)::text FROM billing.installation HAVING count(*) <> 1"},
 

@@ -292,6 +292,7 @@ var breaks = map[string][]string{
 	"what a workspace has at the provider is of the customer that it is there": {
 		provided + "INSERT INTO billing.customers VALUES ($w, 'cus_2', now())",
 	},
+	"no more is credited at the provider than was paid here": {providerCredit},
 	"this server has one name at the provider": {
 		"DELETE FROM billing.installation",
 	},
@@ -358,6 +359,7 @@ const (
 	challenge      = "INSERT INTO auth.challenges (id, purpose, data, create_time, expire_time) VALUES (gen_random_uuid(), 'sign_in', '', now(), now() + interval '5 minutes'); "
 	externalSignIn = "INSERT INTO auth.external_sign_ins (id, provider, purpose, transport, state_hash, binding_hash, sealed, return_url, create_time, expire_time) VALUES (gen_random_uuid(), 'test', 'sign_in', 'bearer', '', '', '', '', now(), now() + interval '10 minutes'); "
 	signingKey     = "INSERT INTO auth.signing_keys VALUES (gen_random_uuid(), '', '', now(), '2000-01-01'); "
+	providerCredit = "INSERT INTO billing.provider_credits VALUES (gen_random_uuid(), $w, 'cus_1', 'EUR', 100, 0, 0, now(), NULL, now()); "
 	provided       = "UPDATE billing.subscriptions SET provider = 'stripe'; INSERT INTO billing.provider_subscriptions SELECT 'sub_1', 'cus_1', workspace_id, id, 'live', '[]', false, NULL, 1, 1, 0, 0, 0, 0, now(), NULL, NULL, now(), now() FROM billing.subscriptions WHERE workspace_id = $w; "
 	apiKey         = "INSERT INTO auth.api_keys (id, workspace_id, user_id, creator_id, display_name, permissions, token_hash, hint, create_time, expire_time) VALUES (gen_random_uuid(), $w, $u, $u, 'Key', '{}', '\\x01', '', now(), now()); "
 	serviceAccount = "INSERT INTO auth.service_accounts (id, workspace_id, display_name, name_key, creator_id, create_time, update_time) VALUES (gen_random_uuid(), $w, 'Robot', 'another robot', $u, now(), now()); " +
@@ -425,7 +427,7 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " +
 		"INSERT INTO auth.api_key_requests VALUES ($w, gen_random_uuid(), now()); INSERT INTO billing.trials VALUES ($w, 'free', now()); " +
 		"INSERT INTO billing.periods SELECT workspace_id, id, now() - interval '1 day', now(), plan, plan_version FROM billing.subscriptions; " +
-		totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
+		providerCredit + totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
 		"INSERT INTO auth.disablements VALUES ($u, NULL, 'test', now()); INSERT INTO auth.operators VALUES ($u, now()); " +
 		"INSERT INTO auth.devices VALUES (gen_random_uuid(), $u, '', '', now(), now()); UPDATE auth.sessions SET impersonator_id = $v; "
 	without := find(more+"DELETE FROM identity.users") + find(more+"DELETE FROM tenant.workspaces")

@@ -76,6 +76,7 @@ type Stripe struct {
 	sessions  map[string]url.Values
 	invoices  map[string]map[string]any
 	usage     map[string]StripeUsage // by identifier
+	balances  map[string][]map[string]any
 	charges   []Charge
 	effects   []string
 }
@@ -91,7 +92,7 @@ func NewStripe(t testing.TB, c clock.Clock) *Stripe {
 	t.Helper()
 	s := &Stripe{
 		Clock: c, answered: map[string]answered{}, customers: map[string]map[string]string{}, subs: map[string]*StripeSub{},
-		sessions: map[string]url.Values{}, invoices: map[string]map[string]any{}, usage: map[string]StripeUsage{},
+		sessions: map[string]url.Values{}, invoices: map[string]map[string]any{}, usage: map[string]StripeUsage{}, balances: map[string][]map[string]any{},
 	}
 	srv := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(srv.Close)
@@ -143,6 +144,16 @@ func (s *Stripe) Forget() {
 	})
 }
 
+// Balance is what a customer owes besides, which is negative when it is credited.
+func (s *Stripe) Balance(customer string) (sum int64) {
+	s.locked(func() {
+		for _, b := range s.balances[customer] {
+			sum += b["amount"].(int64)
+		}
+	})
+	return sum
+}
+
 // Charges are all that was taken.
 func (s *Stripe) Charges() (list []Charge) {
 	s.locked(func() { list = slices.Clone(s.charges) })
@@ -192,9 +203,16 @@ func (s *Stripe) Pay(t testing.TB, page string) (id string) {
 		sub := &StripeSub{
 			ID: s.id("sub"), Customer: form.Get("customer"), Status: "active", Metadata: of(form, "subscription_data[metadata]"), Start: now, End: now.AddDate(0, 1, 0),
 		}
-		for i := 0; form.Get(fmt.Sprintf("line_items[%d][price]", i)) != ""; i++ {
-			quantity, _ := strconv.ParseInt(form.Get(fmt.Sprintf("line_items[%d][quantity]", i)), 10, 64)
-			sub.Items = append(sub.Items, StripeItem{s.id("si"), form.Get(fmt.Sprintf("line_items[%d][price]", i)), quantity})
+		for i := 0; ; i++ {
+			line := of(form, fmt.Sprintf("line_items[%d]", i))
+			if len(line) == 0 {
+				break
+			}
+			quantity, _ := strconv.ParseInt(line["quantity"], 10, 64)
+			if line["price"] == "" {
+				line["price"] = s.id("price_inline")
+			}
+			sub.Items = append(sub.Items, StripeItem{s.id("si"), line["price"], quantity})
 		}
 		if end := form.Get("subscription_data[trial_end]"); end != "" {
 			seconds, _ := strconv.ParseInt(end, 10, 64)
@@ -349,14 +367,24 @@ func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
 		return http.StatusNotFound, failed("invalid_request_error", "resource_missing", "no such thing")
 	}
 	switch what := r.Method + " " + path[0]; {
-	case what == "POST customers":
+	case what == "POST customers" && len(path) == 1:
 		id := s.id("cus")
 		s.customers[id] = of(form, "metadata")
 		s.effects = append(s.effects, "customer")
 		return http.StatusOK, map[string]any{"id": id, "object": "customer"}
+	case path[0] == "customers" && len(path) == 3 && path[2] == "balance_transactions":
+		return s.balance(r.Method, path[1], form)
 	case what == "POST checkout":
 		if s.customers[form.Get("customer")] == nil {
 			return missing()
+		}
+		if len(of(form, "line_items[0]")) == 0 {
+			return http.StatusBadRequest, failed("invalid_request_error", "parameter_missing", "there is nothing to sell")
+		}
+		for key, values := range form {
+			if strings.HasSuffix(key, "[quantity]") && values[0] == "0" {
+				return http.StatusBadRequest, failed("invalid_request_error", "parameter_invalid_integer", "none of something is not sold")
+			}
 		}
 		id := s.id("cs")
 		s.sessions[id] = form
@@ -410,6 +438,28 @@ func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
 	return http.StatusNotFound, failed("invalid_request_error", "", "there is no "+r.Method+" "+r.URL.Path)
 }
 
+// balance lists what a customer was credited with, the newest first, or credits them.
+func (s *Stripe) balance(method, customer string, form url.Values) (int, any) {
+	if s.customers[customer] == nil {
+		return http.StatusNotFound, failed("invalid_request_error", "resource_missing", "no such customer")
+	}
+	if method != http.MethodPost {
+		data := slices.Clone(s.balances[customer])
+		slices.Reverse(data)
+		return http.StatusOK, map[string]any{"object": "list", "url": "/v1/customers/" + customer + "/balance_transactions", "has_more": false, "data": data}
+	}
+	amount, err := strconv.ParseInt(form.Get("amount"), 10, 64)
+	if err != nil || form.Get("currency") != strings.ToLower(form.Get("currency")) || len(form.Get("currency")) != 3 {
+		return http.StatusBadRequest, failed("invalid_request_error", "", "an amount and a currency are expected")
+	}
+	b := map[string]any{
+		"id": s.id("cbtxn"), "object": "customer_balance_transaction", "amount": amount, "currency": form.Get("currency"), "metadata": of(form, "metadata"),
+	}
+	s.balances[customer] = append(s.balances[customer], b)
+	s.effects = append(s.effects, "credit "+customer)
+	return http.StatusOK, b
+}
+
 func (s *Stripe) list(form url.Values) any {
 	var data []any
 	more := false
@@ -457,6 +507,10 @@ func (s *Stripe) update(sub *StripeSub, form url.Values) (int, any) {
 		default:
 			sub.Items[at].Quantity = quantity
 		}
+	}
+	if len(sub.Items) == 0 {
+		_ = json.Unmarshal(before, sub)
+		return http.StatusBadRequest, failed("invalid_request_error", "", "a subscription has an item at least")
 	}
 	if after, _ := json.Marshal(sub); !bytes.Equal(before, after) {
 		s.effects = append(s.effects, "update "+sub.ID)

@@ -135,6 +135,7 @@ func TestWhatIsTriedOrPaidIsChargedAfterwards(t *testing.T) {
 	if err := s.Store.BillDue(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	s.pay(t, paid)
 	period := subscriptionOf(t, paid, paid.Workspace.Id)
 	afterwards := s.buy(t, paid)
 	if bought := s.stripe.Subs()[afterwards]; bought.TrialEnd.Unix() != period.CurrentPeriodEndTime.AsTime().Unix() {

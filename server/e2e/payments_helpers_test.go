@@ -36,7 +36,7 @@ type shop struct {
 	told   int
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t *testing.T, settings ...func(*config.Settings)) *shop {
 	t.Helper()
 	c := new(clock.Manual)
 	s := &shop{stripe: testkit.NewStripe(t, c)}
@@ -44,6 +44,9 @@ func newShop(t *testing.T) *shop {
 		o.SessionLifetime, o.SessionIdleTimeout, o.ReauthenticationAge = 1000*24*time.Hour, 1000*24*time.Hour, 1000*24*time.Hour
 		o.DeletionGrace = 60 * 24 * time.Hour
 		s.stripe.Settings(o)
+		for _, set := range settings {
+			set(o)
+		}
 	}})}
 	s.Secret(testkit.StripeKey, testkit.StripeWebhookSecret)
 	applyPlans(t, s.Server, soldPlans)

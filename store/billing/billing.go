@@ -73,6 +73,10 @@ func (s *Subscription) Charged() bool {
 	return s.Priced() && (s.State == Active || s.State == PastDue)
 }
 
+// Owed reports whether it is past due, or paused, because an invoice of our own is overdue
+// although a provider charges it: what the provider says of its payments settles nothing.
+func (s *Subscription) Owed() bool { return s.Provider != Manual && s.DunningTime.After(s.PastDueTime) }
+
 // BilledSeats returns how many seats are charged, those among them that the price
 // includes.
 func (s *Subscription) BilledSeats() int {
@@ -157,7 +161,7 @@ func (r Repository) Due(ctx context.Context, after ids.Workspace, now, soon time
 		WHERE state = 'trialing' AND trial_reminder_time IS NULL AND trial_end_time <= ?2 AND NOT cancel_at_period_end AND workspace_id > ?0
 		UNION
 		SELECT s.workspace_id FROM billing.invoices i JOIN billing.subscriptions s ON s.workspace_id = i.workspace_id
-		WHERE i.state = 'open' AND i.provider = 'manual' AND i.due_time <= ?1 AND s.state = 'active' AND s.provider = 'manual' AND i.workspace_id > ?0
+		WHERE i.state = 'open' AND i.provider = 'manual' AND i.due_time <= ?1 AND s.state = 'active' AND i.workspace_id > ?0
 		UNION
 		SELECT workspace_id FROM billing.subscriptions
 		WHERE state = 'past_due' AND dunning_time <= ?1 AND workspace_id > ?0
@@ -186,7 +190,7 @@ func (r Repository) DeleteOfWorkspace(ctx context.Context, workspace ids.Workspa
 	if err := r.deleteInvoices(ctx, workspace); err != nil {
 		return err
 	}
-	for _, table := range []string{"usage_events", "usage_hours", "usage_totals", "overrides", "trials", "periods", "customers", "subscriptions"} {
+	for _, table := range []string{"usage_events", "usage_hours", "usage_totals", "overrides", "trials", "periods", "provider_credits", "customers", "subscriptions"} {
 		if _, err := r.db.NewRaw("DELETE FROM billing."+table+" WHERE workspace_id = ?", workspace).Exec(ctx); err != nil {
 			return err
 		}

@@ -63,6 +63,8 @@ type ProviderSubscription struct {
 	LastError         string    `bun:",nullzero"`
 	ChangeTime        time.Time
 	CreateTime        time.Time
+	// ChargeTime is from when on it is charged, which it is not yet.
+	ChargeTime time.Time `bun:",nullzero"`
 }
 
 // Waiting reports whether the provider does not have yet what is desired.

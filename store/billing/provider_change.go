@@ -55,7 +55,7 @@ func (p *ProviderSubscription) Change(m *Mirror) *Change {
 }
 
 // itemChanges makes items of others. One that is not there is the same as one of which
-// there are none.
+// there are none; but a subscription has one item at least.
 func itemChanges(want, have []Item) []ItemChange {
 	var list []ItemChange
 	for _, w := range want {
@@ -68,11 +68,17 @@ func itemChanges(want, have []Item) []ItemChange {
 			list = append(list, ItemChange{Item: w})
 		}
 	}
+	kept := len(list) > 0
 	for i, h := range have {
 		first := slices.IndexFunc(have, func(o Item) bool { return o.Price == h.Price }) == i
 		if !first || !slices.ContainsFunc(want, func(w Item) bool { return w.Price == h.Price }) {
 			list = append(list, ItemChange{Item: h, Remove: true})
+		} else {
+			kept = true
 		}
+	}
+	if !kept && len(want) > 0 {
+		list = append([]ItemChange{{Item: want[0]}}, list...)
 	}
 	return list
 }

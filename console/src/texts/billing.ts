@@ -164,7 +164,7 @@ export const billingTexts = {
     SEATS_IN_USE: "Members and invitations have more seats than that. Remove some first.",
     SEAT_LIMIT_EXCEEDED: "The plan has fewer seats than you have bought, or want. Change the seats first.",
     SUBSCRIPTION_STATE: "Your plan does not allow that now.",
-    SUBSCRIPTION_UNPAID: "An invoice is overdue. Pay it first.",
+    SUBSCRIPTION_UNPAID: "An invoice is not paid. Pay it first.",
     TRIAL_NOT_OFFERED: "This plan cannot be tried.",
     TRIAL_USED: "You have tried this plan before.",
   },

@@ -63,6 +63,7 @@ export const eventsTexts = {
     "subscription.cancellation_scheduled": "Plan canceled",
     "subscription.cancellation_withdrawn": "Cancellation taken back",
     "subscription.changed": "Plan changed",
+    "subscription.credited": "Unused time credited at the payment provider",
     "subscription.past_due": "Invoice overdue",
     "subscription.paused": "Plan paused",
     "subscription.payment_reminded": "Reminded of an invoice",

@@ -2,6 +2,7 @@ package payments
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,7 +44,7 @@ func (s *Service) Checkout(ctx context.Context, p Purchase) (*provider.Page, err
 			return nil, err
 		}
 	}
-	o := provider.Checkout{Purchase: c.Purchase, Customer: c.Customer, Items: c.Items, SuccessURL: p.SuccessURL, CancelURL: p.CancelURL}
+	o := provider.Checkout{Purchase: c.Purchase, Name: c.Name, Customer: c.Customer, Items: c.Items, SuccessURL: p.SuccessURL, CancelURL: p.CancelURL}
 	if c.PaidUntil.Sub(s.Clock.Now()) > soonestCharge {
 		o.ChargeTime = c.PaidUntil
 	}
@@ -77,8 +78,10 @@ func (s *Service) Portal(ctx context.Context, workspace ids.Workspace, returnURL
 			}
 		}
 		if configuration == "" {
-			if fresh, err = s.Provider.CreatePortalConfiguration(ctx, "portal:"+installation.String()); err != nil {
-				return nil, unavailable(err)
+			if fresh, err = s.once("portal:"+installation.String(), func(key string) (string, error) {
+				return s.Provider.CreatePortalConfiguration(ctx, key)
+			}); err != nil {
+				return nil, err
 			}
 			configuration = fresh
 		}
@@ -96,7 +99,20 @@ func (s *Service) Portal(ctx context.Context, workspace ids.Workspace, returnURL
 // customer makes a workspace known to the provider, and returns what that calls it: the
 // same, however many ask at the same time.
 func (s *Service) customer(ctx context.Context, installation uuid.UUID, workspace ids.Workspace) (string, error) {
-	id, err := s.Provider.CreateCustomer(ctx, installation, workspace, "customer:"+installation.String()+":"+workspace.String())
+	return s.once("customer:"+installation.String()+":"+workspace.String(), func(key string) (string, error) {
+		return s.Provider.CreateCustomer(ctx, installation, workspace, key)
+	})
+}
+
+// once makes something by a key, so that it is made once however often it is asked for. What
+// the provider answers it repeats for that key, refusals too, for a day and longer: after
+// one it is tried by a key of the present moment, which is another one whenever callers may
+// try again. Thereby there may be a second one, which is used by nobody.
+func (s *Service) once(key string, make func(key string) (string, error)) (string, error) {
+	id, err := make(key)
+	if provider.Refused(err) {
+		id, err = make(fmt.Sprintf("%s:%d", key, s.Clock.Now().Unix()/int64(retryAfter/time.Second)))
+	}
 	if err != nil {
 		return "", unavailable(err)
 	}

@@ -55,10 +55,13 @@ func (s *Service) available() error {
 	return nil
 }
 
+// retryAfter is when callers may try again what the provider did not do.
+const retryAfter = 10 * time.Second
+
 // unavailable is the fault of a provider that did not do what a caller needs.
 func unavailable(err error) error {
 	return fault.New(fault.Unavailable, fault.PaymentProviderUnavailable, "the payment provider does not answer, or refused; try again later").
-		WithRetryAfter(10 * time.Second).WithCause(err)
+		WithRetryAfter(retryAfter).WithCause(err)
 }
 
 // waiting is the metrics of what the provider does not have yet.

@@ -93,6 +93,7 @@ func (s *Service) WorkDue(ctx context.Context) error {
 	}{
 		{s.Store.DueWebhookEvents, s.Follow},
 		{s.Store.DueProviderSubscriptions, s.Push},
+		{s.Store.DueProviderCredits, s.Credit},
 	} {
 		due, err := kind.due(ctx)
 		failures = append(failures, err)

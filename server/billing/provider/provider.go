@@ -30,6 +30,9 @@ type Provider interface {
 	Change(ctx context.Context, id string, c *billing.Change, key string) (*billing.Mirror, error)
 	// ReportUsage tells of usage that is charged for, under the report's key.
 	ReportUsage(ctx context.Context, r billing.UsageReport) error
+	// Credit lowers the invoices of a customer that follow. One that the provider has
+	// already it does not give again, whatever the key.
+	Credit(ctx context.Context, c *billing.ProviderCredit, key string) error
 	// Subscriptions calls each with all that have not ended, of one customer or of all
 	// for "", until it fails.
 	Subscriptions(ctx context.Context, customer string, each func(*billing.Mirror) error) error
@@ -43,6 +46,7 @@ type Provider interface {
 // Checkout is what a customer is to buy, and where their browser goes then.
 type Checkout struct {
 	billing.Purchase
+	Name       string // of the plan
 	Customer   string
 	Items      []billing.Item
 	ChargeTime time.Time // when it is charged first; zero for at once

@@ -82,6 +82,7 @@ const (
 	metaPlanVersion  = "logicspike_plan_version"
 	metaCurrency     = "logicspike_currency"
 	metaInterval     = "logicspike_interval"
+	metaCredit       = "logicspike_credit"
 )
 
 func metadata(p billing.Purchase) map[string]string {
@@ -145,6 +146,18 @@ func (c *Client) CreateCheckout(ctx context.Context, o provider.Checkout) (*prov
 			line.Quantity = stripe.Int64(i.Quantity)
 		}
 		params.LineItems = append(params.LineItems, line)
+	}
+	if len(params.LineItems) == 0 {
+		// What costs nothing as long as there are no more seats than are included: Stripe sells
+		// something only, and what it is to be takes the place of this afterwards.
+		params.LineItems = []*stripe.CheckoutSessionCreateLineItemParams{{
+			Quantity: stripe.Int64(1),
+			PriceData: &stripe.CheckoutSessionCreateLineItemPriceDataParams{
+				Currency: stripe.String(strings.ToLower(o.Currency)), UnitAmount: stripe.Int64(0),
+				ProductData: &stripe.CheckoutSessionCreateLineItemPriceDataProductDataParams{Name: stripe.String(o.Name)},
+				Recurring:   &stripe.CheckoutSessionCreateLineItemPriceDataRecurringParams{Interval: stripe.String(o.Interval)},
+			},
+		}}
 	}
 	session, err := c.api.V1CheckoutSessions.Create(ctx, params)
 	if err != nil {
@@ -252,6 +265,30 @@ func (c *Client) ReportUsage(ctx context.Context, r billing.UsageReport) error {
 	}
 	params.SetIdempotencyKey(r.Key())
 	if _, err := c.api.V1BillingMeterEvents.Create(ctx, params); err != nil {
+		return failure(err)
+	}
+	return nil
+}
+
+// Credit implements provider.Provider. Keys are forgotten after a day: so it looks first
+// whether the balance of the customer has the credit.
+func (c *Client) Credit(ctx context.Context, credit *billing.ProviderCredit, key string) error {
+	list := &stripe.CustomerBalanceTransactionListParams{Customer: stripe.String(credit.Customer)}
+	list.Limit = stripe.Int64(100)
+	for b, err := range c.api.V1CustomerBalanceTransactions.List(ctx, list) {
+		if err != nil {
+			return failure(err)
+		}
+		if b.Metadata[metaCredit] == credit.ID.String() {
+			return nil
+		}
+	}
+	params := &stripe.CustomerBalanceTransactionCreateParams{
+		Customer: stripe.String(credit.Customer), Amount: stripe.Int64(-credit.Amount), Currency: stripe.String(strings.ToLower(credit.Currency)),
+		Description: stripe.String("Unused time"), Metadata: map[string]string{metaCredit: credit.ID.String()},
+	}
+	params.SetIdempotencyKey(key)
+	if _, err := c.api.V1CustomerBalanceTransactions.Create(ctx, params); err != nil {
 		return failure(err)
 	}
 	return nil

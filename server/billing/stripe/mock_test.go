@@ -94,6 +94,13 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 		})
 		ok("a page that charges "+what, err)
 	}
+	_, err = c.CreateCheckout(ctx, provider.Checkout{
+		Purchase: billing.Purchase{Installation: uuid.New(), Workspace: workspace, Plan: "team", PlanVersion: 1, Currency: "EUR", Interval: "month"},
+		Name:     "Team", Customer: "cus_123", SuccessURL: "https://example.com/a", CancelURL: "https://example.com/b",
+		Items: []billing.Item{{Price: "price_1"}},
+	})
+	ok("a page for seats that are included", err)
+	ok("a credit", c.Credit(ctx, &billing.ProviderCredit{ID: uuid.New(), Customer: "cus_123", Currency: "EUR", Amount: 1234}, "key"))
 	configuration, err := c.CreatePortalConfiguration(ctx, "key")
 	ok("what the portal lets do", err)
 	_, err = c.CreatePortal(ctx, "cus_123", configuration, "https://example.com")
@@ -112,6 +119,9 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 		"items": {Items: []billing.ItemChange{
 			{Item: billing.Item{ID: "si_1", Price: "price_1", Quantity: 0}}, {Item: billing.Item{Price: "price_2", Quantity: 4}},
 			{Item: billing.Item{Price: "price_3", Metered: true}}, {Item: billing.Item{ID: "si_4", Price: "price_4"}, Remove: true},
+		}},
+		"the first seats": {Items: []billing.ItemChange{
+			{Item: billing.Item{Price: "price_1"}}, {Item: billing.Item{ID: "si_1", Price: "price_2"}, Remove: true},
 		}},
 	} {
 		_, err := c.Change(ctx, "sub_123", &change, "key")
@@ -132,8 +142,9 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 	got := calls()
 	slices.Sort(got)
 	if want := strings.Fields(`
-		DELETE/v1/subscriptions/sub_123 GET/v1/invoices/in_123 GET/v1/subscriptions GET/v1/subscriptions/sub_123
+		DELETE/v1/subscriptions/sub_123 GET/v1/customers/cus_123/balance_transactions GET/v1/invoices/in_123 GET/v1/subscriptions GET/v1/subscriptions/sub_123
 		POST/v1/billing/meter_events POST/v1/billing_portal/configurations POST/v1/billing_portal/sessions POST/v1/checkout/sessions POST/v1/customers
+		POST/v1/customers/cus_123/balance_transactions
 		POST/v1/subscriptions/sub_123`); !slices.Equal(strings.Fields(strings.ReplaceAll(strings.Join(slices.Compact(got), "\n"), " ", "")), want) {
 		t.Errorf("the calls were %v", slices.Compact(got))
 	}

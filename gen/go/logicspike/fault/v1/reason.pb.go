@@ -182,7 +182,7 @@ const (
 	// The subscription is paid in another currency; go to a plan that costs nothing
 	// first.
 	Reason_REASON_CURRENCY_MISMATCH Reason = 73
-	// Invoices are overdue; pay them first.
+	// Invoices are overdue, or, for a checkout, open; pay them first.
 	Reason_REASON_SUBSCRIPTION_UNPAID Reason = 74
 	// The plan has fewer seats; the metadata `limit` says how many.
 	Reason_REASON_SEAT_LIMIT_EXCEEDED Reason = 75

@@ -545,7 +545,7 @@ export enum Reason {
   CURRENCY_MISMATCH = 73,
 
   /**
-   * Invoices are overdue; pay them first.
+   * Invoices are overdue, or, for a checkout, open; pay them first.
    *
    * @generated from enum value: REASON_SUBSCRIPTION_UNPAID = 74;
    */

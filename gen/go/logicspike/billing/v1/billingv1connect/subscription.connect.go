@@ -74,6 +74,8 @@ type SubscriptionServiceClient interface {
 	// `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
 	// have more seats than the plan has, SEAT_LIMIT_EXCEEDED when more were bought;
 	// CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID;
+	// SUBSCRIPTION_STATE for another plan that costs something, while the payment provider
+	// charges nothing yet since the present one was paid before, or is tried;
 	// PAYMENT_REQUIRED when the payment provider sells the plan, and the workspace does not
 	// pay there yet; PLAN_NOT_FOR_SALE when it does, and the provider does not sell it.
 	PreviewChangeSubscription(context.Context, *v1.PreviewChangeSubscriptionRequest) (*v1.PreviewChangeSubscriptionResponse, error)
@@ -115,12 +117,15 @@ type SubscriptionServiceClient interface {
 	// CreateCheckoutSession makes a page of the payment provider by which the workspace
 	// buys a plan, for as many seats as it has. Once that is paid, the subscription has
 	// that plan, and from then on the provider makes its invoices and takes the payments.
-	// What has been paid until a later time, or is tried, is charged from then on only, if
-	// that is at least two days away.
+	// A plan that the workspace has paid already until a later time, or tries, is charged from
+	// then on only, if that is at least two days away, and until then it is not changed to
+	// another one that costs something. Another plan is charged at once and in full; what was
+	// paid before and is not used, in the same currency, is credited at the provider after
+	// that, and lowers its invoices that follow.
 	//
 	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
 	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
-	// already, SUBSCRIPTION_UNPAID while an invoice of this server is overdue,
+	// already, SUBSCRIPTION_UNPAID while an invoice of this server is open, overdue or not,
 	// RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
 	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
 	// CreatePortalSession makes a page of the payment provider where the workspace's means
@@ -297,6 +302,8 @@ type SubscriptionServiceHandler interface {
 	// `failed_precondition` PLAN_NOT_OFFERED; SEATS_IN_USE when members and invitations
 	// have more seats than the plan has, SEAT_LIMIT_EXCEEDED when more were bought;
 	// CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID;
+	// SUBSCRIPTION_STATE for another plan that costs something, while the payment provider
+	// charges nothing yet since the present one was paid before, or is tried;
 	// PAYMENT_REQUIRED when the payment provider sells the plan, and the workspace does not
 	// pay there yet; PLAN_NOT_FOR_SALE when it does, and the provider does not sell it.
 	PreviewChangeSubscription(context.Context, *v1.PreviewChangeSubscriptionRequest) (*v1.PreviewChangeSubscriptionResponse, error)
@@ -338,12 +345,15 @@ type SubscriptionServiceHandler interface {
 	// CreateCheckoutSession makes a page of the payment provider by which the workspace
 	// buys a plan, for as many seats as it has. Once that is paid, the subscription has
 	// that plan, and from then on the provider makes its invoices and takes the payments.
-	// What has been paid until a later time, or is tried, is charged from then on only, if
-	// that is at least two days away.
+	// A plan that the workspace has paid already until a later time, or tries, is charged from
+	// then on only, if that is at least two days away, and until then it is not changed to
+	// another one that costs something. Another plan is charged at once and in full; what was
+	// paid before and is not used, in the same currency, is credited at the provider after
+	// that, and lowers its invoices that follow.
 	//
 	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
 	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
-	// already, SUBSCRIPTION_UNPAID while an invoice of this server is overdue,
+	// already, SUBSCRIPTION_UNPAID while an invoice of this server is open, overdue or not,
 	// RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
 	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
 	// CreatePortalSession makes a page of the payment provider where the workspace's means
