@@ -244,7 +244,8 @@ func planChange(s *billing.Subscription, from, to *billing.Plan, c Choice, at ti
 	}
 	// Usage is charged by the price that a period ends with: by us, another one begins another
 	// period, or what was used would be free, or dearer than it was said. The provider goes on
-	// with its period, and has been told of usage before.
+	// with its period, and charges what was used by the price until then, of which it is told
+	// before the change.
 	sameUsage := s.Provider != billing.Manual || paid != nil && out.price != nil && reflect.DeepEqual(paid.Usage, out.price.Usage)
 	if paid != nil && out.price != nil && paid.Interval == out.price.Interval && sameUsage {
 		for _, l := range pricing.Prorate(*paid, s.ChargedSeats, *out.price, s.BilledSeats(), out.period, at) {

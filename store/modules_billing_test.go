@@ -243,8 +243,10 @@ func exerciseUsage(e *exercise, w ids.Workspace) {
 	period := pricing.Period{Start: hour, End: hour.AddDate(0, 1, 0)}
 	e.want([]billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 7}}, "AddTotals", w, []billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 7}})
 	e.want([]billing.PeriodUsage{{Meter: "calls", PeriodStart: hour, Quantity: 7}}, "AddTotals", w, []billing.PeriodUsage{{Meter: "calls", PeriodStart: hour}})
-	e.want([]billing.UsageReport(nil), "BeginUsageReports", w, billing.UsageReport{}, now)
-	e.call("EndUsageReport", billing.UsageReport{WorkspaceID: w, Meter: "calls", PeriodStartTime: hour}, true)
+	e.want((*billing.UsageReport)(nil), "BeginUsageReport", w, billing.UsageReport{}, now)
+	report := billing.UsageReport{WorkspaceID: w, Meter: "calls", PeriodStartTime: hour}
+	e.call("UsageReportRefused", report)
+	e.call("UsageReportArrived", report)
 	e.want(map[string]int64{"calls": 7}, "UsageIn", w, period)
 	price := pricing.UsagePrice{Meter: "calls", Mode: pricing.Graduated, Tiers: []pricing.Tier{{Unit: "2"}}}
 	e.call("OpenCharges", w, "EUR", []pricing.UsagePrice{price, {Meter: "storage", Mode: pricing.Graduated, Tiers: price.Tiers}}, period)

@@ -187,7 +187,8 @@ func (t *tx) countUsage(ctx context.Context, s *billing.Subscription, events []b
 }
 
 // soldUsage returns what the provider charges usage of a subscription by, by meter, and
-// since when it does; nothing while that is tried, or when it charges for none.
+// since when it does: nothing is charged of a trial, however late it is told. It returns
+// nothing while that is tried, or when it charges for none.
 func (t *tx) soldUsage(ctx context.Context, s *billing.Subscription) (prices map[string]string, since time.Time, err error) {
 	if s.Provider != billing.Stripe || s.State == billing.Trialing {
 		return nil, since, nil
@@ -204,7 +205,7 @@ func (t *tx) soldUsage(ctx context.Context, s *billing.Subscription) (prices map
 	if fault.Has(err, fault.Missing) {
 		return nil, since, nil // it has just ended there
 	}
-	return price.Stripe.Usage, since, err
+	return price.Stripe.Usage, maxTime(since, s.TrialEndTime), err
 }
 
 // knownPeriod is periodOf for many times, most of which are in the same periods.

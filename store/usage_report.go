@@ -7,19 +7,24 @@ import (
 	"github.com/logicspike/manager/store/billing"
 )
 
-// BeginUsageReports writes down what the provider is to be told of usage that it charges
-// a workspace for, or all of them for the zero id, and returns it, in parts: what comes
-// after another report, none at last.
-func (s *Store) BeginUsageReports(ctx context.Context, workspace ids.Workspace, after billing.UsageReport) (list []billing.UsageReport, err error) {
+// BeginUsageReport writes down what the provider is told next of usage that it charges a
+// workspace for, or any of them for the zero id, after another report, and returns it; nil
+// when that was the last. It is to be sent at once.
+func (s *Store) BeginUsageReport(ctx context.Context, workspace ids.Workspace, after billing.UsageReport) (r *billing.UsageReport, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
-		list, err = t.billing.BeginUsageReports(ctx, workspace, after, t.now)
+		r, err = t.billing.BeginUsageReport(ctx, workspace, after, t.now)
 		return err
 	})
-	return list, err
+	return r, err
 }
 
-// EndUsageReport ends a report: it has arrived, or else what it tells is to be told by
-// another one.
-func (s *Store) EndUsageReport(ctx context.Context, r billing.UsageReport, arrived bool) error {
-	return s.write(ctx, func(ctx context.Context, t *tx) error { return t.billing.EndUsageReport(ctx, r, arrived) })
+// UsageReportArrived ends a report, which the provider has.
+func (s *Store) UsageReportArrived(ctx context.Context, r billing.UsageReport) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error { return t.billing.UsageReportArrived(ctx, r) })
+}
+
+// UsageReportRefused notes that a report was refused once. If it was whenever it was sent,
+// what it tells is told by another one.
+func (s *Store) UsageReportRefused(ctx context.Context, r billing.UsageReport) error {
+	return s.write(ctx, func(ctx context.Context, t *tx) error { return t.billing.UsageReportRefused(ctx, r) })
 }

@@ -32,6 +32,7 @@ const (
 type StripeSub struct {
 	ID, Customer, Status string
 	AtPeriodEnd, Paused  bool
+	Flexible             bool // its billing mode; else it is the classic one
 	Items                []StripeItem
 	Metadata             map[string]string
 	Start, End, TrialEnd time.Time
@@ -48,6 +49,9 @@ type StripeUsage struct {
 	Customer, Meter string
 	Value           int64
 	Time            time.Time
+	// Charged is the price by which it is charged, "nothing" when it never is, and "" for as
+	// long as that is open.
+	Charged string
 }
 
 // Charge is money that was taken.
@@ -58,7 +62,7 @@ type Charge struct {
 
 // Stripe stands in for Stripe: it keeps customers, subscriptions, pages and invoices,
 // does what is asked with the same Idempotency-Key once, and can fail. Prices whose id
-// has "usage" in it are metered.
+// has "usage" in it are metered, of which a subscription has one.
 type Stripe struct {
 	URL   string
 	Clock clock.Clock
@@ -69,7 +73,8 @@ type Stripe struct {
 	dieAt     int  // the request that is cut; 0 for none
 	after     bool // only once it had its effect
 	down      bool
-	refuse    bool
+	status    int  // of all answers; 0 for what they are
+	late      bool // only once what was asked is done
 	answered  map[string]answered
 	customers map[string]map[string]string
 	subs      map[string]*StripeSub
@@ -108,8 +113,16 @@ func (s *Stripe) Settings(to *config.Settings) {
 // Down cuts all connections, or lets them be again.
 func (s *Stripe) Down(down bool) { s.locked(func() { s.down, s.dieAt = down, 0 }) }
 
-// Refuse answers all requests with an error, or does what they ask again.
-func (s *Stripe) Refuse(refuse bool) { s.locked(func() { s.refuse = refuse }) }
+// Fail answers all requests with a status, before their effect or after it, or with 0 as it
+// is again.
+func (s *Stripe) Fail(status int, after bool) { s.locked(func() { s.status, s.late = status, after }) }
+
+// Refuse answers all requests with an error of the server, or does what they ask again.
+func (s *Stripe) Refuse(refuse bool) {
+	if s.Fail(0, false); refuse {
+		s.Fail(http.StatusInternalServerError, false)
+	}
+}
 
 // DieAt cuts the n-th request from now on, before its effect or after it, and all that
 // follow.
@@ -214,6 +227,7 @@ func (s *Stripe) Pay(t testing.TB, page string) (id string) {
 			}
 			sub.Items = append(sub.Items, StripeItem{s.id("si"), line["price"], quantity})
 		}
+		sub.Flexible = form.Get("subscription_data[billing_mode][type]") == "flexible"
 		if end := form.Get("subscription_data[trial_end]"); end != "" {
 			seconds, _ := strconv.ParseInt(end, 10, 64)
 			sub.Status, sub.TrialEnd = "trialing", time.Unix(seconds, 0).UTC()
@@ -234,6 +248,7 @@ func (s *Stripe) Run() {
 		now := s.Clock.Now()
 		for _, sub := range s.subs {
 			for sub.Status != "canceled" && !sub.End.After(now) {
+				s.chargeUsage(sub, sub.End, !sub.Paused && sub.Status != "trialing")
 				if sub.AtPeriodEnd {
 					sub.Status = "canceled"
 					break
@@ -330,7 +345,8 @@ func (s *Stripe) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// once repeats the answer to a request that was made before, errors included.
+// once repeats the answer to a request that was made before, errors included: but those that
+// tell that it can be asked again.
 func (s *Stripe) once(r *http.Request, form url.Values, data string) (int, []byte) {
 	key, request := r.Header.Get("Idempotency-Key"), r.URL.Path+"?"+data
 	if r.Method != http.MethodPost {
@@ -342,8 +358,14 @@ func (s *Stripe) once(r *http.Request, form url.Values, data string) (int, []byt
 		}
 		return before.status, before.body
 	}
-	status, body := encode(s.do(r, form))
-	if key != "" {
+	status, body := encode(s.status, failed("api_error", "", "something went wrong"))
+	if s.status == 0 || s.late {
+		done, answer := encode(s.do(r, form))
+		if s.status == 0 {
+			status, body = done, answer
+		}
+	}
+	if key != "" && status != http.StatusConflict && status != http.StatusTooManyRequests {
 		s.answered[key] = answered{request, status, body}
 	}
 	return status, body
@@ -359,9 +381,6 @@ func failed(kind, code, message string) map[string]any {
 }
 
 func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
-	if s.refuse {
-		return http.StatusInternalServerError, failed("api_error", "", "something went wrong")
-	}
 	path := strings.Split(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
 	missing := func() (int, any) {
 		return http.StatusNotFound, failed("invalid_request_error", "resource_missing", "no such thing")
@@ -394,12 +413,15 @@ func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
 		if s.customers[u["stripe_customer_id"]] == nil {
 			return missing()
 		}
-		if _, again := s.usage[id]; again || id == "" || len(id) > 100 {
-			return http.StatusBadRequest, failed("invalid_request_error", "", "an event has this identifier")
+		if id == "" || len(id) > 100 {
+			return http.StatusBadRequest, failed("invalid_request_error", "", "an identifier has 100 characters at most")
+		}
+		if _, again := s.usage[id]; again {
+			return http.StatusBadRequest, failed("invalid_request_error", "duplicate_meter_event", "An event already exists with identifier "+id+".")
 		}
 		value, _ := strconv.ParseInt(u["value"], 10, 64)
 		seconds, _ := strconv.ParseInt(form.Get("timestamp"), 10, 64)
-		s.usage[id] = StripeUsage{u["stripe_customer_id"], form.Get("event_name"), value, time.Unix(seconds, 0).UTC()}
+		s.usage[id] = StripeUsage{u["stripe_customer_id"], form.Get("event_name"), value, time.Unix(seconds, 0).UTC(), ""}
 		return http.StatusOK, map[string]any{"object": "billing.meter_event", "identifier": id}
 	case what == "POST billing_portal" && path[1] == "configurations":
 		s.effects = append(s.effects, "portal")
@@ -426,11 +448,20 @@ func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
 			return missing()
 		}
 		sub.Status = "canceled"
-		effect := "cancel " + sub.ID
-		if form.Get("invoice_now") == "true" {
+		effect, charged := "cancel "+sub.ID, form.Get("invoice_now") == "true"
+		if charged {
 			effect += " charged"
 		}
+		s.chargeUsage(sub, s.Clock.Now().Add(time.Second), charged)
 		s.effects = append(s.effects, effect)
+		return http.StatusOK, sub.object()
+	case what == "POST subscriptions" && len(path) == 3 && path[2] == "migrate":
+		sub := s.subs[path[1]]
+		if sub.Flexible || sub.Status == "canceled" || form.Get("billing_mode[type]") != "flexible" {
+			return http.StatusBadRequest, failed("invalid_request_error", "", "it cannot be migrated")
+		}
+		sub.Flexible = true
+		s.effects = append(s.effects, "migrate "+sub.ID)
 		return http.StatusOK, sub.object()
 	case what == "POST subscriptions":
 		return s.update(s.subs[path[1]], form)
@@ -476,6 +507,23 @@ func (s *Stripe) list(form url.Values) any {
 	return map[string]any{"object": "list", "url": "/v1/subscriptions", "has_more": more, "data": data}
 }
 
+// chargeUsage charges what a subscription used before a time, of which it was told by now,
+// or has it charged never.
+func (s *Stripe) chargeUsage(sub *StripeSub, before time.Time, charge bool) {
+	price := "nothing"
+	if at := slices.IndexFunc(sub.Items, StripeItem.metered); at >= 0 && charge {
+		price = sub.Items[at].Price
+	}
+	for id, u := range s.usage {
+		if u.Customer == sub.Customer && u.Charged == "" && u.Time.Before(before) {
+			u.Charged = price
+			s.usage[id] = u
+		}
+	}
+}
+
+func (i StripeItem) metered() bool { return strings.Contains(i.Price, "usage") }
+
 func (s *Stripe) update(sub *StripeSub, form url.Values) (int, any) {
 	if sub.Status == "canceled" {
 		return http.StatusBadRequest, failed("invalid_request_error", "", "a canceled subscription cannot be changed")
@@ -503,6 +551,9 @@ func (s *Stripe) update(sub *StripeSub, form url.Values) (int, any) {
 		case at < 0:
 			return http.StatusBadRequest, failed("invalid_request_error", "resource_missing", "no such item")
 		case item["deleted"] == "true":
+			if sub.Items[at].metered() {
+				s.chargeUsage(&StripeSub{Customer: sub.Customer, Items: sub.Items[at : at+1]}, s.Clock.Now().Add(time.Second), sub.Flexible)
+			}
 			sub.Items = slices.Delete(sub.Items, at, at+1)
 		default:
 			sub.Items[at].Quantity = quantity
@@ -533,7 +584,7 @@ func (sub *StripeSub) object() map[string]any {
 	items := []any{}
 	for _, i := range sub.Items {
 		usage := "licensed"
-		if strings.Contains(i.Price, "usage") {
+		if i.metered() {
 			usage = "metered"
 		}
 		items = append(items, map[string]any{
@@ -541,8 +592,13 @@ func (sub *StripeSub) object() map[string]any {
 			"price": map[string]any{"id": i.Price, "object": "price", "recurring": map[string]any{"interval": "month", "usage_type": usage}},
 		})
 	}
+	mode := "classic"
+	if sub.Flexible {
+		mode = "flexible"
+	}
 	o := map[string]any{
-		"id": sub.ID, "object": "subscription", "customer": sub.Customer, "status": sub.Status, "cancel_at_period_end": sub.AtPeriodEnd,
+		"billing_mode": map[string]any{"type": mode},
+		"id":           sub.ID, "object": "subscription", "customer": sub.Customer, "status": sub.Status, "cancel_at_period_end": sub.AtPeriodEnd,
 		"metadata": sub.Metadata, "created": sub.Start.Unix(), "items": map[string]any{"object": "list", "data": items}, "pause_collection": nil,
 	}
 	if sub.Paused {

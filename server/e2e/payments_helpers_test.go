@@ -39,17 +39,37 @@ type shop struct {
 func newShop(t *testing.T, settings ...func(*config.Settings)) *shop {
 	t.Helper()
 	c := new(clock.Manual)
-	s := &shop{stripe: testkit.NewStripe(t, c)}
+	s := newShopBehind(t, testkit.NewStripe(t, c), c, "", settings...)
+	applyPlans(t, s.Server, soldPlans)
+	return s
+}
+
+// newFrontShop is one that sells usage, and knows Stripe by a front before it.
+func newFrontShop(t *testing.T) (*shop, *front) {
+	t.Helper()
+	c := new(clock.Manual)
+	stripe := testkit.NewStripe(t, c)
+	f := newFront(t, stripe.URL)
+	s := newShopBehind(t, stripe, c, f.URL)
+	applyPlans(t, s.Server, soldUsagePlans)
+	return s, f
+}
+
+func newShopBehind(t *testing.T, stripe *testkit.Stripe, c *clock.Manual, url string, settings ...func(*config.Settings)) *shop {
+	t.Helper()
+	s := &shop{stripe: stripe}
 	s.stage = &stage{testkit.New(t, testkit.Options{Clock: c, WithoutJobs: true, Settings: func(o *config.Settings) {
 		o.SessionLifetime, o.SessionIdleTimeout, o.ReauthenticationAge = 1000*24*time.Hour, 1000*24*time.Hour, 1000*24*time.Hour
 		o.DeletionGrace = 60 * 24 * time.Hour
 		s.stripe.Settings(o)
+		if url != "" {
+			o.StripeURL = url
+		}
 		for _, set := range settings {
 			set(o)
 		}
 	}})}
 	s.Secret(testkit.StripeKey, testkit.StripeWebhookSecret)
-	applyPlans(t, s.Server, soldPlans)
 	return s
 }
 

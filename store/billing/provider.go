@@ -80,10 +80,12 @@ type Mirror struct {
 	// charged.
 	CancelAtPeriodEnd bool
 	Paused            bool
-	PeriodStart       time.Time
-	PeriodEnd         time.Time
-	TrialEnd          time.Time
-	CreateTime        time.Time
+	// Classic tells that what was used is not charged once its item is removed.
+	Classic     bool
+	PeriodStart time.Time
+	PeriodEnd   time.Time
+	TrialEnd    time.Time
+	CreateTime  time.Time
 	// Bought is what it was made for; nil when this server did not make it.
 	Bought *Purchase
 }

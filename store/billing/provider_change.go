@@ -18,7 +18,18 @@ type Change struct {
 	Charge            bool `json:",omitempty"`
 	CancelAtPeriodEnd *bool
 	Paused            *bool
-	Items             []ItemChange
+	// Migrate has, before the items change, what was used charged also of those that are
+	// removed.
+	Migrate bool `json:",omitempty"`
+	Items   []ItemChange
+}
+
+// LastUsage reports whether by the change the provider charges what was used until then:
+// what it is told later is charged otherwise, or not at all.
+func (c *Change) LastUsage() bool { return c.Charge || endsUsage(c.Items) }
+
+func endsUsage(items []ItemChange) bool {
+	return slices.ContainsFunc(items, func(i ItemChange) bool { return i.Remove && i.Metered })
 }
 
 // ItemChange adds an item, changes the one with an id, or removes it.
@@ -47,6 +58,7 @@ func (p *ProviderSubscription) Change(m *Mirror) *Change {
 	}
 	if p.Desired == Live {
 		c.Items = itemChanges(p.Items, m.Items)
+		c.Migrate = m.Classic && endsUsage(c.Items)
 	}
 	if c.CancelAtPeriodEnd == nil && c.Paused == nil && len(c.Items) == 0 {
 		return nil

@@ -36,14 +36,15 @@ func (s *Service) Push(ctx context.Context, id string) error {
 	defer cancel()
 	if err != nil {
 		s.Logger.WarnContext(ctx, "the payment provider does not have what it should", "subscription", id, "attempt", leased.Attempts+1, "error", err)
-		return s.Store.ProviderFailed(ctx, leased, provider.Refused(err), err.Error())
+		return s.Store.ProviderFailed(ctx, leased, provider.Answered(err), err.Error())
 	}
 	return s.Store.ProviderSynced(ctx, leased)
 }
 
 // push asks what is there, and changes what differs. Died before the change or after
-// it, it is done again: either way there is one change. What has ended at the provider
-// ends here.
+// it, it is done again: either way there is one change. What was used is reported before a
+// change by which it is charged for the last time; that waits while nobody knows whether a
+// report arrived. What has ended at the provider ends here.
 func (s *Service) push(ctx context.Context, p *billing.ProviderSubscription) error {
 	ctx, cancel := context.WithTimeout(ctx, workTimeout)
 	defer cancel()
@@ -58,8 +59,8 @@ func (s *Service) push(ctx context.Context, p *billing.ProviderSubscription) err
 	if change == nil {
 		return nil
 	}
-	if change.Charge {
-		if err := s.reportUsage(ctx, p.WorkspaceID); err != nil && !provider.Refused(err) {
+	if change.LastUsage() {
+		if _, err := s.reportUsage(ctx, p.WorkspaceID); err != nil {
 			return err
 		}
 	}
@@ -72,8 +73,8 @@ func (s *Service) push(ctx context.Context, p *billing.ProviderSubscription) err
 	return nil
 }
 
-// idempotencyKey is the same for the same change of a version, but a new one after a
-// refusal, since providers repeat those as well.
+// idempotencyKey is the same for the same change of a version, but a new one after an
+// answer that it failed, since providers repeat those as well.
 func idempotencyKey(p *billing.ProviderSubscription, c *billing.Change) string {
 	data, _ := json.Marshal(c)
 	sum := sha256.Sum256(data)
@@ -101,5 +102,6 @@ func (s *Service) WorkDue(ctx context.Context) error {
 			failures = append(failures, kind.work(ctx, id))
 		}
 	}
-	return errors.Join(append(failures, s.reportUsage(ctx, ids.Workspace{}))...)
+	refused, unknown := s.reportUsage(ctx, ids.Workspace{})
+	return errors.Join(append(failures, refused, unknown)...)
 }

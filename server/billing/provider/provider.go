@@ -28,7 +28,8 @@ type Provider interface {
 	Subscription(ctx context.Context, id string) (*billing.Mirror, error)
 	// Change changes a subscription, and returns what it is now.
 	Change(ctx context.Context, id string, c *billing.Change, key string) (*billing.Mirror, error)
-	// ReportUsage tells of usage that is charged for, under the report's key.
+	// ReportUsage tells of usage that is charged for, under the report's key: sent again it
+	// counts once, and succeeds. It takes no idempotency key.
 	ReportUsage(ctx context.Context, r billing.UsageReport) error
 	// Credit lowers the invoices of a customer that follow. One that the provider has
 	// already it does not give again, whatever the key.
@@ -62,7 +63,11 @@ type Page struct {
 
 // Error is why the provider did not do what it was asked.
 type Error struct {
-	// Refused tells that it answered; else nobody knows whether it did it.
+	// Answered tells that there was an answer, which providers repeat to the same
+	// idempotency key.
+	Answered bool
+	// Refused tells that the answer was that it does not do it; else nobody knows whether it
+	// did.
 	Refused bool
 	// Message has no secret in it.
 	Message string
@@ -71,7 +76,13 @@ type Error struct {
 // Error returns the message.
 func (e *Error) Error() string { return "payment provider: " + e.Message }
 
-// Refused reports whether an error is the provider's answer.
+// Answered reports whether an error is an answer of the provider.
+func Answered(err error) bool {
+	e := new(Error)
+	return errors.As(err, &e) && e.Answered
+}
+
+// Refused reports whether an error is the provider's answer that it did nothing.
 func Refused(err error) bool {
 	e := new(Error)
 	return errors.As(err, &e) && e.Refused

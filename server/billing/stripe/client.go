@@ -123,7 +123,8 @@ func (c *Client) CreateCustomer(ctx context.Context, installation uuid.UUID, wor
 	return customer.ID, nil
 }
 
-// CreateCheckout implements provider.Provider.
+// CreateCheckout implements provider.Provider. What is bought is in Stripe's flexible billing
+// mode: in the classic one usage is not charged once its price is changed.
 func (c *Client) CreateCheckout(ctx context.Context, o provider.Checkout) (*provider.Page, error) {
 	params := &stripe.CheckoutSessionCreateParams{
 		Mode:              stripe.String(stripe.CheckoutSessionModeSubscription),
@@ -132,7 +133,10 @@ func (c *Client) CreateCheckout(ctx context.Context, o provider.Checkout) (*prov
 		SuccessURL:        stripe.String(o.SuccessURL),
 		CancelURL:         stripe.String(o.CancelURL),
 		Metadata:          metadata(o.Purchase),
-		SubscriptionData:  &stripe.CheckoutSessionCreateSubscriptionDataParams{Metadata: metadata(o.Purchase)},
+		SubscriptionData: &stripe.CheckoutSessionCreateSubscriptionDataParams{
+			Metadata:    metadata(o.Purchase),
+			BillingMode: &stripe.CheckoutSessionCreateSubscriptionDataBillingModeParams{Type: stripe.String(stripe.SubscriptionBillingModeTypeFlexible)},
+		},
 	}
 	if !o.ChargeTime.IsZero() {
 		params.SubscriptionData.TrialEnd = stripe.Int64(o.ChargeTime.Unix())
@@ -222,6 +226,13 @@ func (c *Client) Change(ctx context.Context, id string, change *billing.Change, 
 		}
 		return mirror(s), nil
 	}
+	if change.Migrate {
+		params := &stripe.SubscriptionMigrateParams{BillingMode: &stripe.SubscriptionMigrateBillingModeParams{Type: stripe.String(stripe.SubscriptionBillingModeTypeFlexible)}}
+		params.SetIdempotencyKey(key + ":migrate")
+		if _, err := c.api.V1Subscriptions.Migrate(ctx, id, params); err != nil {
+			return nil, failure(err)
+		}
+	}
 	params := &stripe.SubscriptionUpdateParams{CancelAtPeriodEnd: change.CancelAtPeriodEnd}
 	params.SetIdempotencyKey(key)
 	switch {
@@ -255,7 +266,10 @@ func (c *Client) Change(ctx context.Context, id string, change *billing.Change, 
 }
 
 // ReportUsage implements provider.Provider. The meter at Stripe has the event name of ours,
-// adds up, and the default keys for customers and values.
+// adds up, and the default keys for customers and values. It is the identifier that has a
+// report count once: by Stripe's documentation of meter events it is unique for 24 hours at
+// least. An idempotency key would have Stripe repeat a failure for as long; the library makes
+// a new one for each call.
 func (c *Client) ReportUsage(ctx context.Context, r billing.UsageReport) error {
 	params := &stripe.BillingMeterEventCreateParams{
 		EventName:  stripe.String(r.Meter),
@@ -263,11 +277,18 @@ func (c *Client) ReportUsage(ctx context.Context, r billing.UsageReport) error {
 		Timestamp:  stripe.Int64(r.ReportTime.Unix()),
 		Payload:    map[string]string{"stripe_customer_id": r.Customer, "value": strconv.FormatInt(r.Quantity, 10)},
 	}
-	params.SetIdempotencyKey(r.Key())
-	if _, err := c.api.V1BillingMeterEvents.Create(ctx, params); err != nil {
+	if _, err := c.api.V1BillingMeterEvents.Create(ctx, params); err != nil && !duplicate(err) {
 		return failure(err)
 	}
 	return nil
+}
+
+// duplicate reports whether Stripe has a meter event of that identifier: it arrived. The code
+// is documented; what refuses with a message alone is known, too.
+func duplicate(err error) bool {
+	e := new(stripe.Error)
+	return errors.As(err, &e) && e.HTTPStatusCode == http.StatusBadRequest &&
+		(e.Code == "duplicate_meter_event" || strings.Contains(e.Msg, "event already exists with identifier"))
 }
 
 // Credit implements provider.Provider. Keys are forgotten after a day: so it looks first
@@ -357,7 +378,8 @@ func (c *Client) Invoice(ctx context.Context, id string) (*billing.MirroredInvoi
 func mirror(s *stripe.Subscription) *billing.Mirror {
 	m := &billing.Mirror{
 		ID: s.ID, Status: billing.ProviderStatus(s.Status), CancelAtPeriodEnd: s.CancelAtPeriodEnd,
-		Paused: s.PauseCollection != nil, TrialEnd: unix(s.TrialEnd), CreateTime: unix(s.Created), Bought: purchase(s.Metadata),
+		Paused: s.PauseCollection != nil, Classic: s.BillingMode != nil && s.BillingMode.Type == stripe.SubscriptionBillingModeTypeClassic,
+		TrialEnd: unix(s.TrialEnd), CreateTime: unix(s.Created), Bought: purchase(s.Metadata),
 	}
 	if s.Customer != nil {
 		m.Customer = s.Customer.ID
@@ -400,7 +422,21 @@ func gone(err error) bool {
 func failure(err error) error {
 	e := new(stripe.Error)
 	if errors.As(err, &e) && e.HTTPStatusCode != 0 {
-		return &provider.Error{Refused: true, Message: fmt.Sprintf("status %d, %s %s %s (request %s)", e.HTTPStatusCode, e.Type, e.Code, e.Param, e.RequestID)}
+		return &provider.Error{
+			Answered: true, Refused: refused(e.HTTPStatusCode),
+			Message: fmt.Sprintf("status %d, %s %s %s (request %s)", e.HTTPStatusCode, e.Type, e.Code, e.Param, e.RequestID),
+		}
 	}
 	return &provider.Error{Message: "no answer: " + err.Error()}
+}
+
+// refused reports whether an answer's status tells that nothing was done. Of failures of the
+// server Stripe says that their result is not known, and of conflicts and too many requests,
+// that the same may be asked again: another call may be doing it.
+func refused(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
+		return false
+	}
+	return status >= 400 && status < 500
 }

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +125,9 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 		"the first seats": {Items: []billing.ItemChange{
 			{Item: billing.Item{Price: "price_1"}}, {Item: billing.Item{ID: "si_1", Price: "price_2"}, Remove: true},
 		}},
+		"items with usage": {Migrate: true, Items: []billing.ItemChange{
+			{Item: billing.Item{Price: "price_5", Metered: true}}, {Item: billing.Item{ID: "si_3", Price: "price_3", Metered: true}, Remove: true},
+		}},
 	} {
 		_, err := c.Change(ctx, "sub_123", &change, "key")
 		ok(what, err)
@@ -145,7 +150,7 @@ func TestEveryCallIsOneThatStripeKnows(t *testing.T) {
 		DELETE/v1/subscriptions/sub_123 GET/v1/customers/cus_123/balance_transactions GET/v1/invoices/in_123 GET/v1/subscriptions GET/v1/subscriptions/sub_123
 		POST/v1/billing/meter_events POST/v1/billing_portal/configurations POST/v1/billing_portal/sessions POST/v1/checkout/sessions POST/v1/customers
 		POST/v1/customers/cus_123/balance_transactions
-		POST/v1/subscriptions/sub_123`); !slices.Equal(strings.Fields(strings.ReplaceAll(strings.Join(slices.Compact(got), "\n"), " ", "")), want) {
+		POST/v1/subscriptions/sub_123 POST/v1/subscriptions/sub_123/migrate`); !slices.Equal(strings.Fields(strings.ReplaceAll(strings.Join(slices.Compact(got), "\n"), " ", "")), want) {
 		t.Errorf("the calls were %v", slices.Compact(got))
 	}
 }
@@ -165,16 +170,18 @@ func TestTheDescriptionRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// TestWhatFailsSaysWhetherStripeAnswered, without what was asked and by which key.
+// TestWhatFailsSaysWhetherStripeAnswered, and whether by that it did nothing, without what
+// was asked and by which key.
 func TestWhatFailsSaysWhetherStripeAnswered(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Stripe-Client-Telemetry") != "" {
 			t.Error("it tells how long its calls take")
 		}
-		if strings.HasSuffix(r.URL.Path, "cut") {
+		status, err := strconv.Atoi(path.Base(r.URL.Path))
+		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
-		w.WriteHeader(http.StatusPaymentRequired)
+		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"type": "card_error", "code": "card_declined", "message": "secret"}})
 	}))
 	defer srv.Close()
@@ -183,13 +190,45 @@ func TestWhatFailsSaysWhetherStripeAnswered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id, refused := range map[string]bool{"cut": false, "declined": true} {
+	for id, is := range map[string]struct{ answered, refused bool }{
+		"cut": {false, false}, "400": {true, true}, "401": {true, true}, "402": {true, true}, "403": {true, true}, "404": {true, true},
+		"408": {true, false}, "409": {true, false}, "429": {true, false}, "500": {true, false}, "502": {true, false}, "503": {true, false}, "504": {true, false},
+	} {
 		_, err := c.Subscription(context.Background(), id)
-		if err == nil || provider.Refused(err) != refused || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "hidden") {
+		if err == nil || provider.Answered(err) != is.answered || provider.Refused(err) != is.refused ||
+			strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
 	if strings.Contains(log.String(), "hidden") {
 		t.Errorf("the log tells the key: %s", log.String())
+	}
+}
+
+// TestUsageThatStripeHasAlreadyIsReported: that it refuses an identifier as known proves that
+// the report arrived, with its code or by its message alone. Nothing else does.
+func TestUsageThatStripeHasAlreadyIsReported(t *testing.T) {
+	var status int
+	var code, message string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]any{"error": map[string]any{"type": "invalid_request_error", "code": code, "message": message}})
+	}))
+	defer srv.Close()
+	c := newClient(t, srv.URL)
+	for _, test := range []struct {
+		status        int
+		code, message string
+		arrived       bool
+	}{
+		{400, "duplicate_meter_event", "A meter event with a duplicate identifier has already been submitted.", true},
+		{400, "", "An event already exists with identifier a:b.", true},
+		{400, "parameter_invalid", "No meter has the event name.", false},
+		{409, "", "An event already exists with identifier a:b.", false},
+	} {
+		status, code, message = test.status, test.code, test.message
+		if err := c.ReportUsage(t.Context(), billing.UsageReport{Customer: "cus_1", Meter: "calls", Quantity: 1}); (err == nil) != test.arrived {
+			t.Errorf("%+v: %v", test, err)
+		}
 	}
 }
