@@ -75,8 +75,8 @@ check: check-generated check-format lint check-breaking ## all that is not a tes
 
 .PHONY: build
 build: $(if $(NPM),console/dist/index.html) ## build bin/manager, with the console in it where Node is installed
-	@echo 'go build -o bin/manager ./cmd/manager'
-	go build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/manager ./cmd/manager
+	@echo 'go build $(if $(NPM),,-tags noconsole )-o bin/manager ./cmd/manager'
+	go build -buildvcs=false -trimpath $(if $(NPM),,-tags noconsole )-ldflags '-X main.version=$(VERSION)' -o bin/manager ./cmd/manager
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is built

@@ -1,11 +1,10 @@
 // Package console serves the browser application of this folder, as `npm run build`
-// leaves it in dist. What is there is built into the program; a program that was built
-// without it still serves the API.
+// leaves it in dist. What is there is built into the program, unless the build tag
+// noconsole leaves it out; a program that was built without it still serves the API.
 package console
 
 import (
 	"bytes"
-	"embed"
 	"fmt"
 	"html"
 	"io/fs"
@@ -16,11 +15,6 @@ import (
 	"strings"
 	"time"
 )
-
-// dist is the built application: without Node only the file that keeps the folder.
-//
-//go:embed all:dist
-var dist embed.FS
 
 const (
 	index = "index.html"
@@ -39,6 +33,12 @@ func Built() fs.FS {
 		panic(err) // not with a constant path
 	}
 	return files
+}
+
+// IsBuilt reports whether there is an application in what Built returns.
+func IsBuilt() bool {
+	_, err := fs.Stat(Built(), index)
+	return err == nil
 }
 
 // A console without a CAPTCHA tells nobody where the reader came from; one with it tells its

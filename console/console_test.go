@@ -165,7 +165,7 @@ func TestNotBuilt(t *testing.T) {
 	if h, err := console.Handler(fstest.MapFS{".keep": {}}, nil); h != nil || err != nil {
 		t.Errorf("%v, %v", h, err)
 	}
-	if _, err := console.Handler(console.Built(), nil); err != nil {
-		t.Error(err)
+	if h, err := console.Handler(console.Built(), nil); err != nil || (h != nil) != console.IsBuilt() {
+		t.Errorf("%v, %v, built: %t", h, err, console.IsBuilt())
 	}
 }

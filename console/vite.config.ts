@@ -5,8 +5,13 @@ import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
 
-// The running server that `npm run dev` passes calls on to.
-const server = "http://localhost:8080";
+// The running server that `npm run dev` passes on what is the server's to: calls, the pages that
+// mails link to with their assets, ways back from identity providers, the mailbox, public keys.
+const server = process.env.MANAGER_URL || "http://localhost:8080";
+const served = [
+  "/logicspike.", "/external-sign-in/", "/mailbox/", "/.well-known/", "/pages/",
+  "/verify-registration", "/accept-invitation", "/reset-password", "/confirm-email", "/sign-in-by-email",
+];
 
 function folder(path: string): string {
   return fileURLToPath(new URL(path, import.meta.url));
@@ -45,7 +50,7 @@ export default defineConfig({
   build: { assetsDir: "console", target: "es2022", modulePreload: { polyfill: false }, chunkSizeWarningLimit: 700 },
   server: {
     proxy: Object.fromEntries(
-      ["/logicspike.", "/external-sign-in/", "/mailbox/", "/pages/"].map((path) => [
+      served.map((path) => [
         path,
         { target: server, changeOrigin: false }, // The server takes calls from the host that it is asked as.
       ]),

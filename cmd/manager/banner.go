@@ -13,6 +13,7 @@ type banner struct {
 	Took     time.Duration
 	API      string // host:port
 	Admin    string // host:port, or empty
+	Console  bool   // whether the console is built into the program
 	Mailbox  bool   // whether mail goes to the mailbox for development
 	Database string
 	DataDir  string
@@ -23,6 +24,11 @@ var bannerText = template.Must(template.New("banner").Parse(`
 LogicSpike Manager {{.Version}} is ready, after {{.Took}}.
 
   API       http://{{.API}}  (Connect, gRPC and gRPC-Web)
+{{- if .Console}}
+  Console   http://{{.API}}/
+{{- else}}
+  Console   not in this program; where Node is installed, make build puts it in
+{{- end}}
 {{- if .Mailbox}}
   Mailbox   http://{{.API}}/mailbox/  (all mail goes here)
 {{- end}}

@@ -60,7 +60,7 @@ func (l *invoiceListCmd) Run(c console) error {
 		if next != "" {
 			more = ", and more"
 		}
-		fmt.Fprintf(table, "%d invoices%s\n", count, more)
+		fmt.Fprintf(table, "%s%s\n", counted(count, "invoice"), more)
 		return table.Flush()
 	})
 }

@@ -80,7 +80,7 @@ func TestInvoicesOnTheCommandLine(t *testing.T) {
 			t.Errorf("%q: %s", wrong.args, got)
 		}
 	}
-	if got := run(statusDone, "list", "--open"); !strings.Contains(got, "INV-000003") || !strings.HasSuffix(got, "1 invoices\n") {
+	if got := run(statusDone, "list", "--open"); !strings.Contains(got, "INV-000003") || !strings.HasSuffix(got, "\n1 invoice\n") {
 		t.Errorf("one is open: %s", got)
 	}
 	srv.CheckInvariants(t)

@@ -2,21 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"path/filepath"
 	"text/tabwriter"
 	"time"
 
-	"github.com/logicspike/manager/internal/config"
-	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store"
 )
 
 // keysCmd are the commands about the keys that sign access tokens. `serve` rotates
-// them by itself; they are for those who cannot wait.
+// them by itself; they are for those who cannot wait. They work while the server runs,
+// too.
 type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"List the keys that sign access tokens, and when each is used."`
 	Rotate keysRotateCmd `cmd:"" help:"Have the next key sign access tokens, at once if it is published long enough (24 hours)."`
@@ -24,8 +19,7 @@ type keysCmd struct {
 
 // keysSettings are the settings that these commands need: those of the server.
 type keysSettings struct {
-	config.Database    `embed:""`
-	SecretKey          config.Secret `group:"Data" name:"secret-key" env:"MANAGER_SECRET_KEY" placeholder:"BASE64" help:"The server's secret key. Default: the file secret.key in the data folder."`
+	storeFlags         `embed:""`
 	SigningKeyLifetime time.Duration `group:"Tokens" name:"signing-key-lifetime" env:"MANAGER_SIGNING_KEY_LIFETIME" default:"720h" placeholder:"DURATION" help:"How long a key signs access tokens before the next one does. Default: 720h (30 days)."`
 }
 
@@ -61,48 +55,9 @@ func (k *keysRotateCmd) Run(c console) error {
 	})
 }
 
-// withKeys calls fn with the store of a database that is up to date.
+// withKeys calls fn with the store.
 func withKeys(s keysSettings, c console, fn func(context.Context, *store.Store) error) error {
-	return withDatabase(s.Database, c, func(ctx context.Context, url string) error {
-		log := slog.New(slog.NewTextHandler(c.err, nil))
-		key, err := existingKey(s, log)
-		if err != nil {
-			return err
-		}
-		migrations, err := store.MigrationStatus(ctx, url)
-		if err != nil {
-			return err
-		}
-		for _, m := range migrations {
-			if m.ApplyTime.IsZero() {
-				return errors.New("the database is not up to date; `manager migrate up` does that")
-			}
-		}
-		st, err := store.Open(ctx, store.Options{URL: url, MaxConnections: 2, Key: key, SigningKeyLifetime: s.SigningKeyLifetime, Logger: log})
-		if err != nil {
-			return err
-		}
-		defer st.Close()
-		return fn(ctx, st)
-	})
-}
-
-// existingKey returns the server's key, and never makes one: a new one would open
-// nothing.
-func existingKey(s keysSettings, log *slog.Logger) (secret.Key, error) {
-	if s.SecretKey != "" {
-		key, err := secret.ParseKey(s.SecretKey.Reveal())
-		if err != nil {
-			err = fmt.Errorf("--secret-key (%s): %w", config.Variable("secret-key"), err)
-		}
-		return key, err
-	}
-	path := filepath.Join(s.DataDir, keyFile)
-	key, err := readKey(path, log)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("there is no secret key in %s; give the server's by --secret-key (%s)", path, config.Variable("secret-key"))
-	}
-	return key, err
+	return withStoreOf(s.storeFlags, store.Options{SigningKeyLifetime: s.SigningKeyLifetime}, c, fn)
 }
 
 func printKeys(ctx context.Context, st *store.Store, c console) error {

@@ -25,7 +25,7 @@ type migrateUpCmd struct {
 
 // Run brings the schema up to date.
 func (m *migrateUpCmd) Run(c console) error {
-	return withDatabase(m.Database, c, func(ctx context.Context, url string) error {
+	return withDatabase(m.Database, openDatabaseToMigrate, c, func(ctx context.Context, url string) error {
 		if err := store.Migrate(ctx, url); err != nil {
 			return err
 		}
@@ -39,18 +39,23 @@ type migrateStatusCmd struct {
 
 // Run lists the migrations.
 func (m *migrateStatusCmd) Run(c console) error {
-	return withDatabase(m.Database, c, func(ctx context.Context, url string) error {
+	return withDatabase(m.Database, joinDatabase, c, func(ctx context.Context, url string) error {
 		return printMigrations(ctx, url, c)
 	})
 }
 
-// withDatabase calls fn with the database's URL; the private server runs
-// meanwhile.
-func withDatabase(s config.Database, c console, fn func(ctx context.Context, url string) error) (err error) {
+// openDatabaseToMigrate is openDatabase for a few connections.
+func openDatabaseToMigrate(ctx context.Context, s config.Database, log *slog.Logger) (*database, error) {
+	return openDatabase(ctx, s, 0, log)
+}
+
+// withDatabase calls fn with the URL of the database that open opens; the private
+// server runs meanwhile.
+func withDatabase(s config.Database, open func(context.Context, config.Database, *slog.Logger) (*database, error), c console, fn func(ctx context.Context, url string) error) (err error) {
 	ctx, stop := untilSignal(context.Background(), c.err, exitNow)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(c.err, nil))
-	db, err := openDatabase(ctx, s, 0, log)
+	db, err := open(ctx, s, log)
 	if err != nil {
 		return err
 	}
@@ -74,6 +79,6 @@ func printMigrations(ctx context.Context, url string, c console) error {
 		}
 		fmt.Fprintf(table, "%s\t%s\n", m.Name, applied)
 	}
-	fmt.Fprintf(table, "%d migrations, %d pending\n", len(all), pending)
+	fmt.Fprintf(table, "%s, %d pending\n", counted(len(all), "migration"), pending)
 	return table.Flush()
 }

@@ -78,9 +78,17 @@ func (o *operatorListCmd) Run(c console) error {
 		for _, one := range all {
 			fmt.Fprintf(table, "%s\t%s\tsince %s\n", one.UserID, one.Address, one.CreateTime.UTC().Format(time.RFC3339))
 		}
-		fmt.Fprintf(table, "%d operators\n", len(all))
+		fmt.Fprintln(table, counted(len(all), "operator"))
 		return table.Flush()
 	})
+}
+
+// counted returns a number of things, such as "1 user" and "2 users".
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // done tells what was done.

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"regexp"
@@ -23,8 +25,13 @@ func TestOperatorsOnTheCommandLine(t *testing.T) {
 		}
 		return o.String(), e.String()
 	}
-	if _, errOut := run(statusFailed, "operator", "list"); !strings.Contains(errOut, "manager migrate up") {
-		t.Errorf("before the first start: %s", errOut)
+	for _, args := range []string{"operator list", "user find", "invoice list", "plans list", "keys list", "keys rotate", "migrate status"} {
+		if _, errOut := run(statusFailed, strings.Fields(args)...); !strings.Contains(errOut, "there is no data folder of a server at "+dir+"; name the server's by --data-dir") {
+			t.Errorf("%s before the first start: %s", args, errOut)
+		}
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder was made: %v", err)
 	}
 
 	program, log, ended := startProgram(t, "--admin-listen=", "--data-dir="+dir)
@@ -80,16 +87,30 @@ func TestOperatorsOnTheCommandLine(t *testing.T) {
 	if status, res := call("OperatorService/FindUsers", ann, `{"query":"ben@"}`); status != http.StatusOK || len(res["users"].([]any)) != 1 {
 		t.Errorf("then: %d %v", status, res)
 	}
-	if out, _ := run(statusDone, "operator", "list"); !strings.Contains(out, "ann@example.com  since ") || !strings.Contains(out, "1 operators\n") {
+	if out, _ := run(statusDone, "operator", "list"); !strings.Contains(out, "ann@example.com  since ") || !strings.Contains(out, "\n1 operator\n") {
 		t.Errorf("%s", out)
 	}
 	out, _ := run(statusDone, "user", "find", "@example")
 	if !strings.Contains(out, "2 users\n") || !strings.Contains(out, "operator") || strings.Index(out, "ben@") > strings.Index(out, "ann@") {
 		t.Errorf("%s", out)
 	}
-	if out, _ := run(statusDone, "user", "find", "--limit=1"); !strings.Contains(out, "1 users, and more\n") {
+	if out, _ := run(statusDone, "user", "find", "--limit=1"); !strings.Contains(out, "\n1 user, and more\n") {
 		t.Errorf("%s", out)
 	}
+	if out, _ := run(statusDone, "migrate", "status"); !strings.Contains(out, " migrations, 0 pending\n") {
+		t.Errorf("%s", out)
+	}
+	list, _ := run(statusDone, "keys", "list")
+	rotated, _ := run(statusDone, "keys", "rotate", "--revoke-current")
+	was, is := keyLine.FindStringSubmatch(list), keyLine.FindStringSubmatch(rotated)
+	if was == nil || is == nil || was[2] != "current" || is[2] != "current" || was[1] == is[1] {
+		t.Fatalf("before\n%safter\n%s", list, rotated)
+	}
+	until(t, log, "the server's new key", func() bool {
+		response, err := http.Get(api + "/.well-known/jwks.json")
+		_, body := answer(t, response, err)
+		return strings.Contains(body, is[1]) && !strings.Contains(body, was[1])
+	})
 	id := regexp.MustCompile(`usr_\w+`).FindString(out) // Ben's
 
 	for _, wrong := range []struct{ want, args string }{

@@ -39,6 +39,12 @@ func TestPlansOnTheCommandLine(t *testing.T) {
 	}
 	run(statusDone, "migrate", "up")
 	write(plans)
+	if got := run(statusFailed, "plans", "apply", file); !strings.Contains(got, "there is no secret key in "+filepath.Join(dir, keyFile)) {
+		t.Errorf("without a key: %s", got)
+	}
+	if err := makeKey(filepath.Join(dir, keyFile)); err != nil {
+		t.Fatal(err)
+	}
 	const all = "changed: free version 2, for new subscriptions\nnew: team version 1\nnew: old version 1\n"
 	for i, want := range []string{all, all, "nothing changes\n"} {
 		args := []string{"plans", "apply", file}

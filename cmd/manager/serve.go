@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	webconsole "github.com/logicspike/manager/console"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/server"
 	"github.com/logicspike/manager/store"
@@ -140,6 +141,7 @@ func announce(s config.Settings, c console, log *slog.Logger, p ports, db *datab
 		Version:  programVersion(),
 		Took:     took,
 		API:      reachable(p.api, s.Listen),
+		Console:  webconsole.IsBuilt(),
 		Mailbox:  s.SMTPHost == "",
 		Database: db.describe(s.Database),
 		Grpcurl:  s.Reflection,

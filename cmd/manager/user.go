@@ -160,7 +160,7 @@ func (u *userFindCmd) Run(c console) error {
 		if next != "" {
 			more = ", and more"
 		}
-		fmt.Fprintf(table, "%d users%s\n", count, more)
+		fmt.Fprintf(table, "%s%s\n", counted(count, "user"), more)
 		return table.Flush()
 	})
 }
@@ -180,5 +180,5 @@ func notes(u store.OperatedUser) []string {
 	if !u.DisableTime.IsZero() {
 		list = append(list, "disabled: "+u.DisableReason)
 	}
-	return append(list, fmt.Sprintf("%d sessions, %d workspaces", u.SessionCount, u.WorkspaceCount))
+	return append(list, counted(u.SessionCount, "session")+", "+counted(u.WorkspaceCount, "workspace"))
 }

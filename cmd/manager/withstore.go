@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/logicspike/manager/internal/email"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/store"
 	"github.com/logicspike/manager/store/identity"
 	"github.com/logicspike/manager/store/postgres/embedded"
@@ -30,7 +32,12 @@ const startTimeout = 15 * time.Second
 
 // withStore calls fn with the store. Where the private server runs already it is
 // used, else it runs meanwhile. Faults become errors that a person reads.
-func withStore(flags storeFlags, c console, fn func(context.Context, *store.Store) error) (err error) {
+func withStore(flags storeFlags, c console, fn func(context.Context, *store.Store) error) error {
+	return withStoreOf(flags, store.Options{}, c, fn)
+}
+
+// withStoreOf is withStore with further options of the store.
+func withStoreOf(flags storeFlags, o store.Options, c console, fn func(context.Context, *store.Store) error) (err error) {
 	ctx, stop := untilSignal(context.Background(), c.err, exitNow)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -48,14 +55,13 @@ func withStore(flags storeFlags, c console, fn func(context.Context, *store.Stor
 			return errors.New("the database's schema is not up to date; `manager migrate up`, or a start of the server, does that")
 		}
 	}
-	s := config.Settings{Database: flags.Database, SecretKey: flags.SecretKey}
-	key, err := secretKey(s, log)
-	if err != nil {
+	o.URL, o.MaxConnections, o.Logger = db.url, 2, log
+	if o.Key, err = existingKey(flags, log); err != nil {
 		return err
 	}
-	st, err := store.Open(ctx, store.Options{URL: db.url, MaxConnections: 2, Key: key, Logger: log})
+	st, err := store.Open(ctx, o)
 	if errors.Is(err, store.ErrKey) {
-		return fmt.Errorf("%w; it is that of --secret-key (%s) or of the file %s", err, config.Variable("secret-key"), filepath.Join(s.DataDir, keyFile))
+		return fmt.Errorf("%w; it is that of --secret-key (%s) or of the file %s", err, config.Variable("secret-key"), filepath.Join(flags.DataDir, keyFile))
 	}
 	if err != nil {
 		return err
@@ -72,8 +78,16 @@ func withStore(flags storeFlags, c console, fn func(context.Context, *store.Stor
 }
 
 // joinDatabase is openDatabase that uses the private server also where another
-// process runs it.
+// process runs it, and makes none where there was none.
 func joinDatabase(ctx context.Context, s config.Database, log *slog.Logger) (*database, error) {
+	if s.Private() && !embedded.Exists(s.DataDir) {
+		dir, err := filepath.Abs(s.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("there is no data folder of a server at %s; name the server's by --data-dir (%s), or its database by --database-url (%s)",
+			dir, config.Variable("data-dir"), config.Variable("database-url"))
+	}
 	for deadline := time.Now().Add(startTimeout); ; {
 		if s.Private() {
 			if url, running, err := embedded.Running(s.DataDir, databaseName); err != nil || running {
@@ -90,6 +104,24 @@ func joinDatabase(ctx context.Context, s config.Database, log *slog.Logger) (*da
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// existingKey returns the server's key, and never makes one: a new one would open
+// nothing.
+func existingKey(flags storeFlags, log *slog.Logger) (secret.Key, error) {
+	if flags.SecretKey != "" {
+		key, err := secret.ParseKey(flags.SecretKey.Reveal())
+		if err != nil {
+			err = fmt.Errorf("--secret-key (%s): %w", config.Variable("secret-key"), err)
+		}
+		return key, err
+	}
+	path := filepath.Join(flags.DataDir, keyFile)
+	key, err := readKey(path, log)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("there is no secret key in %s; give the server's by --secret-key (%s), or start the server once, which makes it", path, config.Variable("secret-key"))
+	}
+	return key, err
 }
 
 // findUser returns the user with an address or id.

@@ -9,6 +9,13 @@ import (
 	"strings"
 )
 
+// Exists reports whether a server was ever set up in the folder. What the current user
+// may not see counts as there.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "data", "PG_VERSION"))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // Running returns a connection string for a database of the server that another
 // process runs on the folder, as [Superuser], and whether there is one. Only the
 // account that the server runs as, and root, can use it.
