@@ -200,6 +200,30 @@ describe("the console, for a person's own account", () => {
     await assert.rejects(manager.users.getMe({}));
   });
 
+  it("leads to the sign-in page where the session has ended elsewhere, and back", async () => {
+    const { email, manager } = await newAccount("Ended");
+    await openAs(email, "/account");
+    await shows("Profile");
+    await manager.sessions.revokeOtherSessions({});
+    await t.page().getByRole("link", { name: "Sign-in and security" }).click();
+    await shows("Sign in");
+    await reads("Your session has ended. Sign in again.");
+    await isAccessible();
+    await t.signIn(email);
+    await shows("Sign-in and security");
+    // A form that is sent finds it, too.
+    await t.open("/account");
+    await shows("Profile");
+    await manager.sessions.revokeOtherSessions({});
+    await fill({ "Your name": "Ada" });
+    await press("Save");
+    await shows("Sign in");
+    await reads("Your session has ended. Sign in again.");
+    await t.open("/account");
+    await shows("Sign in");
+    assert.equal(await t.page().getByText("Your session has ended.").count(), 0);
+  });
+
   it("lists what happened to the account, page by page", async () => {
     const { email, manager } = await newAccount("History");
     await Promise.all(Array.from({ length: 30 }, () => manager.secondFactors.createTotpFactor({})));

@@ -31,6 +31,7 @@ export const texts = {
   },
   signIn: {
     title: "Sign in",
+    ended: "Your session has ended. Sign in again.",
     submit: "Sign in",
     forgot: "Forgot your password?",
     noAccount: "No account yet?",
