@@ -18,7 +18,7 @@ describe("the business of a workspace", () => {
     await console.press("Choose Team");
     await rows(console, ["Team", "€20.00"], ["Total", "€20.00"], ["Due now", "€20.00"], [/^From /, "€20.00"]);
     await console.isAccessible();
-    await console.press("Change and pay €20.00");
+    await console.press("Change and get an invoice of €20.00");
     await console.reads("The plan is changed.");
     await console.reads(/Renews on/);
     assert.equal((await subscription(owner)).plan?.plan, "team");
@@ -28,8 +28,8 @@ describe("the business of a workspace", () => {
     await console.press("Choose Business");
     await rows(console, ["Team: what you paid", "-€20.00"], ["Business", "€99.00"], ["Due now", "€79.00"], [/^From /, "€99.00"]);
     await joins(owner, guest);
-    await console.press("Change and pay €79.00");
-    await console.page().getByRole("alert").filter({ hasText: "Somebody changed this meanwhile" }).waitFor();
+    await console.press("Change and get an invoice of €79.00");
+    await console.page().getByRole("alert").filter({ hasText: "Somebody changed this in the meantime" }).waitFor();
     assert.equal((await subscription(owner)).plan?.plan, "team");
 
     // The change is made, but its answer is lost: done again, it is what it was.
@@ -37,7 +37,7 @@ describe("the business of a workspace", () => {
       await route.fetch();
       await route.abort();
     }, { times: 1 });
-    await dialog(console, /^Change and pay/);
+    await dialog(console, /^Change and get an invoice/);
     await console.page().getByRole("alert").filter({ hasText: "The server does not answer" }).waitFor();
     assert.equal((await subscription(owner)).plan?.plan, "business");
     await dialog(console, /^Change/);
@@ -80,7 +80,8 @@ describe("the business of a workspace", () => {
     await dialog(console, "Change the seats");
     await console.reads("The seats are changed.");
     await console.reads("You have bought 5 seats.");
-    await console.reads("1 of 5 seats are taken");
+    await console.reads("1 of 5 seats is taken");
+    await console.reads("3 seats are charged beyond those included.");
     await rows(console, ["Team, seats, remaining time", "€22.50"], ["Total", "€65.00"]);
     assert.equal((await subscription(owner)).seatCount, 5);
   });
@@ -94,21 +95,32 @@ describe("the business of a workspace", () => {
     await console.reads(/The trial ends on/);
     assert.equal((await subscription(owner)).state, SubscriptionState.TRIALING);
     await console.press("Cancel the plan");
-    await console.reads("The workspace then has the plan Free.");
+    await console.reads("The workspace then goes to the plan Free.");
     await console.isAccessible();
+    await dialog(console, "Keep the plan");
+    await console.press("Cancel the plan");
     await dialog(console, "Cancel the plan");
     await console.reads("Your plan is canceled");
     await console.press("Resume the plan");
-    await console.reads("The plan goes on.");
+    await console.reads("The plan continues.");
     assert.equal((await subscription(owner)).scheduledCancelTime, undefined);
     await console.press("Cancel the plan");
     await console.page().getByLabel("Now", { exact: true }).check();
     await dialog(console, "Cancel the plan");
     await console.page().getByRole("dialog").waitFor({ state: "detached" });
     assert.equal((await subscription(owner)).plan?.plan, "free");
-    await console.press("Try Team for 14 days");
-    await console.press("Start the trial");
-    await console.reads("You have tried this plan before.");
+    await console.page().getByRole("button", { name: "Choose Team" }).waitFor();
+    assert.equal(await console.page().getByRole("button", { name: /Try Team|Cancel the plan/ }).count(), 0);
+    // Of an earlier version, the plan is theirs as well.
+    await console.page().route("**/GetSubscription", async (route) => {
+      const response = await route.fetch();
+      const { subscription, ...rest } = await response.json();
+      await route.fulfill({ response, json: { ...rest, subscription: { ...subscription, plan: { ...subscription.plan, version: 7 } } } });
+    });
+    await console.page().reload();
+    const free = console.page().getByRole("article", { name: "Free" });
+    await free.getByText("You have an earlier version of it.").waitFor();
+    await free.getByRole("button", { name: "Change to the new version" }).waitFor();
   });
 
   it("shows an invoice as a page and as PDF, and how it is paid", async () => {
@@ -181,12 +193,12 @@ describe("the business of a workspace", () => {
     await rows(console, ["Laptop", /\d/]);
 
     await console.choose("What to do with Laptop", "Rotate");
-    await console.page().getByLabel("The old secret works on for").selectOption("a day");
+    await console.page().getByLabel("The old secret keeps working for").selectOption("a day");
     await console.press("Rotate the key");
     const rotated = await shownKey(console);
     assert.notEqual(rotated, token);
     assert.ok((await may(token)) && (await may(rotated)));
-    await console.reads(/The one before works until/);
+    await console.reads(/The previous secret works until/);
 
     await console.choose("What to do with Laptop", "Revoke");
     await console.press("Revoke the key");
@@ -238,13 +250,13 @@ describe("the business of a workspace", () => {
     await console.openAs(owner.email, `/w/${owner.slug}/api-keys`);
     await console.press("Create a service account");
     await console.press("Create");
-    await console.page().getByText(/must be|value/i).first().waitFor(); // by the rules of the schema
+    await console.page().getByText("Fill this in.").first().waitFor(); // by the rules of the schema
     await console.fill({ Name: "Importer", "What it is for": "Brings in orders" });
     await console.isAccessible();
     await console.press("Create");
     await rows(console, ["Importer", "Brings in orders"]);
     await console.press("Create an API key");
-    await console.page().getByLabel("Whose it is").selectOption("Importer");
+    await console.page().getByLabel("Owner").selectOption("Importer");
     const token = await createKey(console, "Nightly", "workspace.get", false);
     await createManager({ baseUrl: console.url(), sessionToken: token }).workspaces.getWorkspace({ workspaceId: owner.workspaceId });
     await rows(console, ["Nightly", "Importer"]);
@@ -282,10 +294,12 @@ describe("the business of a workspace", () => {
     await console.page().getByLabel("What was done").selectOption("Service account created");
     await rows(console, ["You", "Service account created"]);
     await console.page().getByRole("cell", { name: "Workspace changed" }).first().waitFor({ state: "detached" });
+    await console.page().getByLabel("What was done").selectOption("Role edited");
+    await console.reads("No such events");
     await console.page().getByLabel("What was done").selectOption("Plan changed");
     await console.reads("No such events");
     await console.page().getByLabel("What was done").selectOption("Anything");
-    await console.page().getByLabel("Order").selectOption("The oldest first");
+    await console.page().getByLabel("Order").selectOption("Oldest first");
     await console.page().getByRole("row").nth(1).filter({ hasText: "Workspace created" }).waitFor();
   });
 
@@ -294,6 +308,7 @@ describe("the business of a workspace", () => {
     const other = await console.newAccount("Somebody else");
     await console.openAs(owner.email, `/w/${owner.slug}/settings`);
     await console.shows("Settings");
+    assert.ok(await console.page().getByRole("button", { name: "Save" }).isDisabled());
     await console.isAccessible();
     await console.pictures("settings");
     await console.fill({ "Name of the workspace": "New name", Address: other.slug });
@@ -313,7 +328,7 @@ describe("the business of a workspace", () => {
     await console.fill({ "Name of the workspace": "My name" });
     await console.press("Save");
     await console.reads("it is called Their name");
-    await console.press("Go on from that");
+    await console.press("Continue from there");
     await console.fill({ "Name of the workspace": "My name" });
     await console.press("Save");
     await console.page().getByRole("button", { name: /My name/ }).waitFor();
@@ -330,7 +345,7 @@ describe("the business of a workspace", () => {
       assert.equal(await console.page().getByRole("link", { name }).count(), 0, name);
       await console.open(`/w/${owner.slug}/${name.toLowerCase()}`);
       await console.shows(name);
-      await console.reads("This page does not exist, or is not yours to see.");
+      await console.reads("This page does not exist, or you may not see it.");
     }
     await console.open(`/w/${owner.slug}/api-keys`);
     await console.reads("No API keys yet");

@@ -22,9 +22,9 @@ describe("the pages of a team", () => {
     await shows("Invitations");
     await page().getByRole("dialog", { name: "Invite people" }).waitFor();
     await press("Send invitations");
-    await reads("Enter at least one mail address.");
+    await reads("Enter at least one e-mail address.");
     await isAccessible();
-    await fill({ "Mail addresses": invited });
+    await fill({ "E-mail addresses": invited });
     await press("Send invitations");
     await reads(`${invited} is invited.`);
     await row(page(), invited).getByText("Pending").waitFor();
@@ -53,7 +53,7 @@ describe("the pages of a team", () => {
     await ada.isAccessible();
     for (const path of ["invitations", "domains", "join-requests", "roles/new"]) {
       await ada.open(`/w/${owner.slug}/${path}`);
-      await ada.reads("This page is not for your role.");
+      await ada.reads("Your role may not see this page.");
     }
     await ada.open(`/w/${owner.slug}/roles`);
     await ada.shows("Roles");
@@ -73,7 +73,7 @@ describe("the pages of a team", () => {
     const { memberships } = await owner.manager.memberships.listMemberships({ workspaceId: owner.workspaceId, search: "Lovelace" });
     await owner.manager.memberships.updateMembership({ workspaceId: owner.workspaceId, membershipId: memberships[0]!.id, role: "viewer" });
     await role.selectOption("Member");
-    await reads("Somebody changed this meanwhile");
+    await reads("Somebody changed this in the meantime");
     await page().waitForFunction(() => document.querySelector<HTMLSelectElement>("select[aria-label='Role of Ada Lovelace']")?.value === "viewer");
     await role.selectOption("Admin");
     await page().waitForFunction(() => {
@@ -201,7 +201,7 @@ describe("the pages of a team", () => {
     const owner = await console_.newAccount("Paste");
     const [one, two, three] = [newAddress(), newAddress(), newAddress()];
     await openAs(owner.email, `/w/${owner.slug}/invitations?invite`);
-    await fill({ "Mail addresses": `${one}, Two Too <${two}>\nno address; ${one}\n${owner.email}` });
+    await fill({ "E-mail addresses": `${one}, Two Too <${two}>\nno address; ${one}\n${owner.email}` });
     await reads("6 addresses");
     await page().getByLabel("Role").selectOption("Viewer");
     await page().route("**/BatchCreateInvitations", (route) => route.abort(), { times: 1 });
@@ -212,13 +212,13 @@ describe("the pages of a team", () => {
     const dialog = page().getByRole("dialog");
     await row(dialog, one).first().getByText("Invited").waitFor();
     await row(dialog, two).getByText("Invited").waitFor();
-    await assert.equal(await row(dialog, "Not a mail address").count(), 2);
+    await assert.equal(await row(dialog, "Not an e-mail address").count(), 2);
     await row(dialog, one).last().getByText("Is in the list twice").waitFor();
     await row(dialog, owner.email).getByText("Is a member already").waitFor();
     await isAccessible();
     await pictures("invitation-results");
     await press("Correct the other 4");
-    await fill({ "Mail addresses": three });
+    await fill({ "E-mail addresses": three });
     await press("Send invitations");
     await reads(`${three} is invited.`);
     await row(page(), three).first().waitFor();
@@ -254,7 +254,7 @@ describe("the pages of a team", () => {
     const guest = newAddress();
     await openAs(owner.email, `/w/${owner.slug}/invitations`);
     await press("Create a link");
-    await fill({ "How many people can join by it": "2", "Only for addresses of these domains": "not a domain" });
+    await fill({ "How many people can use it": "2", "Only for addresses of these domains": "not a domain" });
     await page().getByLabel("Can be used for").selectOption("30 days");
     await isAccessible();
     await page().getByRole("dialog").getByRole("button", { name: "Create a link" }).click();
@@ -299,7 +299,7 @@ describe("the pages of a team", () => {
     await shows("New role");
     await press("Create the role");
     await page().locator("input[aria-invalid=true]").waitFor();
-    await page().getByLabel("Begin with the permissions of").selectOption("Viewer");
+    await page().getByLabel("Start with the permissions of").selectOption("Viewer");
     await fill({ Name: "Recruiter", Description: "Brings people in" });
     await page().getByLabel("All of Invitations").check();
     assert.ok(await page().getByLabel("Hand the workspace over to another owner").isDisabled());
@@ -341,7 +341,7 @@ describe("the pages of a team", () => {
     const recruiter = roles.find(({ name }) => name === "Recruiter")!;
     await owner.manager.roles.updateRole({ workspaceId: owner.workspaceId, roleId: recruiter.id, name: "Head-hunter", updateMask: { paths: ["name"] } });
     await press("Save the role");
-    await page().getByRole("alert").filter({ hasText: "Somebody changed this meanwhile." }).waitFor();
+    await page().getByRole("alert").filter({ hasText: "Somebody changed this in the meantime." }).waitFor();
     await page().getByRole("link", { name: "Cancel" }).click();
     await page().getByRole("link", { name: "Edit Head-hunter" }).click();
     await page().getByLabel("All of Invitations").uncheck();
@@ -392,13 +392,13 @@ describe("the pages of a team", () => {
     }, { times: 1 });
     let answers = 0;
     const both = page().waitForResponse((response) => response.url().endsWith("/UpdateDomainEnrollment") && ++answers === 2);
-    await domain.getByLabel("People with an address of it").selectOption("join when they sign in");
+    await domain.getByLabel("People with an address at it").selectOption("join when they sign in");
     await domain.getByLabel("Role of those who join").selectOption("Viewer");
     release();
     await both;
     const { domains } = await owner.manager.domains.listDomains({ workspaceId: owner.workspaceId });
     assert.deepEqual(domains.map(({ enrollment, role }) => [enrollment, role]), [[DomainEnrollment.AUTOMATIC, "viewer"]]);
-    await domain.getByLabel("People with an address of it").selectOption("can ask to join");
+    await domain.getByLabel("People with an address at it").selectOption("can ask to join");
     await isAccessible();
 
     for (const { manager } of [welcome, unwelcome]) {
@@ -417,7 +417,7 @@ describe("the pages of a team", () => {
     await press(`Decline ${nameIn(unwelcome.email)}`);
     await isAccessible();
     await press("Decline");
-    await reads("Nobody waits for an answer.");
+    await reads("Nobody is waiting for an answer.");
     await page().getByRole("combobox", { name: "Filter by state" }).selectOption("Declined");
     await page().getByRole("article", { name: nameIn(unwelcome.email) }).waitFor();
     await page().getByRole("link", { name: "Members" }).click();
