@@ -26,7 +26,7 @@ describe("the business of a workspace", () => {
     // Somebody joins while the preview is looked at: it is shown anew, and confirmed again.
     const guest = await console.newAccount("Elsewhere");
     await console.press("Choose Business");
-    await rows(console, ["Team: what you paid", "-€20.00"], ["Business", "€99.00"], ["Due now", "€79.00"], [/^From /, "€99.00"]);
+    await rows(console, ["Team: paid and not used", "-€20.00"], ["Business", "€99.00"], ["Due now", "€79.00"], [/^From /, "€99.00"]);
     await joins(owner, guest);
     await console.press("Change and get an invoice of €79.00");
     await console.page().getByRole("alert").filter({ hasText: "Somebody changed this in the meantime" }).waitFor();

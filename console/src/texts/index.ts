@@ -41,7 +41,7 @@ export const texts = {
     byPasskey: "Use a passkey",
     byProvider: "Continue with {name}",
     codeTitle: "Enter the code",
-    codeSent: "If {email} has an account, a code is on its way. It is valid for 10 minutes, in this browser only.",
+    codeSent: "If {email} has an account, a code is on its way. It is valid for 10 minutes, in this browser.",
     code: "6-digit code",
     otherWay: "Sign in another way",
   },
