@@ -21,7 +21,7 @@ describe("the console, for a person's own account", () => {
     await isAccessible();
     await fill({ "Your name": "" });
     await press("Save");
-    await reads("Fill this in.");
+    await reads("Must have 1 to 100 characters.");
     await fill({ "Your name": "Ada Lovelace" });
     await press("Save");
     await reads("Saved");
@@ -32,11 +32,11 @@ describe("the console, for a person's own account", () => {
     await press("Change");
     await fill({ "New e-mail address": "nobody" });
     await answer("Send a code");
-    await reads("is not a mail address");
+    await reads("This is not a mail address.");
     await isAccessible();
     await fill({ "New e-mail address": next });
     await answer("Send a code");
-    await reads(`Enter the code that was mailed to ${next}`);
+    await reads(`Enter the code that we sent to ${next}`);
     await isAccessible();
     await enterCode("000000");
     await reads("The code is wrong or has expired.");
@@ -249,7 +249,7 @@ describe("the console, for a person's own account", () => {
     await person.manager.workspaces.createWorkspace({ name: "Left to end" });
     await openAs(person.email, "/account/delete");
     await shows("Delete account");
-    await reads("your membership of workspaces: 2");
+    await reads("your workspace memberships: 2");
     await isAccessible();
     const submit = t.page().getByRole("button", { name: "Delete my account" });
     assert.ok(await submit.isDisabled());
@@ -273,7 +273,7 @@ describe("the console, for a person's own account", () => {
     await isAccessible();
     await answer("Delete my account");
     await reads("Somebody changed this in the meantime.");
-    await t.page().getByRole("dialog").getByText("your membership of workspaces: 3").waitFor();
+    await t.page().getByRole("dialog").getByText("your workspace memberships: 3").waitFor();
     assert.ok(await t.page().getByRole("dialog").getByRole("button", { name: "Delete my account" }).isDisabled());
     await answer("Cancel");
     await reads("Made meanwhile");

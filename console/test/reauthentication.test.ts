@@ -62,7 +62,7 @@ describe("the console, where a sign-in does not count as recent for long", () =>
     await isAccessible();
     await fill({ "6-digit code": await findMailedTo(t.url(), email, /(?<=confirm[\s\S]*)\b[0-9]{6}\b/i) });
     await answer("Confirm");
-    await reads(`Enter the code that was mailed to ${next}`);
+    await reads(`Enter the code that we sent to ${next}`);
   });
 
   async function asksWho(): Promise<void> {
