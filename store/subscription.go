@@ -29,20 +29,25 @@ func (t *tx) view(s *billing.Subscription, plan *billing.Plan) *Subscription {
 	return &Subscription{Subscription: s, Plan: plan, Period: s.Period(at)}
 }
 
-// GetSubscription returns the present subscription of a workspace.
+// GetSubscription returns the present subscription of a workspace, and the plans that it
+// has tried.
 //
 // Errors: fault NOT_FOUND.
-func (s *Store) GetSubscription(ctx context.Context, workspace ids.Workspace) (found *Subscription, err error) {
+func (s *Store) GetSubscription(ctx context.Context, workspace ids.Workspace) (found *Subscription, tried []string, err error) {
 	err = s.read(ctx, func(ctx context.Context, t *tx) error {
 		b, err := t.billing.Subscription(ctx, workspace)
 		if err != nil {
 			return err
 		}
 		plan, err := t.billing.Plan(ctx, b.Plan, b.PlanVersion)
+		if err != nil {
+			return err
+		}
 		found = t.view(b, plan)
+		tried, err = t.billing.TriedPlans(ctx, workspace)
 		return err
 	})
-	return found, err
+	return found, tried, err
 }
 
 // openSubscription subscribes a new workspace, with its owner, to the default plan, or

@@ -70,7 +70,7 @@ func newPayer(t *testing.T) *payer {
 		t.Fatal(err)
 	}
 	p.workspace = workspace
-	s, err := p.Store.GetSubscription(t.Context(), workspace)
+	s, _, err := p.Store.GetSubscription(t.Context(), workspace)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,9 @@
 import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
-import { callUnaryMethod } from "@connectrpc/connect-query";
+import { callUnaryMethod, createConnectQueryKey } from "@connectrpc/connect-query";
 import { QueryClient } from "@tanstack/react-query";
+import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
+import { SessionService } from "@gen/auth/v1/session_pb";
 import { reasonOf } from "@client/errors";
 import { transportOf } from "@client/transport";
 
@@ -16,14 +18,25 @@ let answered: { method: DescMethod; answer: string } | undefined;
  */
 export const transport: Transport = {
   ...plain,
-  unary: (method, signal, timeoutMs, header, ...rest) => {
+  unary: async (method, signal, timeoutMs, header, ...rest) => {
     const headers = new Headers(header);
     if (answered?.method === method) {
       headers.set("Captcha-Response", answered.answer);
     }
-    return plain.unary(method, signal, timeoutMs, headers, ...rest);
+    try {
+      return await plain.unary(method, signal, timeoutMs, headers, ...rest);
+    } catch (error) {
+      if (reasonOf(error) === "SESSION_REQUIRED" && !tellsOfSession.includes(method)) {
+        void queryClient.invalidateQueries({ queryKey: sessionKey });
+      }
+      throw error;
+    }
   },
 };
+
+// Where another call finds the session ended, it is read anew, and the page that is shown follows.
+const sessionKey = createConnectQueryKey({ schema: SessionService.method.getSession, cardinality: "finite" });
+const tellsOfSession: DescMethod[] = [SessionService.method.getSession, AuthenticationService.method.signOut];
 
 /** Makes a call of a method, with the answer of a CAPTCHA. */
 export async function answerFor<T>(method: DescMethod, answer: string, act: () => Promise<T>): Promise<T> {

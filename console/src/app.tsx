@@ -32,6 +32,7 @@ const colors: CSSVariablesResolver = ({ colors }) => {
     "--mantine-primary-color-light-color": colors.indigo[shade],
     "--mantine-primary-color-light-hover": "var(--mantine-primary-color-light)",
     "--mantine-color-red-light-hover": "var(--mantine-color-red-light)",
+    "--mantine-color-indigo-light-hover": "var(--mantine-color-indigo-light)",
   });
   return { variables: {}, light: texts(colors.gray[7], 9), dark: texts(colors.dark[1], 2) };
 };

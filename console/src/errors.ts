@@ -46,6 +46,8 @@ export function fieldErrorsOf(error: unknown): Record<string, string> {
   return found;
 }
 
-function sentence(text: string): string {
-  return text === "" ? texts.common.failed : text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+/** What a server or a rule says of a thing that it does not name, as a sentence. */
+export function sentence(text: string): string {
+  const whole = text.replace(/^(?=(is|holds|has) )/, "this ");
+  return whole === "" ? texts.common.failed : whole.charAt(0).toUpperCase() + whole.slice(1) + (/[.!?]$/.test(whole) ? "" : ".");
 }

@@ -1,5 +1,6 @@
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Money } from "@gen/billing/v1/money_pb";
+import { fill } from "./texts";
 
 /** An amount as people write it, exactly: from its minor units, of which currencies have none to three digits. */
 export function money({ currency, minorUnits }: Pick<Money, "currency" | "minorUnits">): string {
@@ -25,6 +26,11 @@ function amountOf(currency: string, minorUnits: string): string {
 /** A count with its thousands apart. */
 export function count(value: number | bigint): string {
   return new Intl.NumberFormat().format(value);
+}
+
+/** A text of a count: the one for a single thing, or that for many. */
+export function plural(text: { one: string; many: string }, number: number | bigint, values: Record<string, string> = {}): string {
+  return fill(Number(number) === 1 ? text.one : text.many, { ...values, count: count(number) });
 }
 
 /** The day of a time, where the person is. */

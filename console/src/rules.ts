@@ -1,5 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { createValidator, type Violation } from "@bufbuild/protovalidate";
+import { sentence } from "./errors";
 import { ruleTexts } from "./texts/rules";
 
 const validator = createValidator();
@@ -15,7 +16,8 @@ export function violationsOf<I extends DescMessage>(schema: I, message: MessageS
     for (const violation of result.violations) {
       const first = violation.field[0];
       const name = first?.kind === "field" ? first.localName : "";
-      found[name] ??= textOf(violation);
+      const value = violation.field.length === 1 ? (message as unknown as Record<string, unknown>)[name] : undefined;
+      found[name] ??= value === "" || (Array.isArray(value) && value.length === 0) ? ruleTexts.required : textOf(violation);
     }
   }
   return found;
@@ -23,5 +25,5 @@ export function violationsOf<I extends DescMessage>(schema: I, message: MessageS
 
 /** What a person reads: by the rule where the catalogue has a text for it, else as the schema says. */
 function textOf({ ruleId, message }: Violation): string {
-  return (ruleTexts as Partial<Record<string, string>>)[ruleId] ?? message.charAt(0).toUpperCase() + message.slice(1) + ".";
+  return (ruleTexts as Partial<Record<string, string>>)[ruleId] ?? sentence(message.replace(/\b1 (\w+)s\b/, "1 $1"));
 }

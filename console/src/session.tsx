@@ -31,10 +31,10 @@ export function dutyOf(session: GetSessionResponse): string | undefined {
 export function SignedIn() {
   return (
     <WithSession>
-      {(session, here) => {
+      {(session, here, ended) => {
         const duty = session && dutyOf(session);
         if (!session) {
-          return <Navigate to={`/sign-in?to=${encodeURIComponent(here)}`} replace />;
+          return <Navigate to={`/sign-in?to=${encodeURIComponent(here)}`} state={{ ended }} replace />;
         }
         if (duty && !here.startsWith(duty) && !(duty === "/finish-setup" && here.startsWith("/account"))) {
           return <Navigate to={`${duty}?to=${encodeURIComponent(here)}`} replace />;
@@ -67,7 +67,8 @@ export function SignedOut() {
   );
 }
 
-function WithSession({ children }: { children: (session: GetSessionResponse | undefined, here: string) => ReactNode }) {
+/** Asks for the session; `ended` says whether there is none any more. */
+function WithSession({ children }: { children: (session: GetSessionResponse | undefined, here: string, ended: boolean) => ReactNode }) {
   const { pathname, search } = useLocation();
   const { data, error, refetch } = useQuery(SessionService.method.getSession, {}, { staleTime: 60_000 });
   // What was known last counts while it is asked for again, or the forms below would be lost.
@@ -85,7 +86,7 @@ function WithSession({ children }: { children: (session: GetSessionResponse | un
   if (known.current === undefined) {
     return error ? <Failure error={error} retry={() => void refetch()} /> : <Waiting />;
   }
-  return children(known.current ?? undefined, pathname + search);
+  return children(known.current ?? undefined, pathname + search, known.current === null && data !== undefined);
 }
 
 /**

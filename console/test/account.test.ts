@@ -21,7 +21,7 @@ describe("the console, for a person's own account", () => {
     await isAccessible();
     await fill({ "Your name": "" });
     await press("Save");
-    await reads(/1 to 100 characters|at least 1|empty|required/i);
+    await reads("Must have 1 to 100 characters.");
     await fill({ "Your name": "Ada Lovelace" });
     await press("Save");
     await reads("Saved");
@@ -30,19 +30,19 @@ describe("the console, for a person's own account", () => {
 
     const next = newAddress();
     await press("Change");
-    await fill({ "New mail address": "nobody" });
+    await fill({ "New e-mail address": "nobody" });
     await answer("Send a code");
-    await reads("is not a mail address");
+    await reads("This is not a mail address.");
     await isAccessible();
-    await fill({ "New mail address": next });
+    await fill({ "New e-mail address": next });
     await answer("Send a code");
-    await reads(`Enter the code that was mailed to ${next}`);
+    await reads(`Enter the code that we sent to ${next}`);
     await isAccessible();
     await enterCode("000000");
-    await reads("The code is wrong or too old.");
+    await reads("The code is wrong or has expired.");
     await clearCode();
     await enterCode(await codeMailedTo(t.url(), next));
-    await reads("Your mail address is confirmed.");
+    await reads("Your e-mail address is confirmed.");
     await reads(next);
     assert.equal((await manager.users.getMe({})).user?.email, next);
     await t.page().getByRole("link", { name: "To the workspace" }).click();
@@ -60,13 +60,13 @@ describe("the console, for a person's own account", () => {
     await isAccessible();
     await pictures("account-totp");
     const secret = (await t.page().getByLabel("Key", { exact: true }).inputValue()).replaceAll(" ", "");
-    await fill({ "Code that the app shows": "12" });
+    await fill({ "Code shown by the app": "12" });
     await answer("Confirm");
     await reads("This does not have the right form.");
-    await fill({ "Code that the app shows": totpCode(secret, 30) });
+    await fill({ "Code shown by the app": totpCode(secret, 30) });
     await answer("Confirm");
     await reads("That is not right, or it was used before.");
-    await fill({ "Code that the app shows": totpCode(secret) });
+    await fill({ "Code shown by the app": totpCode(secret) });
     await answer("Confirm");
 
     const dialog = t.page().getByRole("dialog", { name: "Your recovery codes" });
@@ -80,14 +80,14 @@ describe("the console, for a person's own account", () => {
     const [download] = await Promise.all([t.page().waitForEvent("download"), dialog.getByRole("link", { name: "Download" }).click()]);
     assert.equal(download.suggestedFilename(), "recovery-codes.txt");
     assert.equal(readFileSync((await download.path())!, "utf8"), codes.join("\n") + "\n");
-    await answer("I have kept them");
+    await answer("I have saved them");
     await reads("10 of 10 are left");
     await pictures("account-security");
 
     await press("Rename Authenticator app");
     await fill({ Name: "" });
     await answer("Save");
-    await t.page().getByRole("dialog").getByText(/at least 1/i).waitFor();
+    await t.page().getByRole("dialog").getByText("Fill this in.").waitFor();
     await fill({ Name: "Old phone" });
     await answer("Save");
     await reads("Old phone");
@@ -107,7 +107,7 @@ describe("the console, for a person's own account", () => {
     await t.page().getByRole("dialog", { name: "Your recovery codes" }).waitFor();
     const renewed = await t.page().getByRole("list", { name: "Recovery codes" }).getByRole("listitem").allInnerTexts();
     assert.ok(renewed.length === 10 && renewed.every((code) => !codes.includes(code)));
-    await answer("I have kept them");
+    await answer("I have saved them");
 
     await press("Delete Old phone");
     await reads("It is your only second factor");
@@ -127,12 +127,12 @@ describe("the console, for a person's own account", () => {
     const authenticator = await addAuthenticator(t.page());
     await authenticator.verifyUser(false);
     await fill({ Name: "My laptop" });
-    await answer("Go on");
-    await reads("That was cancelled, or took too long.");
+    await answer("Continue");
+    await reads("That was canceled, or took too long.");
     await authenticator.verifyUser(true);
-    await answer("Go on");
+    await answer("Continue");
     await t.page().getByRole("dialog", { name: "Your recovery codes" }).waitFor();
-    await answer("I have kept them");
+    await answer("I have saved them");
     await reads("My laptop");
     await press("Rename My laptop");
     await fill({ Name: "Work laptop" });
@@ -158,11 +158,11 @@ describe("the console, for a person's own account", () => {
     await openAs(email, "/account/security");
     await press("Change the password");
     await answer("Change the password");
-    await t.page().getByRole("dialog").getByText(/at least 1/i).first().waitFor();
-    await fill({ "Present password": "not the password", "New password": "walnut-harbour-violin" });
+    await t.page().getByRole("dialog").getByText("Fill this in.").first().waitFor();
+    await fill({ "Current password": "not the password", "New password": "walnut-harbour-violin" });
     await answer("Change the password");
     await reads(/password is wrong/);
-    await fill({ "Present password": password, "New password": "short" });
+    await fill({ "Current password": password, "New password": "short" });
     await answer("Change the password");
     await reads("must have 12 to 128 characters");
     await isAccessible();
@@ -200,6 +200,30 @@ describe("the console, for a person's own account", () => {
     await assert.rejects(manager.users.getMe({}));
   });
 
+  it("leads to the sign-in page where the session has ended elsewhere, and back", async () => {
+    const { email, manager } = await newAccount("Ended");
+    await openAs(email, "/account");
+    await shows("Profile");
+    await manager.sessions.revokeOtherSessions({});
+    await t.page().getByRole("link", { name: "Sign-in and security" }).click();
+    await shows("Sign in");
+    await reads("Your session has ended. Sign in again.");
+    await isAccessible();
+    await t.signIn(email);
+    await shows("Sign-in and security");
+    // A form that is sent finds it, too.
+    await t.open("/account");
+    await shows("Profile");
+    await manager.sessions.revokeOtherSessions({});
+    await fill({ "Your name": "Ada" });
+    await press("Save");
+    await shows("Sign in");
+    await reads("Your session has ended. Sign in again.");
+    await t.open("/account");
+    await shows("Sign in");
+    assert.equal(await t.page().getByText("Your session has ended.").count(), 0);
+  });
+
   it("lists what happened to the account, page by page", async () => {
     const { email, manager } = await newAccount("History");
     await Promise.all(Array.from({ length: 30 }, () => manager.secondFactors.createTotpFactor({})));
@@ -225,7 +249,7 @@ describe("the console, for a person's own account", () => {
     await person.manager.workspaces.createWorkspace({ name: "Left to end" });
     await openAs(person.email, "/account/delete");
     await shows("Delete account");
-    await reads("your membership of workspaces: 2");
+    await reads("your workspace memberships: 2");
     await isAccessible();
     const submit = t.page().getByRole("button", { name: "Delete my account" });
     assert.ok(await submit.isDisabled());
@@ -248,8 +272,8 @@ describe("the console, for a person's own account", () => {
     await t.page().getByLabel(`Type “${person.email}” to confirm`).fill(person.email);
     await isAccessible();
     await answer("Delete my account");
-    await reads("Somebody changed this meanwhile.");
-    await t.page().getByRole("dialog").getByText("your membership of workspaces: 3").waitFor();
+    await reads("Somebody changed this in the meantime.");
+    await t.page().getByRole("dialog").getByText("your workspace memberships: 3").waitFor();
     assert.ok(await t.page().getByRole("dialog").getByRole("button", { name: "Delete my account" }).isDisabled());
     await answer("Cancel");
     await reads("Made meanwhile");

@@ -19,7 +19,7 @@ describe("the billing of a workspace", () => {
     await console.press("Choose Team");
     await rows(console, ["Team", "€20.00"], ["Total", "€20.00"], ["Due now", "€20.00"], [/^From /, "€20.00"]);
     await console.isAccessible();
-    await console.press("Change and pay €20.00");
+    await console.press("Change and get an invoice of €20.00");
     await console.reads("The plan is changed.");
     await console.reads(/Renews on/);
     assert.equal((await subscription(owner)).plan?.plan, "team");
@@ -27,10 +27,10 @@ describe("the billing of a workspace", () => {
     // Somebody joins while the preview is looked at: it is shown anew, and confirmed again.
     const guest = await console.newAccount("Elsewhere");
     await console.press("Choose Business");
-    await rows(console, ["Team: what you paid", "-€20.00"], ["Business", "€99.00"], ["Due now", "€79.00"], [/^From /, "€99.00"]);
+    await rows(console, ["Team: paid and not used", "-€20.00"], ["Business", "€99.00"], ["Due now", "€79.00"], [/^From /, "€99.00"]);
     await joins(owner, guest);
-    await console.press("Change and pay €79.00");
-    await console.page().getByRole("alert").filter({ hasText: "Somebody changed this meanwhile" }).waitFor();
+    await console.press("Change and get an invoice of €79.00");
+    await console.page().getByRole("alert").filter({ hasText: "Somebody changed this in the meantime" }).waitFor();
     assert.equal((await subscription(owner)).plan?.plan, "team");
 
     // The change is made, but its answer is lost: done again, it is what it was.
@@ -38,7 +38,7 @@ describe("the billing of a workspace", () => {
       await route.fetch();
       await route.abort();
     }, { times: 1 });
-    await console.answer(/^Change and pay/);
+    await console.answer(/^Change and get an invoice/);
     await console.page().getByRole("alert").filter({ hasText: "The server does not answer" }).waitFor();
     assert.equal((await subscription(owner)).plan?.plan, "business");
     await console.answer(/^Change/);
@@ -81,7 +81,8 @@ describe("the billing of a workspace", () => {
     await console.answer("Change the seats");
     await console.reads("The seats are changed.");
     await console.reads("You have bought 5 seats.");
-    await console.reads("1 of 5 seats are taken");
+    await console.reads("1 of 5 seats is taken");
+    await console.reads("3 seats are charged beyond those included.");
     await rows(console, ["Team, seats, remaining time", "€22.50"], ["Total", "€65.00"]);
     assert.equal((await subscription(owner)).seatCount, 5);
   });
@@ -95,21 +96,30 @@ describe("the billing of a workspace", () => {
     await console.reads(/The trial ends on/);
     assert.equal((await subscription(owner)).state, SubscriptionState.TRIALING);
     await console.press("Cancel the plan");
-    await console.reads("The workspace then has the plan Free.");
+    await console.reads("The workspace then goes to the plan Free.");
     await console.isAccessible();
     await console.answer("Cancel the plan");
     await console.reads("Your plan is canceled");
     await console.press("Resume the plan");
-    await console.reads("The plan goes on.");
+    await console.reads("The plan continues.");
     assert.equal((await subscription(owner)).scheduledCancelTime, undefined);
     await console.press("Cancel the plan");
     await console.page().getByLabel("Now", { exact: true }).check();
     await console.answer("Cancel the plan");
     await console.page().getByRole("dialog").waitFor({ state: "detached" });
     assert.equal((await subscription(owner)).plan?.plan, "free");
-    await console.press("Try Team for 14 days");
-    await console.press("Start the trial");
-    await console.reads("You have tried this plan before.");
+    await console.page().getByRole("button", { name: "Choose Team" }).waitFor();
+    assert.equal(await console.page().getByRole("button", { name: /Try Team|Cancel the plan/ }).count(), 0);
+    // Of an earlier version, the plan is theirs as well.
+    await console.page().route("**/GetSubscription", async (route) => {
+      const response = await route.fetch();
+      const { subscription, ...rest } = await response.json();
+      await route.fulfill({ response, json: { ...rest, subscription: { ...subscription, plan: { ...subscription.plan, version: 7 } } } });
+    });
+    await console.page().reload();
+    const free = console.page().getByRole("article", { name: "Free" });
+    await free.getByText("You have an earlier version of it.").waitFor();
+    await free.getByRole("button", { name: "Change to the new version" }).waitFor();
   });
 
   it("shows an invoice as a page and as PDF, and how it is paid", async () => {

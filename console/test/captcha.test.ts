@@ -15,17 +15,17 @@ describe("the console, where people solve a CAPTCHA", () => {
     const email = newAddress();
     await t.open("/sign-up");
     await shows("Create your account");
-    await fill({ "Mail address": email, Password: password, "Name of your workspace": "People" });
+    await fill({ "E-mail address": email, Password: password, "Name of your workspace": "People" });
     await t.page().waitForLoadState("networkidle");
     assert.deepEqual(provider.asked, []);
     await press("Sign up");
     await isPerson();
-    await shows("Check your mail");
+    await shows("Check your e-mail");
     await enterCode(await codeMailedTo(t.url(), email));
     await shows("People");
 
     await signOut();
-    await fill({ "Mail address": email, Password: "not the password" });
+    await fill({ "E-mail address": email, Password: "not the password" });
     await press("Sign in");
     await t.page().getByRole("dialog", { name: "Are you a person?" }).waitFor();
     await isAccessible();
@@ -41,12 +41,12 @@ describe("the console, where people solve a CAPTCHA", () => {
     await shows("People");
 
     await signOut();
-    await fill({ "Mail address": email });
-    await press("Get a code by mail");
+    await fill({ "E-mail address": email });
+    await press("Get a code by e-mail");
     await isPerson();
     await shows("Enter the code");
     await t.open("/forgot-password");
-    await fill({ "Mail address": email });
+    await fill({ "E-mail address": email });
     await press("Send a code");
     await isPerson();
     await t.page().getByLabel("New password").waitFor();

@@ -36,7 +36,7 @@ describe("the end of a workspace", () => {
     await sleep(signedIn + age * 1000 - Date.now());
     await submit.click();
     assert.ok(await prove(console), "the sign-in is not recent any more, and nobody asks");
-    await console.reads("Somebody changed this meanwhile.");
+    await console.reads("Somebody changed this in the meantime.");
     await console.reads("3 people stay");
     await submit.click();
     await prove(console);

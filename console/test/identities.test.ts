@@ -21,7 +21,7 @@ describe("the console, with an identity provider", () => {
   it("links an account elsewhere, and unlinks it", async () => {
     const { email } = await newAccount("Linking");
     await openAs(email, "/account/security");
-    await reads("No account is linked");
+    await reads("No linked accounts");
     provider.next();
     await press("Link Acme");
     await reads("You or the provider refused.");
@@ -41,7 +41,7 @@ describe("the console, with an identity provider", () => {
     await press("Unlink");
     await answer("Unlink");
     await reads("The account is unlinked.");
-    await reads("No account is linked");
+    await reads("No linked accounts");
   });
 
   it("signs up by it, and sets a password later", async () => {
@@ -65,7 +65,7 @@ describe("the console, with an identity provider", () => {
     await answer("Set a password");
     await t.signIn(email, "walnut-harbour-violin");
     await shows("Sign-in and security");
-    await reads("You can sign in by your mail address and a password.");
+    await reads("You can sign in with your e-mail address and a password.");
   });
 });
 
@@ -86,7 +86,7 @@ describe("the console, with an identity provider, where a sign-in does not count
     const { email } = await t.newAccount("Linking late");
     await t.openAs(email, "/account/security");
     const signedIn = Date.now();
-    await t.reads("No account is linked");
+    await t.reads("No linked accounts");
     provider.next("grace@acme.example");
     await t.page().route("**/CompleteExternalSignIn", async (route) => {
       await sleep(signedIn + age - Date.now()); // As if it took them long there.
@@ -98,7 +98,7 @@ describe("the console, with an identity provider, where a sign-in does not count
     await t.page().keyboard.press("Escape");
     await t.reads("The account is not linked yet");
     await t.isAccessible();
-    await t.press("Go on");
+    await t.press("Continue");
     await question.waitFor();
     await t.fill({ Password: password });
     await t.answer("Confirm");

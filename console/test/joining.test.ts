@@ -46,7 +46,7 @@ describe("the pages of a team, for who comes in", () => {
     const owner = await console_.newAccount("Paste");
     const [one, two, three] = [newAddress(), newAddress(), newAddress()];
     await openAs(owner.email, `/w/${owner.slug}/invitations?invite`);
-    await fill({ "Mail addresses": `${one}, Two Too <${two}>\nno address; ${one}\n${owner.email}` });
+    await fill({ "E-mail addresses": `${one}, Two Too <${two}>\nno address; ${one}\n${owner.email}` });
     await reads("6 addresses");
     await page().getByLabel("Role").selectOption("Viewer");
     await page().route("**/BatchCreateInvitations", (route) => route.abort(), { times: 1 });
@@ -57,13 +57,13 @@ describe("the pages of a team, for who comes in", () => {
     const dialog = page().getByRole("dialog");
     await row(dialog, one).first().getByText("Invited").waitFor();
     await row(dialog, two).getByText("Invited").waitFor();
-    await assert.equal(await row(dialog, "Not a mail address").count(), 2);
+    await assert.equal(await row(dialog, "Not an e-mail address").count(), 2);
     await row(dialog, one).last().getByText("Is in the list twice").waitFor();
     await row(dialog, owner.email).getByText("Is a member already").waitFor();
     await isAccessible();
     await pictures("invitation-results");
     await press("Correct the other 4");
-    await fill({ "Mail addresses": three });
+    await fill({ "E-mail addresses": three });
     await press("Send invitations");
     await reads(`${three} is invited.`);
     await row(page(), three).first().waitFor();
@@ -99,7 +99,7 @@ describe("the pages of a team, for who comes in", () => {
     const guest = newAddress();
     await openAs(owner.email, `/w/${owner.slug}/invitations`);
     await press("Create a link");
-    await fill({ "How many people can join by it": "2", "Only for addresses of these domains": "not a domain" });
+    await fill({ "How many people can use it": "2", "Only for addresses of these domains": "not a domain" });
     await page().getByLabel("Can be used for").selectOption("30 days");
     await isAccessible();
     await page().getByRole("dialog").getByRole("button", { name: "Create a link" }).click();
@@ -166,13 +166,13 @@ describe("the pages of a team, for who comes in", () => {
     }, { times: 1 });
     let answers = 0;
     const both = page().waitForResponse((response) => response.url().endsWith("/UpdateDomainEnrollment") && ++answers === 2);
-    await domain.getByLabel("People with an address of it").selectOption("join when they sign in");
+    await domain.getByLabel("People with an address at it").selectOption("join when they sign in");
     await domain.getByLabel("Role of those who join").selectOption("Viewer");
     release();
     await both;
     const { domains } = await owner.manager.domains.listDomains({ workspaceId: owner.workspaceId });
     assert.deepEqual(domains.map(({ enrollment, role }) => [enrollment, role]), [[DomainEnrollment.AUTOMATIC, "viewer"]]);
-    await domain.getByLabel("People with an address of it").selectOption("can ask to join");
+    await domain.getByLabel("People with an address at it").selectOption("can ask to join");
     await isAccessible();
 
     for (const { manager } of [welcome, unwelcome]) {
@@ -191,7 +191,7 @@ describe("the pages of a team, for who comes in", () => {
     await press(`Decline ${nameIn(unwelcome.email)}`);
     await isAccessible();
     await press("Decline");
-    await reads("Nobody waits for an answer.");
+    await reads("Nobody is waiting for an answer.");
     await page().getByRole("combobox", { name: "Filter by state" }).selectOption("Declined");
     await page().getByRole("article", { name: nameIn(unwelcome.email) }).waitFor();
     await page().getByRole("link", { name: "Members" }).click();

@@ -17,9 +17,9 @@ describe("the pages of a team, for its members and their roles", () => {
     await shows("Invitations");
     await page().getByRole("dialog", { name: "Invite people" }).waitFor();
     await press("Send invitations");
-    await reads("Enter at least one mail address.");
+    await reads("Enter at least one e-mail address.");
     await isAccessible();
-    await fill({ "Mail addresses": invited });
+    await fill({ "E-mail addresses": invited });
     await press("Send invitations");
     await reads(`${invited} is invited.`);
     await row(page(), invited).getByText("Pending").waitFor();
@@ -48,7 +48,7 @@ describe("the pages of a team, for its members and their roles", () => {
     await ada.isAccessible();
     for (const path of ["invitations", "domains", "join-requests", "roles/new"]) {
       await ada.open(`/w/${owner.slug}/${path}`);
-      await ada.reads("This page is not for your role.");
+      await ada.reads("Your role may not see this page.");
     }
     await ada.open(`/w/${owner.slug}/roles`);
     await ada.shows("Roles");
@@ -68,7 +68,7 @@ describe("the pages of a team, for its members and their roles", () => {
     const { memberships } = await owner.manager.memberships.listMemberships({ workspaceId: owner.workspaceId, search: "Lovelace" });
     await owner.manager.memberships.updateMembership({ workspaceId: owner.workspaceId, membershipId: memberships[0]!.id, role: "viewer" });
     await role.selectOption("Member");
-    await reads("Somebody changed this meanwhile");
+    await reads("Somebody changed this in the meantime");
     await page().waitForFunction(() => document.querySelector<HTMLSelectElement>("select[aria-label='Role of Ada Lovelace']")?.value === "viewer");
     await role.selectOption("Admin");
     await page().waitForFunction(() => {
@@ -173,7 +173,7 @@ describe("the pages of a team, for its members and their roles", () => {
     await shows("New role");
     await press("Create the role");
     await page().locator("input[aria-invalid=true]").waitFor();
-    await page().getByLabel("Begin with the permissions of").selectOption("Viewer");
+    await page().getByLabel("Start with the permissions of").selectOption("Viewer");
     await fill({ Name: "Recruiter", Description: "Brings people in" });
     await page().getByLabel("All of Invitations").check();
     assert.ok(await page().getByLabel("Hand the workspace over to another owner").isDisabled());
@@ -215,7 +215,7 @@ describe("the pages of a team, for its members and their roles", () => {
     const recruiter = roles.find(({ name }) => name === "Recruiter")!;
     await owner.manager.roles.updateRole({ workspaceId: owner.workspaceId, roleId: recruiter.id, name: "Head-hunter", updateMask: { paths: ["name"] } });
     await press("Save the role");
-    await page().getByRole("alert").filter({ hasText: "Somebody changed this meanwhile." }).waitFor();
+    await page().getByRole("alert").filter({ hasText: "Somebody changed this in the meantime." }).waitFor();
     await page().getByRole("link", { name: "Cancel" }).click();
     await page().getByRole("link", { name: "Edit Head-hunter" }).click();
     await page().getByLabel("All of Invitations").uncheck();

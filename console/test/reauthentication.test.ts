@@ -38,9 +38,9 @@ describe("the console, where a sign-in does not count as recent for long", () =>
 
     await addAuthenticator(t.page());
     await press("Add a passkey");
-    await answer("Go on");
+    await answer("Continue");
     await t.page().getByRole("dialog", { name: "Your recovery codes" }).waitFor();
-    await answer("I have kept them");
+    await answer("I have saved them");
     await isOld(proven);
     await press("Make new codes");
     await answer("Make new codes");
@@ -56,16 +56,16 @@ describe("the console, where a sign-in does not count as recent for long", () =>
     const proven = Date.now();
     await press("Change");
     const next = newAddress();
-    await fill({ "New mail address": next });
+    await fill({ "New e-mail address": next });
     await isOld(proven);
     await answer("Send a code");
     await asksWho();
-    await answer("Code by mail");
+    await answer("Code by e-mail");
     await answer("Send a code");
     await isAccessible();
-    await fill({ "Code of 6 digits": await findMailedTo(t.url(), email, /(?<=confirm[\s\S]*)\b[0-9]{6}\b/i) });
+    await fill({ "6-digit code": await findMailedTo(t.url(), email, /(?<=confirm[\s\S]*)\b[0-9]{6}\b/i) });
     await answer("Confirm");
-    await reads(`Enter the code that was mailed to ${next}`);
+    await reads(`Enter the code that we sent to ${next}`);
   });
 
   /** Waits until what was proven at a time does not count as recent any more. */

@@ -36,11 +36,15 @@ describe("the console, for who gets in", () => {
     await t.page().getByRole("link", { name: "Sign up" }).click();
     await shows("Create your account");
     await press("Sign up");
-    await reads(/must be|value/i); // by the rules of the schema
-    await isAccessible();
-    await fill({ "Mail address": email, Password: password, "Name of your workspace": "Analytical Engines" });
+    await reads("Fill this in."); // by the rules of the schema
+    assert.equal(await t.page().getByText("Fill this in.").count(), 3);
+    await fill({ "E-mail address": "ad" });
     await press("Sign up");
-    await shows("Check your mail");
+    await reads("Must be at least 3 characters.");
+    await isAccessible();
+    await fill({ "E-mail address": email, Password: password, "Name of your workspace": "Analytical Engines" });
+    await press("Sign up");
+    await shows("Check your e-mail");
     await isAccessible();
     await enterCode("000000");
     await t.page().getByRole("alert").waitFor();
@@ -55,19 +59,19 @@ describe("the console, for who gets in", () => {
     assert.ok(cookie?.httpOnly);
 
     await signOut();
-    await fill({ "Mail address": email, Password: "not the password" });
+    await fill({ "E-mail address": email, Password: "not the password" });
     await press("Sign in");
-    await t.page().getByRole("alert").filter({ hasText: "The mail address or the password is wrong." }).waitFor();
+    await t.page().getByRole("alert").filter({ hasText: "The e-mail address or the password is wrong." }).waitFor();
     await isAccessible();
     await fill({ Password: password });
     await t.page().keyboard.press("Enter");
     await shows("Analytical Engines");
 
     await signOut();
-    await press("Get a code by mail");
-    await reads(/must be|value/i);
-    await fill({ "Mail address": email });
-    await press("Get a code by mail");
+    await press("Get a code by e-mail");
+    await reads("Fill this in.");
+    await fill({ "E-mail address": email });
+    await press("Get a code by e-mail");
     await shows("Enter the code");
     await isAccessible();
     const code = await findMailedTo(t.url(), email, /(?<=sign in[\s\S]*)\b[0-9]{6}\b/i);
@@ -85,14 +89,14 @@ describe("the console, for who gets in", () => {
     await isAccessible();
     await t.open(`/w/${slug}`);
     await shows("Second step");
-    await fill({ "Code of your authenticator app": "123456" });
+    await fill({ "Code from your authenticator app": "123456" });
     await press("Use a recovery code");
     assert.equal(await t.page().getByLabel("Recovery code").inputValue(), "");
     await press("Use your authenticator app");
-    await fill({ "Code of your authenticator app": totpCode(secret, 20) });
+    await fill({ "Code from your authenticator app": totpCode(secret, 20) });
     await press("Confirm");
     await t.page().getByRole("alert").filter({ hasText: "That is not right" }).waitFor();
-    await fill({ "Code of your authenticator app": totpCode(secret, 1) });
+    await fill({ "Code from your authenticator app": totpCode(secret, 1) });
     await press("Confirm");
     await shows("Secured");
     assert.equal(new URL(t.page().url()).pathname, `/w/${slug}`);
@@ -245,7 +249,7 @@ describe("the console, for who gets in", () => {
     await t.open("/forgot-password");
     await shows("Reset your password");
     await isAccessible();
-    await fill({ "Mail address": email });
+    await fill({ "E-mail address": email });
     await press("Send a code");
     await t.page().getByLabel("New password").waitFor();
     await isAccessible();

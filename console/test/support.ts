@@ -176,7 +176,7 @@ function visitorOf(url: () => string, page: () => Page, complaints: string[]): V
     },
     signIn: async (email, own = password) => {
       await visitor.shows("Sign in");
-      await visitor.fill({ "Mail address": email, Password: own });
+      await visitor.fill({ "E-mail address": email, Password: own });
       await visitor.press("Sign in");
     },
     signOut: async () => {

@@ -33,12 +33,12 @@ describe("the API keys, events and settings of a workspace", () => {
     await rows(console, ["Laptop", /\d/]);
 
     await console.choose("What to do with Laptop", "Rotate");
-    await console.page().getByLabel("The old secret works on for").selectOption("a day");
+    await console.page().getByLabel("The old secret keeps working for").selectOption("a day");
     await console.press("Rotate the key");
     const rotated = await shownKey(console);
     assert.notEqual(rotated, token);
     assert.ok((await may(token)) && (await may(rotated)));
-    await console.reads(/The one before works until/);
+    await console.reads(/The previous secret works until/);
 
     await console.choose("What to do with Laptop", "Revoke");
     await console.press("Revoke the key");
@@ -92,13 +92,13 @@ describe("the API keys, events and settings of a workspace", () => {
     await console.openAs(owner.email, `/w/${owner.slug}/api-keys`);
     await console.press("Create a service account");
     await console.press("Create");
-    await console.page().getByText(/must be|value/i).first().waitFor(); // by the rules of the schema
+    await console.page().getByText("Fill this in.").first().waitFor(); // by the rules of the schema
     await console.fill({ Name: "Importer", "What it is for": "Brings in orders" });
     await console.isAccessible();
     await console.press("Create");
     await rows(console, ["Importer", "Brings in orders"]);
     await console.press("Create an API key");
-    await console.page().getByLabel("Whose it is").selectOption("Importer");
+    await console.page().getByLabel("Owner").selectOption("Importer");
     const token = await createKey(console, "Nightly", "workspace.get", false);
     await createManager({ baseUrl: console.url(), sessionToken: token }).workspaces.getWorkspace({ workspaceId: owner.workspaceId });
     await rows(console, ["Nightly", "Importer"]);
@@ -137,10 +137,12 @@ describe("the API keys, events and settings of a workspace", () => {
     await console.page().getByLabel("What was done").selectOption("Service account created");
     await rows(console, ["You", "Service account created"]);
     await console.page().getByRole("cell", { name: "Workspace changed" }).first().waitFor({ state: "detached" });
+    await console.page().getByLabel("What was done").selectOption("Role edited");
+    await console.reads("No such events");
     await console.page().getByLabel("What was done").selectOption("Plan changed");
     await console.reads("No such events");
     await console.page().getByLabel("What was done").selectOption("Anything");
-    await console.page().getByLabel("Order").selectOption("The oldest first");
+    await console.page().getByLabel("Order").selectOption("Oldest first");
     await console.page().getByRole("row").nth(1).filter({ hasText: "Workspace created" }).waitFor();
   });
 
@@ -149,6 +151,7 @@ describe("the API keys, events and settings of a workspace", () => {
     const other = await console.newAccount("Somebody else");
     await console.openAs(owner.email, `/w/${owner.slug}/settings`);
     await console.shows("Settings");
+    assert.ok(await console.page().getByRole("button", { name: "Save" }).isDisabled());
     await console.isAccessible();
     await console.pictures("settings");
     await console.fill({ "Name of the workspace": "New name", Address: other.slug });
@@ -168,7 +171,7 @@ describe("the API keys, events and settings of a workspace", () => {
     await console.fill({ "Name of the workspace": "My name" });
     await console.press("Save");
     await console.reads("it is called Their name");
-    await console.press("Go on from that");
+    await console.press("Continue from there");
     await console.fill({ "Name of the workspace": "My name" });
     await console.press("Save");
     await console.page().getByRole("button", { name: /My name/ }).waitFor();
@@ -185,7 +188,7 @@ describe("the API keys, events and settings of a workspace", () => {
       assert.equal(await console.page().getByRole("link", { name }).count(), 0, name);
       await console.open(`/w/${owner.slug}/${name.toLowerCase()}`);
       await console.shows(name);
-      await console.reads("This page does not exist, or is not yours to see.");
+      await console.reads("This page does not exist, or you may not see it.");
     }
     await console.open(`/w/${owner.slug}/api-keys`);
     await console.reads("No API keys yet");

@@ -62,11 +62,11 @@ func (m *Module) GetSubscription(ctx context.Context, req *billingv1.GetSubscrip
 	if err != nil {
 		return nil, err
 	}
-	s, err := m.store.GetSubscription(ctx, workspace)
+	s, tried, err := m.store.GetSubscription(ctx, workspace)
 	if err != nil {
 		return nil, err
 	}
-	return &billingv1.GetSubscriptionResponse{Subscription: subscription(s)}, nil
+	return &billingv1.GetSubscriptionResponse{Subscription: subscription(s), TriedPlans: tried}, nil
 }
 
 // GetSeatUsage implements SeatService.

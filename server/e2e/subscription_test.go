@@ -215,6 +215,12 @@ func TestAPlanIsTriedOnce(t *testing.T) {
 		t.Errorf("a second time: %v", err)
 	}
 	q := s.person(t)
+	for account, want := range map[*testkit.Person][]string{p: {"team"}, q: nil} {
+		res, err := account.Subscriptions.GetSubscription(t.Context(), &billingv1.GetSubscriptionRequest{WorkspaceId: account.Workspace.Id})
+		if err != nil || !slices.Equal(res.TriedPlans, want) {
+			t.Errorf("tried: %v, %v; want %v", res.GetTriedPlans(), err, want)
+		}
+	}
 	subscribe(t, q, "big", "EUR", monthly)
 	_, err = q.Subscriptions.StartTrial(t.Context(), &billingv1.StartTrialRequest{WorkspaceId: q.Workspace.Id, Plan: "team", Currency: "EUR", Interval: monthly})
 	because(t, "from a plan that costs something", err, "SUBSCRIPTION_STATE")

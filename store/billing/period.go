@@ -48,6 +48,12 @@ func (r Repository) Tried(ctx context.Context, workspace ids.Workspace, plan str
 	return tried, err
 }
 
+// TriedPlans returns the plans that a workspace has tried, by name.
+func (r Repository) TriedPlans(ctx context.Context, workspace ids.Workspace) (plans []string, err error) {
+	err = r.db.NewRaw("SELECT plan FROM billing.trials WHERE workspace_id = ? ORDER BY plan", workspace).Scan(ctx, &plans)
+	return plans, err
+}
+
 // InsertTrial notes that a workspace tries a plan.
 func (r Repository) InsertTrial(ctx context.Context, workspace ids.Workspace, plan string, now time.Time) error {
 	_, err := r.db.NewRaw("INSERT INTO billing.trials (workspace_id, plan, start_time) VALUES (?, ?, ?)", workspace, plan, now).Exec(ctx)

@@ -16,6 +16,7 @@ export function Confirm({
   title,
   children,
   action,
+  keep = texts.common.cancel,
   typed,
   harmless = false,
   disabled = false,
@@ -27,6 +28,8 @@ export function Confirm({
   children: ReactNode;
   /** What the button says. */
   action: string;
+  /** What the button says that leaves all as it is. */
+  keep?: string;
   typed?: string;
   /** Whether nothing is lost by it. */
   harmless?: boolean;
@@ -78,7 +81,7 @@ export function Confirm({
           )}
           <Group justify="flex-end" gap="xs">
             <Button variant="default" onClick={close}>
-              {texts.common.cancel}
+              {keep}
             </Button>
             <Button type="submit" {...(!harmless && { color: "red" })} loading={pending} disabled={disabled || (typed !== undefined && text.trim() !== typed)}>
               {action}

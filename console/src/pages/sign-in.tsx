@@ -2,7 +2,7 @@ import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { Anchor, Button, Divider, Group, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { IconFingerprint, IconMail } from "@tabler/icons-react";
 import { lazy, Suspense, useEffect, useState } from "react";
-import { Link, useSearchParams } from "react-router";
+import { Link, useLocation, useSearchParams } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
 import { EmailChallengeService } from "@gen/auth/v1/email_challenge_pb";
 import { ExternalIdentityService, ExternalSignInPurpose } from "@gen/auth/v1/external_identity_pb";
@@ -19,6 +19,7 @@ const CodeField = lazy(() => import("../components/code-field"));
 /** Signs in by password, mailed code, passkey or identity provider. */
 export function Page() {
   const [search] = useSearchParams();
+  const { state } = useLocation() as { state: { ended?: boolean } | null };
   const [challenge, setChallenge] = useState<{ id: string; email: string }>();
   const [error, setError] = useState<unknown>();
   // The session is read anew, and with it the page that comes next.
@@ -51,7 +52,7 @@ export function Page() {
     return <EnterCode {...challenge} done={done} back={() => setChallenge(undefined)} />;
   }
   return (
-    <Card title={texts.signIn.title}>
+    <Card title={texts.signIn.title} text={state?.ended && texts.signIn.ended}>
       <form onSubmit={(event) => void password.submit(event)} noValidate>
         <Stack>
           <TextInput label={texts.common.email} type="email" autoComplete="username webauthn" autoFocus {...byCode.field("email")} {...password.field("email")} />

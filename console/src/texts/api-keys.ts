@@ -1,14 +1,14 @@
 /** What the page of API keys and service accounts says. */
 export const apiKeysTexts = {
   title: "API keys",
-  text: "By them programs use the API in your name, or in that of a service account.",
+  text: "Programs use them to call the API in your name, or in that of a service account.",
 
   keys: {
     title: "API keys",
     none: "No API keys yet",
     create: "Create an API key",
     name: "Name",
-    owner: "Of",
+    owner: "Owner",
     mine: "You",
     somebody: "Another member",
     permissions: "Permissions",
@@ -18,7 +18,7 @@ export const apiKeysTexts = {
     never: "Never",
     actions: "Actions",
     actionsOf: "What to do with {name}",
-    previous: "The one before works until {time}",
+    previous: "The previous secret works until {time}",
     rotate: "Rotate",
     revoke: "Revoke",
     countOf: "{count} permissions",
@@ -26,7 +26,7 @@ export const apiKeysTexts = {
   },
 
   reasons: {
-    EMAIL_UNVERIFIED: "Prove your mail address first.",
+    EMAIL_UNVERIFIED: "Confirm your e-mail address first.",
     PERMISSION_NOT_GRANTABLE: "The key would hold more permissions than you.",
     SERVICE_ACCOUNT_NAME_TAKEN: "Another service account has this name.",
     TOO_MANY: "There are too many already. Remove some first.",
@@ -35,13 +35,13 @@ export const apiKeysTexts = {
   creation: {
     title: "Create an API key",
     name: "Name",
-    nameHint: "What it is for, so that you know it again.",
-    of: "Whose it is",
+    nameHint: "What it is for, so that you recognize it.",
+    of: "Owner",
     mine: "Mine: it ends with my membership",
-    expires: "It ends",
+    expires: "Expires",
     in: { 7: "in 7 days", 30: "in 30 days", 90: "in 90 days", 180: "in 180 days", 365: "in a year" },
     permissions: "What it may do",
-    permissionsHint: "Choose no more than its program needs.",
+    permissionsHint: "Choose no more than the program needs.",
     search: "Search permissions",
     chosen: "{count} chosen",
     submit: "Create the key",
@@ -49,7 +49,7 @@ export const apiKeysTexts = {
 
   secret: {
     title: "Your API key",
-    text: "Copy it now: it is shown this once, and cannot be read again.",
+    text: "Copy it now: it is shown only once, and cannot be read again.",
     lost: "The key is made, but the answer that showed it was lost. Rotate the key, which shows a new secret.",
     label: "API key",
     done: "I have copied it",
@@ -57,8 +57,8 @@ export const apiKeysTexts = {
 
   rotation: {
     title: "Rotate {name}?",
-    text: "It gets a new secret, which is shown once. Programs that use it need that.",
-    overlap: "The old secret works on for",
+    text: "It gets a new secret, which is shown only once. Programs that use the key need the new one.",
+    overlap: "The old secret keeps working for",
     in: { 0: "no time: it ends now", 3600: "an hour", 86400: "a day", 604800: "a week" },
     submit: "Rotate the key",
   },
@@ -72,14 +72,14 @@ export const apiKeysTexts = {
 
   accounts: {
     title: "Service accounts",
-    text: "Who programs are, beside the members: they take no seat, cannot sign in, and stay when who made them leaves.",
+    text: "Identities for programs: they take no seat, cannot sign in, and stay when the member who made them leaves.",
     none: "No service accounts yet",
     create: "Create a service account",
     edit: "Change",
     editTitle: "Change the service account",
     delete: "Delete",
     deleteTitle: "Delete {name}?",
-    deleteText: "Its API keys end at once, and so do the invitations that it has made.",
+    deleteText: "Its API keys end at once, and so do the invitations that it sent.",
     deleteSubmit: "Delete the service account",
     deleted: "The service account is deleted.",
     name: "Name",

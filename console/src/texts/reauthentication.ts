@@ -1,7 +1,7 @@
 /** What the dialog says in which people prove again who they are. */
 export const reauthenticationTexts = {
   title: "Confirm that it is you",
-  text: "This is a sensitive change, and it is a while since you signed in.",
+  text: "This is a sensitive change, and it has been a while since you signed in.",
   submit: "Confirm",
   otherWays: "Another way",
   password: "Password",
@@ -9,10 +9,10 @@ export const reauthenticationTexts = {
   passkey: "Use a passkey",
   passkeyText: "Your browser will ask for your passkey.",
   totp: "Authenticator app",
-  totpCode: "Code of your authenticator app",
-  email: "Code by mail",
-  emailText: "We mail a code to your address. It is good for 10 minutes.",
+  totpCode: "Code from your authenticator app",
+  email: "Code by e-mail",
+  emailText: "We send a code to your address. It is valid for 10 minutes.",
   sendCode: "Send a code",
-  code: "Code of 6 digits",
+  code: "6-digit code",
   none: "Sign out and sign in again, then repeat what you wanted to do.",
 } as const;

@@ -1,7 +1,7 @@
 /** What the page of a workspace's settings says, and its danger zone. */
 export const settingsTexts = {
   title: "Settings",
-  text: "What the workspace is called, and its end.",
+  text: "The workspace’s name and address, and its deletion.",
   general: "General",
   name: "Name of the workspace",
   slug: "Address",
@@ -9,10 +9,10 @@ export const settingsTexts = {
   slugFree: "This address is free.",
   slugTaken: "Another workspace has this address. {suggestion} is free.",
   slugChanges: "Links to the old address stop working.",
-  changed: "Somebody changed the workspace meanwhile: it is called {name}, and its address is {slug}.",
-  takeOver: "Go on from that",
+  changed: "Somebody changed the workspace in the meantime: it is called {name}, and its address is {slug}.",
+  takeOver: "Continue from there",
   created: "Created on {time}",
-  id: "Id for programs",
+  id: "ID for programs",
   danger: "Danger zone",
 
   deletion: {
@@ -41,13 +41,13 @@ export const settingsTexts = {
     },
     money: "What is charged",
     moneyNothing: "Nothing: the plan costs nothing.",
-    moneyUntil: "The plan is paid for, or tried, until {time}. The invoice that would come then does not; nothing is paid back.",
+    moneyUntil: "The plan is paid for, or tried, until {time}. There will be no invoice after that; nothing is refunded.",
     moneyOpen: { one: "1 invoice is open, and stays due.", many: "{count} invoices are open, and stay due." },
   },
 
   purge: {
     button: "Remove for good now",
-    text: "Does not wait until {time}. It cannot be undone.",
+    text: "Without waiting until {time}. It cannot be undone.",
     title: "Remove {name} for good?",
     until: "This is removed now, and cannot be brought back:",
     done: "The workspace is removed.",

@@ -105,12 +105,12 @@ func (s *Service) customer(ctx context.Context, installation uuid.UUID, workspac
 }
 
 // once makes something by a key, so that it is made once however often it is asked for. What
-// the provider answers it repeats for that key, refusals too, for a day and longer: after
+// the provider answers it repeats for that key, failures too, for a day and longer: after
 // one it is tried by a key of the present moment, which is another one whenever callers may
 // try again. Thereby there may be a second one, which is used by nobody.
 func (s *Service) once(key string, make func(key string) (string, error)) (string, error) {
 	id, err := make(key)
-	if provider.Refused(err) {
+	if provider.Answered(err) {
 		id, err = make(fmt.Sprintf("%s:%d", key, s.Clock.Now().Unix()/int64(retryAfter/time.Second)))
 	}
 	if err != nil {

@@ -26,7 +26,7 @@ func (s *Service) Credit(ctx context.Context, id string) error {
 	defer cancel()
 	if err != nil {
 		s.Logger.WarnContext(ctx, "the payment provider does not have a credit that it should", "credit", id, "attempt", leased.Attempts+1, "error", err)
-		return s.Store.ProviderCreditFailed(ctx, leased, provider.Refused(err), err.Error())
+		return s.Store.ProviderCreditFailed(ctx, leased, provider.Answered(err), err.Error())
 	}
 	return s.Store.ProviderCredited(ctx, leased)
 }

@@ -4,7 +4,7 @@ import type { Money } from "@gen/billing/v1/money_pb";
 import { PlanService } from "@gen/billing/v1/plan_pb";
 import { ChargeKind, type Charge } from "@gen/billing/v1/subscription_pb";
 import type { ReactNode } from "react";
-import { count, day, money } from "../../../format";
+import { day, money, plural } from "../../../format";
 import { fill } from "../../../texts";
 import { billingTexts as texts } from "../../../texts/billing";
 
@@ -67,7 +67,7 @@ function chargeText({ kind, quantity, amount }: Charge, plan: string): string {
   const credit = (amount?.minorUnits ?? 0n) < 0n;
   const t = texts.charges;
   if (kind === ChargeKind.SEATS) {
-    return fill(credit ? t.seatsCredit : t.seats, { plan, count: count(quantity) });
+    return plural(credit ? t.seatsCredit : t.seats, quantity, { plan });
   }
   return fill(credit ? t.flatCredit : t.flat, { plan });
 }

@@ -49,7 +49,7 @@ function Present() {
         <PresentPlan subscription={subscription} />
         <Seats subscription={subscription} />
       </SimpleGrid>
-      <Plans subscription={subscription} />
+      <Plans subscription={subscription} triedPlans={data.triedPlans} />
       <Usage subscription={subscription} />
       <Upcoming subscription={subscription} />
     </>

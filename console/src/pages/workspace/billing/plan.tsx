@@ -34,8 +34,7 @@ export function PresentPlan({ subscription }: { subscription: Subscription }) {
       : price && currentPeriodEndTime && state !== SubscriptionState.PAUSED
         ? fill(texts.plan.renews, { time: day(currentPeriodEndTime) })
         : createTime && fill(texts.plan.since, { time: day(createTime) });
-  // What costs nothing and is everybody's cannot be canceled.
-  const cancelable = (price !== undefined || trialing || !plan?.default) && state !== SubscriptionState.PAUSED;
+  const cancelable = (price !== undefined || trialing) && state !== SubscriptionState.PAUSED;
   return (
     <Section
       title={texts.plan.title}
@@ -145,6 +144,7 @@ function Cancel({ subscription, close }: { subscription: Subscription; close: ()
     <Confirm
       title={fill(texts.plan.cancelTitle, { plan: subscription.plan?.displayName ?? "" })}
       action={texts.plan.cancel}
+      keep={texts.plan.keep}
       close={close}
       act={() =>
         cancel
@@ -152,7 +152,7 @@ function Cancel({ subscription, close }: { subscription: Subscription; close: ()
           .then(() => tell(texts.plan.canceled))
       }
     >
-      <Radio.Group label={texts.plan.keep} value={when} onChange={setWhen}>
+      <Radio.Group label={texts.plan.when} value={when} onChange={setWhen}>
         <Stack gap="sm" mt="xs">
           {later && <Radio value="end" label={fill(texts.plan.cancelAtEnd, { time: day(end) })} description={texts.plan.cancelAtEndText} />}
           <Radio value="now" label={texts.plan.cancelNow} description={texts.plan.cancelNowText} />

@@ -3,7 +3,7 @@ import { Badge, Button, Card, Group, List, NativeSelect, SegmentedControl, Simpl
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { useState } from "react";
 import { Interval, PlanService, type Plan } from "@gen/billing/v1/plan_pb";
-import { SubscriptionService, SubscriptionState, type Subscription } from "@gen/billing/v1/subscription_pb";
+import { PaymentProvider, SubscriptionService, SubscriptionState, type Subscription } from "@gen/billing/v1/subscription_pb";
 import { Confirm } from "../../../components/confirm";
 import { Dialog } from "../../../components/dialog";
 import { Section } from "../../../components/section";
@@ -26,7 +26,7 @@ interface Choice {
 }
 
 /** All plans that are offered, to change to or to try. */
-export function Plans({ subscription }: { subscription: Subscription }) {
+export function Plans({ subscription, triedPlans }: { subscription: Subscription; triedPlans: string[] }) {
   const { data, error, refetch } = useQuery(PlanService.method.listPlans, {});
   const [interval, setInterval] = useState(intervalOf(subscription));
   const [currency, setCurrency] = useState<string>();
@@ -75,12 +75,13 @@ export function Plans({ subscription }: { subscription: Subscription }) {
             key={plan.plan}
             choice={costs(plan) ? { plan, currency: present, interval } : { plan, currency: "", interval: Interval.UNSPECIFIED }}
             subscription={subscription}
+            tried={triedPlans.includes(plan.plan)}
             choose={setChosen}
             attempt={setTried}
           />
         ))}
       </SimpleGrid>
-      {chosen && <Change choice={chosen} close={() => setChosen(undefined)} />}
+      {chosen && <Change choice={chosen} provider={subscription.provider} close={() => setChosen(undefined)} />}
       {tried && <Trial choice={tried} close={() => setTried(undefined)} />}
     </Section>
   );
@@ -89,11 +90,13 @@ export function Plans({ subscription }: { subscription: Subscription }) {
 function Offer({
   choice,
   subscription,
+  tried,
   choose,
   attempt,
 }: {
   choice: Choice;
   subscription: Subscription;
+  tried: boolean;
   choose: (choice: Choice) => void;
   attempt: (choice: Choice) => void;
 }) {
@@ -103,11 +106,11 @@ function Offer({
   const sold = price !== undefined || !costs(plan);
   const mine =
     subscription.plan?.plan === plan.plan &&
-    subscription.plan.version === plan.version &&
     subscription.currency === currency &&
     subscription.interval === interval &&
     subscription.state !== SubscriptionState.PAUSED;
-  const triable = plan.trialDays > 0 && sold && subscription.currency === "" && subscription.state === SubscriptionState.ACTIVE && !mine;
+  const present = mine && subscription.plan?.version === plan.version;
+  const triable = plan.trialDays > 0 && !tried && sold && subscription.currency === "" && subscription.state === SubscriptionState.ACTIVE && !mine;
   return (
     <Card withBorder component="article" aria-label={plan.displayName} style={mine ? { borderColor: "var(--mantine-primary-color-filled)" } : {}}>
       <Stack gap="xs" flex={1}>
@@ -117,6 +120,7 @@ function Offer({
           </Title>
           {mine && <Badge variant="light">{texts.plans.present}</Badge>}
         </Group>
+        {mine && !present && <Text size="sm">{texts.plans.earlier}</Text>}
         {plan.description && (
           <Text size="sm" c="dimmed">
             {plan.description}
@@ -135,13 +139,13 @@ function Offer({
             <List.Item key={text}>{text}</List.Item>
           ))}
         </List>
-        {may("billing.update") && !mine && (
+        {may("billing.update") && !present && (
           <Stack gap="xs" mt="auto">
             {triable && (
               <Button onClick={() => attempt(choice)}>{fill(texts.plans.tryIt, { plan: plan.displayName, days: plan.trialDays })}</Button>
             )}
             <Button variant={triable ? "subtle" : "default"} disabled={!sold} onClick={() => choose(choice)}>
-              {fill(texts.plans.choose, { plan: plan.displayName })}
+              {fill(mine ? texts.plans.renew : texts.plans.choose, { plan: plan.displayName })}
             </Button>
           </Stack>
         )}
@@ -151,7 +155,7 @@ function Offer({
 }
 
 /** Shows exactly what a change costs, and makes it as it was shown. */
-function Change({ choice: { plan, currency, interval }, close }: { choice: Choice; close: () => void }) {
+function Change({ choice: { plan, currency, interval }, provider, close }: { choice: Choice; provider: PaymentProvider; close: () => void }) {
   const { workspace } = useWorkspace();
   const choice = { workspaceId: workspace.id, plan: plan.plan, currency, interval };
   // What is shown is what is confirmed, so it is read anew only when it is told to be.
@@ -160,6 +164,7 @@ function Change({ choice: { plan, currency, interval }, close }: { choice: Choic
   if (isReason(preview.error, "PAYMENT_REQUIRED")) {
     return <Checkout choice={choice} close={close} />;
   }
+  const confirmFor = provider === PaymentProvider.STRIPE ? texts.plans.confirmFor : texts.plans.confirmInvoice;
   const title = fill(texts.plans.previewTitle, { plan: plan.displayName });
   if (preview.error || !preview.data) {
     return (
@@ -200,7 +205,7 @@ function Change({ choice: { plan, currency, interval }, close }: { choice: Choic
   return (
     <Confirm
       title={title}
-      action={due ? fill(texts.plans.confirmFor, { amount: money(due) }) : texts.plans.confirm}
+      action={due ? fill(confirmFor, { amount: money(due) }) : texts.plans.confirm}
       harmless
       size="lg"
       act={act}

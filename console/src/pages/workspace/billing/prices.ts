@@ -1,5 +1,5 @@
 import { Interval, TierMode, type Feature, type Plan, type Price, type UsagePrice } from "@gen/billing/v1/plan_pb";
-import { count, money, unitMoney, words } from "../../../format";
+import { count, money, plural, unitMoney, words } from "../../../format";
 import { fill } from "../../../texts";
 import { billingTexts as texts } from "../../../texts/billing";
 
@@ -21,7 +21,7 @@ export function furtherTexts(price: Price): string[] {
   const lines: string[] = [];
   const { amount, included = 0 } = price.seat ?? {};
   if (amount && amount.minorUnits > 0n) {
-    lines.push(fill(included > 0 ? texts.plan.seatsIncluded : texts.plan.seats, { count: count(included), amount: money(amount) }));
+    lines.push(included > 0 ? plural(texts.plan.seatsIncluded, included, { amount: money(amount) }) : fill(texts.plan.seats, { amount: money(amount) }));
   }
   return [...lines, ...price.usage.map((usage) => fill(texts.features.overage, { name: words(usage.meter), price: tiersText(usage, price.currency) }))];
 }
@@ -52,7 +52,7 @@ export function featureText({ feature, value }: Feature): string | undefined {
       return value.value ? name : undefined;
     case "limit":
       if (feature === "seats") {
-        return value.value.unlimited ? t.seatsUnlimited : fill(t.seats, { count: count(value.value.value) });
+        return value.value.unlimited ? t.seatsUnlimited : plural(t.seats, value.value.value);
       }
       return value.value.unlimited ? fill(t.unlimited, { name }) : fill(t.limit, { name, count: count(value.value.value) });
     case "metered": {

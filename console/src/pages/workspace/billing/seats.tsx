@@ -8,17 +8,21 @@ import { Confirm } from "../../../components/confirm";
 import { Section } from "../../../components/section";
 import { Failure, Waiting } from "../../../components/states";
 import { tell } from "../../../components/toasts";
-import { count, day } from "../../../format";
+import { count, day, plural } from "../../../format";
 import { fill } from "../../../texts";
 import { billingTexts as texts } from "../../../texts/billing";
 import { useWorkspace } from "../../../workspace";
 import { Charges } from "./charges";
+import { priceOf } from "./prices";
 
 /** How many belong to the workspace, how many may, and for how many it pays. */
 export function Seats({ subscription }: { subscription: Subscription }) {
   const { workspace, may } = useWorkspace();
   const [changing, setChanging] = useState(false);
   const { data, error, refetch } = useQuery(SeatService.method.getSeatUsage, { workspaceId: workspace.id });
+  const { plan, currency, interval } = subscription;
+  const { amount, included = 0 } = (plan && priceOf(plan, currency, interval)?.seat) ?? {};
+  const perSeat = amount !== undefined && amount.minorUnits > 0n;
   const paused = subscription.state === SubscriptionState.PAUSED;
   return (
     <Section title={texts.seats.title}>
@@ -28,8 +32,8 @@ export function Seats({ subscription }: { subscription: Subscription }) {
         <Stack gap="xs" flex={1}>
           <Taken usage={data} paused={paused} />
           <Text size="sm" c="dimmed">
-            {data.seatCount > 0 ? fill(texts.seats.bought, { count: count(data.seatCount) }) : subscription.currency === "" ? "" : texts.seats.asMembers}{" "}
-            {subscription.currency !== "" && fill(texts.seats.billed, { count: count(data.billed) })}
+            {data.seatCount > 0 ? plural(texts.seats.bought, data.seatCount) : perSeat ? texts.seats.asMembers : ""}{" "}
+            {perSeat && (data.billed > included ? plural(texts.seats.billed, data.billed - included) : included > 0 ? texts.seats.included : "")}
           </Text>
           {may("billing.update") && !paused && (
             <Button variant="default" mt="auto" style={{ alignSelf: "flex-start" }} onClick={() => setChanging(true)}>
@@ -50,8 +54,8 @@ function Taken({ usage: { limit, active, reserved }, paused }: { usage: GetSeatU
   const sentence = paused
     ? texts.seats.none
     : limit?.unlimited
-      ? fill(texts.seats.unlimited, { taken: count(taken) })
-      : fill(texts.seats.of, { taken: count(taken), all: count(all) });
+      ? plural(texts.seats.unlimited, taken)
+      : plural(texts.seats.of, taken, { all: count(all) });
   return (
     <>
       <Text fw={700} size="xl">

@@ -12,7 +12,7 @@ import { Section } from "../../../components/section";
 import { Failure, Waiting } from "../../../components/states";
 import { tell } from "../../../components/toasts";
 import { isReason } from "../../../errors";
-import { count, moment } from "../../../format";
+import { count, moment, plural } from "../../../format";
 import { fill } from "../../../texts";
 import { settingsTexts as texts } from "../../../texts/settings";
 import { useWorkspace } from "../../../workspace";
@@ -133,8 +133,4 @@ function People({ text, all, users }: { text: string; all: number; users: Affect
       </List>
     </div>
   );
-}
-
-function plural(text: { one: string; many: string }, number: number): string {
-  return number === 1 ? text.one : fill(text.many, { count: count(number) });
 }

@@ -60,7 +60,7 @@ export function General() {
             </Alert>
           )}
           <Group>
-            <Button type="submit" loading={form.pending}>
+            <Button type="submit" loading={form.pending} disabled={form.values.name === name && form.values.slug === slug}>
               {all.common.save}
             </Button>
           </Group>

@@ -610,7 +610,9 @@ func (x *GetSubscriptionRequest) GetWorkspaceId() string {
 type GetSubscriptionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The subscription.
-	Subscription  *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	Subscription *Subscription `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// The plans that the workspace has tried, or tries, by name: StartTrial refuses them.
+	TriedPlans    []string `protobuf:"bytes,2,rep,name=tried_plans,json=triedPlans,proto3" json:"tried_plans,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -648,6 +650,13 @@ func (*GetSubscriptionResponse) Descriptor() ([]byte, []int) {
 func (x *GetSubscriptionResponse) GetSubscription() *Subscription {
 	if x != nil {
 		return x.Subscription
+	}
+	return nil
+}
+
+func (x *GetSubscriptionResponse) GetTriedPlans() []string {
+	if x != nil {
+		return x.TriedPlans
 	}
 	return nil
 }
@@ -1308,9 +1317,11 @@ const file_logicspike_billing_v1_subscription_proto_rawDesc = "" +
 	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1c\n" +
 	"\tproration\x18\a \x01(\bR\tproration\"F\n" +
 	"\x16GetSubscriptionRequest\x12,\n" +
-	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\"b\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\"\x83\x01\n" +
 	"\x17GetSubscriptionResponse\x12G\n" +
-	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription\"\xdb\x01\n" +
+	"\fsubscription\x18\x01 \x01(\v2#.logicspike.billing.v1.SubscriptionR\fsubscription\x12\x1f\n" +
+	"\vtried_plans\x18\x02 \x03(\tR\n" +
+	"triedPlans\"\xdb\x01\n" +
 	" PreviewChangeSubscriptionRequest\x12,\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vworkspaceId\x12\x1d\n" +
 	"\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(R\x04plan\x12#\n" +
