@@ -98,6 +98,8 @@ describe("the billing of a workspace", () => {
     await console.press("Cancel the plan");
     await console.reads("The workspace then goes to the plan Free.");
     await console.isAccessible();
+    await console.answer("Keep the plan");
+    await console.press("Cancel the plan");
     await console.answer("Cancel the plan");
     await console.reads("Your plan is canceled");
     await console.press("Resume the plan");
