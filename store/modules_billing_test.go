@@ -100,6 +100,7 @@ func TestBillingNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.want(false, "Tried", w, "team")
 	e.call("InsertTrial", w, "team", now)
 	e.want(true, "Tried", w, "team")
+	e.want([]string{"team"}, "TriedPlans", w)
 	e.want((*billing.Period)(nil), "PeriodOf", w, now)
 	p := billing.Period{WorkspaceID: w, SubscriptionID: s.ID, StartTime: now, EndTime: now.Add(time.Hour), Plan: "team", PlanVersion: 1}
 	e.call("InsertPeriods", []billing.Period{})

@@ -237,7 +237,7 @@ func (s *stage) contents(t *testing.T) map[string]content {
 		SELECT string_agg(format('SELECT %L, count(*)::int, md5(coalesce(string_agg(a_row::text, E''\n'' ORDER BY a_row::text), '''')) FROM %I.%I a_row',
 		                         nspname || '.' || relname, nspname, relname), ' UNION ALL ')
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE relkind = 'r' AND nspname NOT IN ('pg_catalog', 'information_schema', 'fault')
+		WHERE relkind = 'r' AND relpersistence <> 't' AND nspname NOT IN ('pg_catalog', 'information_schema', 'fault')
 		  AND (nspname, relname) NOT IN (('auth', 'throttles'), ('auth', 'failures')) AND (nspname <> 'river' OR relname = 'river_job')`)
 	if err != nil {
 		t.Fatal(err)
