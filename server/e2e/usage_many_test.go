@@ -48,8 +48,7 @@ func TestUsageOfManyEventsIsToldByIndexes(t *testing.T) {
 	}
 	defer db.Close()
 	var all sentQueries
-	db.Bun.AddQueryHook(&all)
-	repository := billing.New(db.Bun)
+	repository := billing.New(db.Bun.WithQueryHook(&all))
 	for _, statistics := range []string{"without statistics", "with statistics"} {
 		if statistics == "with statistics" {
 			if _, err := srv.SQL.Exec(t.Context(), "VACUUM ANALYZE billing.usage_events, billing.usage_hours, billing.usage_totals"); err != nil {
