@@ -18,8 +18,8 @@ func (s *Service) Credit(ctx context.Context, id string) error {
 		return err
 	}
 	work, done := context.WithTimeout(ctx, workTimeout)
-	// The same key for the same try, but a new one after a refusal, since providers repeat
-	// those as well.
+	// The same key for the same try, but a new one after any answer that it failed, since
+	// providers repeat those as well; the provider looks first whether the credit is there.
 	err = s.Provider.Credit(work, leased, fmt.Sprintf("credit:%s:%d", leased.ID, leased.Refusals))
 	done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
