@@ -37,13 +37,18 @@ run: build ## build and serve on http://localhost:8080, with a private PostgreSQ
 	@exec bin/manager serve $(ARGS)
 
 .PHONY: test
-test: build $(npm_tools) test-tools ## run all tests: TypeScript, Go (TESTFLAGS='-race -run ...')
-	@status=0
-	echo 'npm test'
-	npm test || status=1
-	echo 'go test ./...'
-	go test -timeout 40m $(TESTFLAGS) ./server/e2e ./... || status=1 # what takes longest first
-	exit $$status
+test: build $(npm_tools) test-tools ## run all tests, TypeScript and Go side by side (TESTFLAGS='-race -run ...')
+	@$(MAKE) --jobs=2 --keep-going test-go test-npm
+
+.PHONY: test-go
+test-go: build test-tools
+	@echo 'go test ./...'
+	go test -timeout 40m $(TESTFLAGS) ./server/e2e ./... # what takes longest first
+
+.PHONY: test-npm
+test-npm: build $(npm_tools)
+	@echo 'npm test'
+	MAKEFLAGS= npm test
 
 .PHONY: test-large
 test-large: build $(npm_tools) test-tools ## run the tests of size whole: 100,000 members, 1,000,000 usage events, every write broken, models longer
