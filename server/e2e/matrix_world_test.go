@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	billingv1 "github.com/logicspike/manager/gen/go/logicspike/billing/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
