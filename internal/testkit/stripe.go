@@ -33,6 +33,7 @@ type StripeSub struct {
 	ID, Customer, Status string
 	AtPeriodEnd, Paused  bool
 	Flexible             bool // its billing mode; else it is the classic one
+	Prorated             bool // more is due for the period than was charged for it
 	Items                []StripeItem
 	Metadata             map[string]string
 	Start, End, TrialEnd time.Time
@@ -256,6 +257,7 @@ func (s *Stripe) Run() {
 				if !sub.Paused {
 					s.charges = append(s.charges, Charge{sub.ID, sub.End})
 				}
+				sub.Prorated = false
 				sub.Status, sub.Start, sub.End = "active", sub.End, sub.End.AddDate(0, 1, 0)
 			}
 		}
@@ -452,6 +454,9 @@ func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
 		if charged {
 			effect += " charged"
 		}
+		if charged && sub.Prorated {
+			s.charges = append(s.charges, Charge{sub.ID, s.Clock.Now()})
+		}
 		s.chargeUsage(sub, s.Clock.Now().Add(time.Second), charged)
 		s.effects = append(s.effects, effect)
 		return http.StatusOK, sub.object()
@@ -548,6 +553,7 @@ func (s *Stripe) update(sub *StripeSub, form url.Values) (int, any) {
 		switch {
 		case item["id"] == "":
 			sub.Items = append(sub.Items, StripeItem{s.id("si"), item["price"], quantity})
+			sub.Prorated = sub.Prorated || quantity > 0 && sub.Status != "trialing"
 		case at < 0:
 			return http.StatusBadRequest, failed("invalid_request_error", "resource_missing", "no such item")
 		case item["deleted"] == "true":
@@ -556,6 +562,7 @@ func (s *Stripe) update(sub *StripeSub, form url.Values) (int, any) {
 			}
 			sub.Items = slices.Delete(sub.Items, at, at+1)
 		default:
+			sub.Prorated = sub.Prorated || quantity > sub.Items[at].Quantity && sub.Status != "trialing"
 			sub.Items[at].Quantity = quantity
 		}
 	}

@@ -185,6 +185,13 @@ func TestSeatsAreTheProvidersToo(t *testing.T) {
 		t.Errorf("changed by hand: %d seats are charged, want 1", got)
 	}
 	s.agrees(t, "in the end")
+	// Seats that came within the period are not for nothing because it ends early.
+	charged := len(s.stripe.Charges())
+	cancelPlan(t, p, false)
+	s.work(t)
+	if got := s.stripe.Charges()[charged:]; len(got) != 1 || got[0].Sub != sub {
+		t.Errorf("canceled: the charges are %v, want that of a seat", got)
+	}
 	s.CheckInvariants(t)
 }
 

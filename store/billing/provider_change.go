@@ -14,7 +14,8 @@ const ByCancellation = "canceled"
 // empty stays as it is.
 type Change struct {
 	Cancel bool // at once
-	// Charge has what was used, and is not charged yet, charged with the cancellation.
+	// Charge has charged with the cancellation what is not yet: what was used, and what was
+	// changed within the period.
 	Charge            bool `json:",omitempty"`
 	CancelAtPeriodEnd *bool
 	Paused            *bool
@@ -46,7 +47,7 @@ func (p *ProviderSubscription) Change(m *Mirror) *Change {
 	}
 	if p.Desired == Ended {
 		// Of a workspace that is gone nothing more is charged.
-		return &Change{Cancel: true, Charge: p.Reason == ByCancellation && slices.ContainsFunc(m.Items, func(i Item) bool { return i.Metered })}
+		return &Change{Cancel: true, Charge: p.Reason == ByCancellation}
 	}
 	c := new(Change)
 	end, paused := p.CancelAtPeriodEnd || p.Desired == Ending, p.Desired == Ending
