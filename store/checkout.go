@@ -27,7 +27,8 @@ type Checkout struct {
 // PrepareCheckout returns what a workspace would buy by a plan and its price.
 //
 // Errors: fault NOT_FOUND; PLAN_NOT_FOR_SALE; PAYMENT_PROVIDER_IN_USE;
-// SUBSCRIPTION_UNPAID while an invoice of our own is open.
+// SUBSCRIPTION_UNPAID while an invoice of our own is open; CURRENCY_MISMATCH; SEATS_IN_USE;
+// SEAT_LIMIT_EXCEEDED.
 func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, plan, currency string, interval pricing.Interval) (c *Checkout, err error) {
 	err = s.read(ctx, func(ctx context.Context, t *tx) error {
 		b, err := t.billing.Subscription(ctx, workspace)
@@ -50,6 +51,12 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		}
 		if price == nil || price.Stripe == nil {
 			return fault.New(fault.FailedPrecondition, fault.PlanNotForSale, "the plan is not sold in that currency and interval").WithField("plan")
+		}
+		if b.Charged() && currency != b.Currency {
+			return errCurrency(b)
+		}
+		if err := t.seatsFit(ctx, b, p, b.SeatCount); err != nil {
+			return err
 		}
 		c = &Checkout{
 			Purchase: billing.Purchase{Workspace: workspace, Plan: p.Name, PlanVersion: p.Version, Currency: currency, Interval: string(interval)},

@@ -55,10 +55,15 @@ func TestAWorkspaceBuysAPlanByStripe(t *testing.T) {
 	if effects := s.stripe.Effects(); !slices.Equal(effects, []string{"customer", "portal", "customer"}) {
 		t.Errorf("at Stripe: %v", effects)
 	}
+	applyPlans(t, s.Server, soldPlans+`
+  - {plan: solo, name: Solo, features: {seats: 1}, prices: [{currency: EUR, interval: month, flat: 5, stripe: {flat: price_solo}}]}
+`)
+	s.joins(t, other)
 	for what, test := range map[string]struct {
 		change func(*billingv1.CreateCheckoutSessionRequest)
 		reason string
 	}{
+		"more members":        {func(r *billingv1.CreateCheckoutSessionRequest) { r.Plan = "solo" }, "SEATS_IN_USE"},
 		"no such plan":        {func(r *billingv1.CreateCheckoutSessionRequest) { r.Plan = "none" }, "PLAN_NOT_FOR_SALE"},
 		"not at Stripe":       {func(r *billingv1.CreateCheckoutSessionRequest) { r.Interval = billingv1.Interval_INTERVAL_YEAR }, "PLAN_NOT_FOR_SALE"},
 		"not in the currency": {func(r *billingv1.CreateCheckoutSessionRequest) { r.Currency = "USD" }, "PLAN_NOT_FOR_SALE"},
