@@ -19,9 +19,9 @@ type Checkout struct {
 	Name     string // of the plan
 	Customer string // what the provider calls the workspace; "" when it does not know it
 	Items    []billing.Item
-	// PaidUntil is when what the workspace has paid or tries of the same plan already ends:
-	// only then it is charged. Zero for at once.
-	PaidUntil time.Time
+	// TrialEnd is when the trial of the plan ends that the workspace is in: only then it is
+	// charged. Zero for at once.
+	TrialEnd time.Time
 }
 
 // PrepareCheckout returns what a workspace would buy by a plan and its price.
@@ -62,9 +62,7 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 			Purchase: billing.Purchase{Workspace: workspace, Plan: p.Name, PlanVersion: p.Version, Currency: currency, Interval: string(interval)},
 			Name:     p.Definition.DisplayName,
 			Items:    Items(price, b.BilledSeats()),
-		}
-		if c.PaidUntil, err = t.paidUntil(ctx, b, p.Name); err != nil {
-			return err
+			TrialEnd: trialEnd(b, p.Name),
 		}
 		if c.Installation, _, err = t.billing.Installation(ctx); err != nil {
 			return err

@@ -115,7 +115,7 @@ func (t *tx) chargedLater(ctx context.Context, s *billing.Subscription, plan *bi
 	later, err := t.billing.ChargedLater(ctx, s.ID, t.now)
 	if err == nil && later {
 		err = fault.New(fault.FailedPrecondition, fault.SubscriptionState,
-			"what was paid or is tried comes first: choose another plan then, or cancel this one and buy the other").WithMetadata("state", string(s.State))
+			"the trial comes first: choose another plan then, or cancel this one and buy the other").WithMetadata("state", string(s.State))
 	}
 	return err
 }

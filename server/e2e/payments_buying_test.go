@@ -114,8 +114,9 @@ func TestAWorkspaceIsOneCustomerHoweverManyAskAtOnce(t *testing.T) {
 	s.CheckInvariants(t)
 }
 
-// TestWhatIsTriedOrPaidIsChargedAfterwards: nobody pays twice for the same days.
-func TestWhatIsTriedOrPaidIsChargedAfterwards(t *testing.T) {
+// TestWhatIsTriedIsChargedAfterwardsAndWhatIsPaidIsCredited: nobody pays twice for the same
+// days, nor has seats for nothing since they are paid.
+func TestWhatIsTriedIsChargedAfterwardsAndWhatIsPaidIsCredited(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	applyPlans(t, s.Server, strings.Replace(strings.Replace(soldPlans, ", default: true", "", 1), "name: Team", "name: Team\n    default: true\n    trial_days: 14", 1))
@@ -141,15 +142,17 @@ func TestWhatIsTriedOrPaidIsChargedAfterwards(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.pay(t, paid)
-	period := subscriptionOf(t, paid, paid.Workspace.Id)
-	afterwards := s.buy(t, paid)
-	if bought := s.stripe.Subs()[afterwards]; bought.TrialEnd.Unix() != period.CurrentPeriodEndTime.AsTime().Unix() {
-		t.Errorf("paid until %v: %+v", period.CurrentPeriodEndTime.AsTime(), bought)
+	at := s.buy(t, paid)
+	s.joins(t, paid)
+	s.joins(t, paid)
+	s.work(t)
+	if bought := s.stripe.Subs()[at]; bought.Status != "active" || !bought.Prorated {
+		t.Errorf("paid before: %+v", bought)
 	}
-	if got := subscriptionOf(t, paid, paid.Workspace.Id); got.State != billingv1.SubscriptionState_SUBSCRIPTION_STATE_ACTIVE ||
-		!got.CurrentPeriodEndTime.AsTime().Equal(period.CurrentPeriodEndTime.AsTime()) {
-		t.Errorf("while it is paid: %v", got)
+	if got := s.stripe.Balance(s.customer(t, paid)); got > -1800 || got <= -2000 {
+		t.Errorf("paid before: of a month, one day of which is over, the balance is %d", got)
 	}
+	is(t, "paid before", subscriptionOf(t, paid, paid.Workspace.Id), "team ACTIVE")
 	s.Clock.Advance(40 * 24 * time.Hour)
 	s.stripe.Run()
 	for sub := range s.stripe.Subs() {

@@ -45,8 +45,8 @@ func (s *Service) Checkout(ctx context.Context, p Purchase) (*provider.Page, err
 		}
 	}
 	o := provider.Checkout{Purchase: c.Purchase, Name: c.Name, Customer: c.Customer, Items: c.Items, SuccessURL: p.SuccessURL, CancelURL: p.CancelURL}
-	if c.PaidUntil.Sub(s.Clock.Now()) > soonestCharge {
-		o.ChargeTime = c.PaidUntil
+	if c.TrialEnd.Sub(s.Clock.Now()) > soonestCharge {
+		o.ChargeTime = c.TrialEnd
 	}
 	page, err := s.Provider.CreateCheckout(ctx, o)
 	if err != nil {
