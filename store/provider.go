@@ -214,7 +214,7 @@ func (s *Store) ProviderSynced(ctx context.Context, leased *billing.ProviderSubs
 }
 
 // ProviderFailed notes that the provider could not be given what is desired in the leased
-// version, and why; refused when that was its answer.
+// version, and why; refused when that was an answer which it repeats.
 func (s *Store) ProviderFailed(ctx context.Context, leased *billing.ProviderSubscription, refused bool, why string) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		p, err := t.billing.ProviderSubscription(ctx, leased.ID, true)

@@ -90,7 +90,7 @@ func (s *Store) ProviderCredited(ctx context.Context, leased *billing.ProviderCr
 }
 
 // ProviderCreditFailed notes that the provider could not be given a leased credit, and why;
-// refused when that was its answer.
+// refused when that was an answer which it repeats.
 func (s *Store) ProviderCreditFailed(ctx context.Context, leased *billing.ProviderCredit, refused bool, why string) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		c := *leased

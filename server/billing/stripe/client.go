@@ -423,11 +423,17 @@ func failure(err error) error {
 	e := new(stripe.Error)
 	if errors.As(err, &e) && e.HTTPStatusCode != 0 {
 		return &provider.Error{
-			Answered: true, Refused: refused(e.HTTPStatusCode),
+			Answered: true, Repeated: repeated(e.HTTPStatusCode), Refused: refused(e.HTTPStatusCode),
 			Message: fmt.Sprintf("status %d, %s %s %s (request %s)", e.HTTPStatusCode, e.Type, e.Code, e.Param, e.RequestID),
 		}
 	}
 	return &provider.Error{Message: "no answer: " + err.Error()}
+}
+
+// repeated reports whether an answer of a status is repeated for its idempotency key: but
+// for that of another call by the same key that is not done yet, and of too many calls.
+func repeated(status int) bool {
+	return status != http.StatusConflict && status != http.StatusTooManyRequests
 }
 
 // refused reports whether an answer's status tells that nothing was done. Of failures of the
