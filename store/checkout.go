@@ -27,7 +27,7 @@ type Checkout struct {
 // PrepareCheckout returns what a workspace would buy by a plan and its price.
 //
 // Errors: fault NOT_FOUND; PLAN_NOT_FOR_SALE; PAYMENT_PROVIDER_IN_USE;
-// SUBSCRIPTION_UNPAID while an invoice of our own is open; CURRENCY_MISMATCH; SEATS_IN_USE;
+// SUBSCRIPTION_UNPAID while an invoice is open, ours or the provider's; CURRENCY_MISMATCH; SEATS_IN_USE;
 // SEAT_LIMIT_EXCEEDED.
 func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, plan, currency string, interval pricing.Interval) (c *Checkout, err error) {
 	err = s.read(ctx, func(ctx context.Context, t *tx) error {

@@ -304,18 +304,18 @@ func transitionsTo(s *billing.Subscription, status billing.ProviderStatus) []bil
 	return nil
 }
 
-// MirrorInvoice keeps what the provider says of an invoice of a known subscription,
-// whose workspace is there.
+// MirrorInvoice keeps what the provider says of an invoice of a subscription that was bought
+// here, be it over, and whose workspace is there.
 func (s *Store) MirrorInvoice(ctx context.Context, i *billing.MirroredInvoice) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		p, err := t.billing.ProviderSubscription(ctx, i.Subscription, false)
-		if err != nil || p.WorkspaceID.IsZero() {
+		installation, _, err := t.billing.Installation(ctx)
+		if err != nil || i.Bought == nil || i.Bought.Installation != installation {
+			return err
+		}
+		if _, err := t.tenant.LockWorkspace(ctx, i.Bought.Workspace); err != nil {
 			return ignoreMissing(err)
 		}
-		if _, err := t.tenant.LockWorkspace(ctx, p.WorkspaceID); err != nil {
-			return ignoreMissing(err)
-		}
-		return t.mirrorInvoice(ctx, p.WorkspaceID, i)
+		return t.mirrorInvoice(ctx, i.Bought.Workspace, i)
 	})
 }
 

@@ -270,10 +270,15 @@ func (s *Stripe) Invoice(sub, status string) (id string) {
 		id = s.id("in")
 		s.invoices[id] = map[string]any{
 			"id": id, "object": "invoice", "status": status, "currency": "eur", "total": 2000, "number": "A-1", "created": s.Clock.Now().Unix(),
-			"parent": map[string]any{"type": "subscription_details", "subscription_details": map[string]any{"subscription": sub}},
+			"parent": map[string]any{"type": "subscription_details", "subscription_details": map[string]any{"subscription": sub, "metadata": s.subs[sub].Metadata}},
 		}
 	})
 	return id
+}
+
+// Settle has an invoice be paid, say.
+func (s *Stripe) Settle(invoice, status string) {
+	s.locked(func() { s.invoices[invoice]["status"] = status })
 }
 
 // Tell sends an event to a server, signed by the secret, and returns the answer's status.

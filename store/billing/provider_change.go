@@ -163,16 +163,18 @@ func itemsOf(items []Item) string {
 type MirroredInvoice struct {
 	ID           string
 	Subscription string // the provider's id
-	Number       string
-	State        string // in Stripe's words: open, paid, void, uncollectible
-	Currency     string
-	Total, Tax   int64
-	IssueTime    time.Time
-	DueTime      time.Time
-	PaidTime     time.Time
-	URL          string // where it is seen and paid
-	Period       [2]time.Time
-	Lines        []MirroredLine
+	// Bought is what the subscription was made for; nil when this server did not make it.
+	Bought     *Purchase
+	Number     string
+	State      string // in Stripe's words: open, paid, void, uncollectible
+	Currency   string
+	Total, Tax int64
+	IssueTime  time.Time
+	DueTime    time.Time
+	PaidTime   time.Time
+	URL        string // where it is seen and paid
+	Period     [2]time.Time
+	Lines      []MirroredLine
 }
 
 // MirroredLine is a line of an invoice that the provider made.

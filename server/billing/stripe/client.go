@@ -351,7 +351,8 @@ func (c *Client) Invoice(ctx context.Context, id string) (*billing.MirroredInvoi
 	}
 	code := strings.ToUpper(string(i.Currency))
 	out := &billing.MirroredInvoice{
-		ID: i.ID, Subscription: i.Parent.SubscriptionDetails.Subscription.ID, Number: i.Number, State: string(i.Status),
+		ID: i.ID, Subscription: i.Parent.SubscriptionDetails.Subscription.ID, Bought: purchase(i.Parent.SubscriptionDetails.Metadata),
+		Number: i.Number, State: string(i.Status),
 		Currency: code, Total: amountHere(i.Total, code), IssueTime: unix(i.Created), DueTime: unix(i.DueDate), URL: i.HostedInvoiceURL,
 		Period: [2]time.Time{unix(i.PeriodStart), unix(i.PeriodEnd)},
 	}
