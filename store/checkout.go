@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,6 +39,9 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		if b.Provider == billing.Stripe {
 			return fault.New(fault.FailedPrecondition, fault.PaymentProviderInUse, "the workspace pays by the payment provider already; change its subscription")
 		}
+		if err := t.usageEnds(ctx, workspace); err != nil {
+			return err
+		}
 		if err := t.paysFirst(ctx, b); err != nil {
 			return err
 		}
@@ -71,6 +75,20 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		return err
 	})
 	return c, err
+}
+
+// usageEnds reports whether all has ended at the provider by which it charges a workspace
+// for usage: it would charge the same usage by two subscriptions that live at once.
+//
+// Errors: fault PAYMENT_PROVIDER_IN_USE.
+func (t *tx) usageEnds(ctx context.Context, workspace ids.Workspace) error {
+	list, err := t.billing.ProviderSubscriptions(ctx, workspace, "", 100)
+	for _, p := range list {
+		if p.Desired == billing.Ended && slices.ContainsFunc(p.Items, func(i billing.Item) bool { return i.Metered }) {
+			return fault.New(fault.FailedPrecondition, fault.PaymentProviderInUse, "what the workspace had at the payment provider has not ended yet; try again later")
+		}
+	}
+	return err
 }
 
 // Customer returns what this server is called at the provider, and what the workspace is;

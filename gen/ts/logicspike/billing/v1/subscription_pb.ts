@@ -897,7 +897,7 @@ export const SubscriptionService: GenService<{
    *
    * Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
    * PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
-   * already, SUBSCRIPTION_UNPAID while an invoice is open, overdue or not,
+   * already, or what it had there with usage has not ended yet, SUBSCRIPTION_UNPAID while an invoice is open, overdue or not,
    * CURRENCY_MISMATCH with what is paid now, SEATS_IN_USE and SEAT_LIMIT_EXCEEDED as for a
    * change of plan, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
    *

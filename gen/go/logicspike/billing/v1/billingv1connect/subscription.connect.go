@@ -124,7 +124,7 @@ type SubscriptionServiceClient interface {
 	//
 	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
 	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
-	// already, SUBSCRIPTION_UNPAID while an invoice is open, overdue or not,
+	// already, or what it had there with usage has not ended yet, SUBSCRIPTION_UNPAID while an invoice is open, overdue or not,
 	// CURRENCY_MISMATCH with what is paid now, SEATS_IN_USE and SEAT_LIMIT_EXCEEDED as for a
 	// change of plan, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
 	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
@@ -352,7 +352,7 @@ type SubscriptionServiceHandler interface {
 	//
 	// Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
 	// PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
-	// already, SUBSCRIPTION_UNPAID while an invoice is open, overdue or not,
+	// already, or what it had there with usage has not ended yet, SUBSCRIPTION_UNPAID while an invoice is open, overdue or not,
 	// CURRENCY_MISMATCH with what is paid now, SEATS_IN_USE and SEAT_LIMIT_EXCEEDED as for a
 	// change of plan, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
 	CreateCheckoutSession(context.Context, *v1.CreateCheckoutSessionRequest) (*v1.CreateCheckoutSessionResponse, error)
