@@ -175,7 +175,7 @@ func (t *tx) choose(ctx context.Context, s *billing.Subscription, c Choice) (*bi
 		}
 	}
 	if s.Charged() && c.Currency != "" && c.Currency != s.Currency {
-		return nil, fault.New(fault.FailedPrecondition, fault.CurrencyMismatch, "the subscription is paid in "+s.Currency).WithField("currency")
+		return nil, errCurrency(s)
 	}
 	return plan, t.seatsFit(ctx, s, plan, s.SeatCount)
 }
@@ -194,6 +194,10 @@ func (t *tx) mayOwe(s *billing.Subscription, price *pricing.Price) error {
 		return fault.New(fault.FailedPrecondition, fault.PaymentRequired, "the plan is bought at the payment provider: CreateCheckoutSession")
 	}
 	return nil
+}
+
+func errCurrency(s *billing.Subscription) error {
+	return fault.New(fault.FailedPrecondition, fault.CurrencyMismatch, "the subscription is paid in "+s.Currency).WithField("currency")
 }
 
 func errNotForSale() error {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,15 +20,16 @@ type Checkout struct {
 	Name     string // of the plan
 	Customer string // what the provider calls the workspace; "" when it does not know it
 	Items    []billing.Item
-	// PaidUntil is when what the workspace has paid or tries of the same plan already ends:
-	// only then it is charged. Zero for at once.
-	PaidUntil time.Time
+	// TrialEnd is when the trial of the plan ends that the workspace is in: only then it is
+	// charged. Zero for at once.
+	TrialEnd time.Time
 }
 
 // PrepareCheckout returns what a workspace would buy by a plan and its price.
 //
 // Errors: fault NOT_FOUND; PLAN_NOT_FOR_SALE; PAYMENT_PROVIDER_IN_USE;
-// SUBSCRIPTION_UNPAID while an invoice of our own is open.
+// SUBSCRIPTION_UNPAID while an invoice is open, ours or the provider's; CURRENCY_MISMATCH; SEATS_IN_USE;
+// SEAT_LIMIT_EXCEEDED.
 func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, plan, currency string, interval pricing.Interval) (c *Checkout, err error) {
 	err = s.read(ctx, func(ctx context.Context, t *tx) error {
 		b, err := t.billing.Subscription(ctx, workspace)
@@ -36,6 +38,9 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		}
 		if b.Provider == billing.Stripe {
 			return fault.New(fault.FailedPrecondition, fault.PaymentProviderInUse, "the workspace pays by the payment provider already; change its subscription")
+		}
+		if err := t.usageEnds(ctx, workspace); err != nil {
+			return err
 		}
 		if err := t.paysFirst(ctx, b); err != nil {
 			return err
@@ -51,13 +56,17 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		if price == nil || price.Stripe == nil {
 			return fault.New(fault.FailedPrecondition, fault.PlanNotForSale, "the plan is not sold in that currency and interval").WithField("plan")
 		}
+		if b.Charged() && currency != b.Currency {
+			return errCurrency(b)
+		}
+		if err := t.seatsFit(ctx, b, p, b.SeatCount); err != nil {
+			return err
+		}
 		c = &Checkout{
 			Purchase: billing.Purchase{Workspace: workspace, Plan: p.Name, PlanVersion: p.Version, Currency: currency, Interval: string(interval)},
 			Name:     p.Definition.DisplayName,
 			Items:    Items(price, b.BilledSeats()),
-		}
-		if c.PaidUntil, err = t.paidUntil(ctx, b, p.Name); err != nil {
-			return err
+			TrialEnd: trialEnd(b, p.Name),
 		}
 		if c.Installation, _, err = t.billing.Installation(ctx); err != nil {
 			return err
@@ -66,6 +75,20 @@ func (s *Store) PrepareCheckout(ctx context.Context, workspace ids.Workspace, pl
 		return err
 	})
 	return c, err
+}
+
+// usageEnds reports whether all has ended at the provider by which it charges a workspace
+// for usage: it would charge the same usage by two subscriptions that live at once.
+//
+// Errors: fault PAYMENT_PROVIDER_IN_USE.
+func (t *tx) usageEnds(ctx context.Context, workspace ids.Workspace) error {
+	list, err := t.billing.ProviderSubscriptions(ctx, workspace, "", 100)
+	for _, p := range list {
+		if p.Desired == billing.Ended && slices.ContainsFunc(p.Items, func(i billing.Item) bool { return i.Metered }) {
+			return fault.New(fault.FailedPrecondition, fault.PaymentProviderInUse, "what the workspace had at the payment provider has not ended yet; try again later")
+		}
+	}
+	return err
 }
 
 // Customer returns what this server is called at the provider, and what the workspace is;

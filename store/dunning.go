@@ -80,13 +80,13 @@ func (t *tx) askForPayment(ctx context.Context, s *billing.Subscription, action 
 	})
 }
 
-// paysFirst reports whether no invoice of our own of a subscription's workspace is open,
-// overdue or not.
+// paysFirst reports whether no invoice of a subscription's workspace is open, overdue or not,
+// nor one of what it had at the provider.
 //
 // Errors: fault SUBSCRIPTION_UNPAID.
 func (t *tx) paysFirst(ctx context.Context, s *billing.Subscription) error {
-	owes, err := t.billing.Owes(ctx, s.WorkspaceID)
-	if err == nil && owes {
+	open, err := t.billing.CountOpenInvoices(ctx, s.WorkspaceID)
+	if err == nil && open > 0 {
 		err = fault.New(fault.FailedPrecondition, fault.SubscriptionUnpaid, "invoices are open; pay them first")
 	}
 	return err

@@ -28,7 +28,13 @@ type ProviderJob struct {
 func (ProviderJob) Kind() string { return "provider_push" }
 
 // InsertOpts leaves what fails to the row, which says when it is tried again.
-func (ProviderJob) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAttempts: 3} }
+func (ProviderJob) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: ProviderQueue, MaxAttempts: 3}
+}
+
+// ProviderQueue is the queue of all jobs that ask the provider: while that does not answer
+// they keep each other waiting, and nothing else.
+const ProviderQueue = "provider"
 
 const (
 	// providerLease is how long who works on a row has it alone: longer than the work may
@@ -214,7 +220,7 @@ func (s *Store) ProviderSynced(ctx context.Context, leased *billing.ProviderSubs
 }
 
 // ProviderFailed notes that the provider could not be given what is desired in the leased
-// version, and why; refused when that was its answer.
+// version, and why; refused when that was an answer which it repeats.
 func (s *Store) ProviderFailed(ctx context.Context, leased *billing.ProviderSubscription, refused bool, why string) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		p, err := t.billing.ProviderSubscription(ctx, leased.ID, true)

@@ -90,7 +90,7 @@ func (s *Store) ProviderCredited(ctx context.Context, leased *billing.ProviderCr
 }
 
 // ProviderCreditFailed notes that the provider could not be given a leased credit, and why;
-// refused when that was its answer.
+// refused when that was an answer which it repeats.
 func (s *Store) ProviderCreditFailed(ctx context.Context, leased *billing.ProviderCredit, refused bool, why string) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		c := *leased
@@ -115,7 +115,7 @@ func (t *tx) chargedLater(ctx context.Context, s *billing.Subscription, plan *bi
 	later, err := t.billing.ChargedLater(ctx, s.ID, t.now)
 	if err == nil && later {
 		err = fault.New(fault.FailedPrecondition, fault.SubscriptionState,
-			"what was paid or is tried comes first: choose another plan then, or cancel this one and buy the other").WithMetadata("state", string(s.State))
+			"the trial comes first: choose another plan then, or cancel this one and buy the other").WithMetadata("state", string(s.State))
 	}
 	return err
 }

@@ -103,20 +103,14 @@ func (s *Store) FollowProvider(ctx context.Context, ticket int64, m *billing.Mir
 	})
 }
 
-// paidUntil returns when what a workspace has paid or tries ends, if that is the plan; the
-// zero time for another one, and when not all of it is paid.
-func (t *tx) paidUntil(ctx context.Context, s *billing.Subscription, plan string) (time.Time, error) {
-	switch {
-	case s.Plan != plan:
-	case s.State == billing.Trialing:
-		return s.TrialEndTime, nil
-	case s.State == billing.Active && s.Priced():
-		if open, void, err := t.billing.Unpaid(ctx, s.ID, t.now); open || void || err != nil {
-			return time.Time{}, err
-		}
-		return s.Period(t.now).End, nil
+// trialEnd returns when the trial of a plan ends that a subscription is in; the zero time
+// for none. What is paid already defers no charge by the provider, which would have seats
+// and usage that come meanwhile be free: it is credited.
+func trialEnd(s *billing.Subscription, plan string) time.Time {
+	if s.State != billing.Trialing || s.Plan != plan {
+		return time.Time{}
 	}
-	return time.Time{}, nil
+	return s.TrialEndTime
 }
 
 // unusedLines returns what is credited of the present period of a subscription when it ends
@@ -126,7 +120,7 @@ func (t *tx) unusedLines(ctx context.Context, s *billing.Subscription, plan *bil
 	if price == nil || !s.Charged() {
 		return nil, nil
 	}
-	if _, void, err := t.billing.Unpaid(ctx, s.ID, at); void || err != nil {
+	if void, err := t.billing.Voided(ctx, s.ID, at); void || err != nil {
 		return nil, err
 	}
 	nothing := pricing.Price{Currency: price.Currency, Interval: price.Interval}
@@ -135,7 +129,7 @@ func (t *tx) unusedLines(ctx context.Context, s *billing.Subscription, plan *bil
 
 // bought makes the subscription of a workspace what was bought for it at the provider.
 // Of two that were bought at once the second one ends. So does what is charged only later
-// although nothing is tried or paid until then any more: nothing was paid for it.
+// although the plan is not tried until then any more: nothing was paid for it.
 func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *billing.Mirror) error {
 	s, present, err := t.lockSubscription(ctx, p.WorkspaceID)
 	if err != nil {
@@ -144,12 +138,8 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	if s.Provider == billing.Stripe {
 		return t.end(ctx, p, "bought_twice")
 	}
-	later := m.Status == billing.StatusTrialing
-	if later {
-		until, err := t.paidUntil(ctx, s, m.Bought.Plan)
-		if err != nil {
-			return err
-		}
+	if m.Status == billing.StatusTrialing {
+		until := trialEnd(s, m.Bought.Plan)
 		if until.IsZero() || !until.Truncate(time.Second).Equal(m.TrialEnd) { // the provider knows whole seconds only
 			return t.end(ctx, p, "not_paid")
 		}
@@ -164,14 +154,11 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	if err != nil {
 		return err
 	}
-	if !later {
-		unused, err := t.unusedLines(ctx, s, present, ended, at)
-		if err != nil {
-			return err
-		}
-		lines = append(lines, unused...)
+	unused, err := t.unusedLines(ctx, s, present, ended, at)
+	if err != nil {
+		return err
 	}
-	if err := t.invoice(ctx, s, present, lines, ended); err != nil {
+	if err := t.invoice(ctx, s, present, append(lines, unused...), ended); err != nil {
 		return err
 	}
 	plan, err := t.billing.Plan(ctx, m.Bought.Plan, m.Bought.PlanVersion)
@@ -181,10 +168,9 @@ func (t *tx) bought(ctx context.Context, p *billing.ProviderSubscription, m *bil
 	s.Plan, s.PlanVersion, s.Provider = plan.Name, plan.Version, billing.Stripe
 	s.Currency, s.Interval = m.Bought.Currency, pricing.Interval(m.Bought.Interval)
 	s.CancelAtPeriodEnd = false
-	switch { // what is tried, or paid until later, goes on until then
-	case s.State == billing.Trialing, later:
+	if s.State == billing.Trialing { // which goes on until its end
 		s.SetPeriod(pricing.Period{Start: at, End: ended.End})
-	default:
+	} else {
 		s.AnchorTime = at
 		s.SetPeriod(s.PeriodAt(at))
 	}
@@ -257,7 +243,7 @@ func (t *tx) follow(ctx context.Context, p *billing.ProviderSubscription, s *bil
 }
 
 // followPeriod takes over the present period, and until when nothing is charged. While
-// that is so because something was paid otherwise, the periods go on as they were.
+// that is so although nothing is tried here, the periods go on as they were.
 func followPeriod(s *billing.Subscription, m *billing.Mirror) {
 	switch {
 	case m.Over():
@@ -318,18 +304,18 @@ func transitionsTo(s *billing.Subscription, status billing.ProviderStatus) []bil
 	return nil
 }
 
-// MirrorInvoice keeps what the provider says of an invoice of a known subscription,
-// whose workspace is there.
+// MirrorInvoice keeps what the provider says of an invoice of a subscription that was bought
+// here, be it over, and whose workspace is there.
 func (s *Store) MirrorInvoice(ctx context.Context, i *billing.MirroredInvoice) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
-		p, err := t.billing.ProviderSubscription(ctx, i.Subscription, false)
-		if err != nil || p.WorkspaceID.IsZero() {
+		installation, _, err := t.billing.Installation(ctx)
+		if err != nil || i.Bought == nil || i.Bought.Installation != installation {
+			return err
+		}
+		if _, err := t.tenant.LockWorkspace(ctx, i.Bought.Workspace); err != nil {
 			return ignoreMissing(err)
 		}
-		if _, err := t.tenant.LockWorkspace(ctx, p.WorkspaceID); err != nil {
-			return ignoreMissing(err)
-		}
-		return t.mirrorInvoice(ctx, p.WorkspaceID, i)
+		return t.mirrorInvoice(ctx, i.Bought.Workspace, i)
 	})
 }
 

@@ -23,7 +23,9 @@ type WebhookJob struct {
 func (WebhookJob) Kind() string { return "provider_webhook" }
 
 // InsertOpts leaves what fails to the row, which says when it is tried again.
-func (WebhookJob) InsertOpts() river.InsertOpts { return river.InsertOpts{MaxAttempts: 3} }
+func (WebhookJob) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: ProviderQueue, MaxAttempts: 3}
+}
 
 // ReceiveWebhook keeps what the provider told, and queues the job that follows it. Told
 // again it changes nothing.

@@ -33,7 +33,8 @@ type Options struct {
 	Payments Payments
 	// Logger receives what fails. Required.
 	Logger *slog.Logger
-	// Workers is how many jobs run at once. Default: 4.
+	// Workers is how many jobs run at once, and how many of those that ask the payment
+	// provider beside them. Default: 4.
 	Workers int
 	// Poll is how often the queue is looked at beside being told of new jobs, which is not
 	// heard while all workers are busy. Default: 1 second.
@@ -58,7 +59,7 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("job queue: %w", err)
 	}
-	cfg.MaxConns = int32(o.Workers) + 2
+	cfg.MaxConns = int32(o.Workers)*2 + 2
 	cfg.ConnConfig.RuntimeParams["application_name"] = "logicspike-manager-jobs"
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
@@ -73,24 +74,24 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 	river.AddWorker(workers, &expireWorker{store: o.Store})
 	river.AddWorker(workers, &signingKeyWorker{store: o.Store})
 	periodic := []*river.PeriodicJob{
-		every(time.Minute, purgeJob{}),
-		every(time.Minute, billJob{}),
-		every(time.Hour, expireJob{}),
-		every(10*time.Minute, signingKeyJob{}),
+		every(time.Minute, river.QueueDefault, purgeJob{}),
+		every(time.Minute, river.QueueDefault, billJob{}),
+		every(time.Hour, river.QueueDefault, expireJob{}),
+		every(10*time.Minute, river.QueueDefault, signingKeyJob{}),
 	}
-	if o.Payments == nil {
-		o.Payments = nobody{}
-	} else {
-		periodic = append(periodic, every(time.Minute, providerDueJob{}), every(time.Hour, reconcileJob{}))
+	queues := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.Workers}}
+	if o.Payments != nil { // else what is queued waits for a server with a provider
+		river.AddWorker(workers, &providerWorker{payments: o.Payments})
+		river.AddWorker(workers, &webhookWorker{payments: o.Payments})
+		river.AddWorker(workers, &providerDueWorker{payments: o.Payments})
+		river.AddWorker(workers, &reconcileWorker{payments: o.Payments})
+		periodic = append(periodic, every(time.Minute, store.ProviderQueue, providerDueJob{}), every(time.Hour, store.ProviderQueue, reconcileJob{}))
+		queues[store.ProviderQueue] = river.QueueConfig{MaxWorkers: o.Workers}
 	}
-	river.AddWorker(workers, &providerWorker{payments: o.Payments})
-	river.AddWorker(workers, &webhookWorker{payments: o.Payments})
-	river.AddWorker(workers, &providerDueWorker{payments: o.Payments})
-	river.AddWorker(workers, &reconcileWorker{payments: o.Payments})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema:  store.JobSchema,
 		Workers: workers,
-		Queues:  map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.Workers}},
+		Queues:  queues,
 		// How soon a worker that has done a job looks for the next one. The library's
 		// default lets each worker do ten a second at most.
 		FetchCooldown:     10 * time.Millisecond,
@@ -130,11 +131,11 @@ func (r *Runner) Stop(ctx context.Context) error {
 	return err
 }
 
-// every runs a job at once and then in the interval, in one of the processes, and
+// every runs a job of a queue at once and then in the interval, in one of the processes, and
 // not while it still runs.
-func every(interval time.Duration, job river.JobArgs) *river.PeriodicJob {
+func every(interval time.Duration, queue string, job river.JobArgs) *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(interval), func() (river.JobArgs, *river.InsertOpts) {
-		return job, &river.InsertOpts{MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
+		return job, &river.InsertOpts{Queue: queue, MaxAttempts: 3, UniqueOpts: river.UniqueOpts{ByState: []rivertype.JobState{
 			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
 			rivertype.JobStateRunning, rivertype.JobStateScheduled,
 		}}}

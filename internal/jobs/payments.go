@@ -21,14 +21,6 @@ type Payments interface {
 	ReconcileAll(ctx context.Context) error
 }
 
-// nobody does nothing: what is queued stays written down for a server with a provider.
-type nobody struct{}
-
-func (nobody) Push(context.Context, string) error   { return nil }
-func (nobody) Follow(context.Context, string) error { return nil }
-func (nobody) WorkDue(context.Context) error        { return nil }
-func (nobody) ReconcileAll(context.Context) error   { return nil }
-
 type providerWorker struct {
 	river.WorkerDefaults[store.ProviderJob]
 	payments Payments

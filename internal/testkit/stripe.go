@@ -33,6 +33,7 @@ type StripeSub struct {
 	ID, Customer, Status string
 	AtPeriodEnd, Paused  bool
 	Flexible             bool // its billing mode; else it is the classic one
+	Prorated             bool // more is due for the period than was charged for it
 	Items                []StripeItem
 	Metadata             map[string]string
 	Start, End, TrialEnd time.Time
@@ -256,6 +257,7 @@ func (s *Stripe) Run() {
 				if !sub.Paused {
 					s.charges = append(s.charges, Charge{sub.ID, sub.End})
 				}
+				sub.Prorated = false
 				sub.Status, sub.Start, sub.End = "active", sub.End, sub.End.AddDate(0, 1, 0)
 			}
 		}
@@ -268,10 +270,15 @@ func (s *Stripe) Invoice(sub, status string) (id string) {
 		id = s.id("in")
 		s.invoices[id] = map[string]any{
 			"id": id, "object": "invoice", "status": status, "currency": "eur", "total": 2000, "number": "A-1", "created": s.Clock.Now().Unix(),
-			"parent": map[string]any{"type": "subscription_details", "subscription_details": map[string]any{"subscription": sub}},
+			"parent": map[string]any{"type": "subscription_details", "subscription_details": map[string]any{"subscription": sub, "metadata": s.subs[sub].Metadata}},
 		}
 	})
 	return id
+}
+
+// Settle has an invoice be paid, say.
+func (s *Stripe) Settle(invoice, status string) {
+	s.locked(func() { s.invoices[invoice]["status"] = status })
 }
 
 // Tell sends an event to a server, signed by the secret, and returns the answer's status.
@@ -452,6 +459,9 @@ func (s *Stripe) do(r *http.Request, form url.Values) (int, any) {
 		if charged {
 			effect += " charged"
 		}
+		if charged && sub.Prorated {
+			s.charges = append(s.charges, Charge{sub.ID, s.Clock.Now()})
+		}
 		s.chargeUsage(sub, s.Clock.Now().Add(time.Second), charged)
 		s.effects = append(s.effects, effect)
 		return http.StatusOK, sub.object()
@@ -548,6 +558,7 @@ func (s *Stripe) update(sub *StripeSub, form url.Values) (int, any) {
 		switch {
 		case item["id"] == "":
 			sub.Items = append(sub.Items, StripeItem{s.id("si"), item["price"], quantity})
+			sub.Prorated = sub.Prorated || quantity > 0 && sub.Status != "trialing"
 		case at < 0:
 			return http.StatusBadRequest, failed("invalid_request_error", "resource_missing", "no such item")
 		case item["deleted"] == "true":
@@ -556,6 +567,7 @@ func (s *Stripe) update(sub *StripeSub, form url.Values) (int, any) {
 			}
 			sub.Items = slices.Delete(sub.Items, at, at+1)
 		default:
+			sub.Prorated = sub.Prorated || quantity > sub.Items[at].Quantity && sub.Status != "trialing"
 			sub.Items[at].Quantity = quantity
 		}
 	}

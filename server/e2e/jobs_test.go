@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -65,4 +68,31 @@ func TestAMailThatCannotBeSentIsLogged(t *testing.T) {
 	testkit.Eventually(t, "the warning", func() bool {
 		return strings.Contains(srv.Log.String(), `level=WARN msg="a job failed" kind=mail attempt=1 of=12`)
 	})
+}
+
+// TestMailIsSentWhileThePaymentProviderHangs: whoever waits for a code does not wait for
+// that.
+func TestMailIsSentWhileThePaymentProviderHangs(t *testing.T) {
+	t.Parallel()
+	over := make(chan struct{})
+	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
+	defer hangs.Close()
+	defer close(over)
+	stripe := &testkit.Stripe{URL: hangs.URL}
+	srv := testkit.New(t, testkit.Options{Settings: stripe.Settings})
+	srv.Secret(testkit.StripeKey, testkit.StripeWebhookSecret)
+	for n := range 4 {
+		stripe.Tell(t, srv, testkit.StripeWebhookSecret, fmt.Sprintf("evt_%d", n), "customer.subscription.updated", map[string]any{"id": "sub_1", "object": "subscription"})
+	}
+	begin := time.Now()
+	email := testkit.NewEmail()
+	if _, err := srv.Client("").Registration.Register(t.Context(), &authv1.RegisterRequest{
+		Email: email, Password: testkit.Password, WorkspaceName: "Acme",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	srv.Code(t, email)
+	if took := time.Since(begin); took > 9*time.Second {
+		t.Errorf("the code came after %v", took)
+	}
 }

@@ -55,10 +55,15 @@ func TestAWorkspaceBuysAPlanByStripe(t *testing.T) {
 	if effects := s.stripe.Effects(); !slices.Equal(effects, []string{"customer", "portal", "customer"}) {
 		t.Errorf("at Stripe: %v", effects)
 	}
+	applyPlans(t, s.Server, soldPlans+`
+  - {plan: solo, name: Solo, features: {seats: 1}, prices: [{currency: EUR, interval: month, flat: 5, stripe: {flat: price_solo}}]}
+`)
+	s.joins(t, other)
 	for what, test := range map[string]struct {
 		change func(*billingv1.CreateCheckoutSessionRequest)
 		reason string
 	}{
+		"more members":        {func(r *billingv1.CreateCheckoutSessionRequest) { r.Plan = "solo" }, "SEATS_IN_USE"},
 		"no such plan":        {func(r *billingv1.CreateCheckoutSessionRequest) { r.Plan = "none" }, "PLAN_NOT_FOR_SALE"},
 		"not at Stripe":       {func(r *billingv1.CreateCheckoutSessionRequest) { r.Interval = billingv1.Interval_INTERVAL_YEAR }, "PLAN_NOT_FOR_SALE"},
 		"not in the currency": {func(r *billingv1.CreateCheckoutSessionRequest) { r.Currency = "USD" }, "PLAN_NOT_FOR_SALE"},
@@ -109,8 +114,9 @@ func TestAWorkspaceIsOneCustomerHoweverManyAskAtOnce(t *testing.T) {
 	s.CheckInvariants(t)
 }
 
-// TestWhatIsTriedOrPaidIsChargedAfterwards: nobody pays twice for the same days.
-func TestWhatIsTriedOrPaidIsChargedAfterwards(t *testing.T) {
+// TestWhatIsTriedIsChargedAfterwardsAndWhatIsPaidIsCredited: nobody pays twice for the same
+// days, nor has seats for nothing since they are paid.
+func TestWhatIsTriedIsChargedAfterwardsAndWhatIsPaidIsCredited(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	applyPlans(t, s.Server, strings.Replace(strings.Replace(soldPlans, ", default: true", "", 1), "name: Team", "name: Team\n    default: true\n    trial_days: 14", 1))
@@ -136,15 +142,17 @@ func TestWhatIsTriedOrPaidIsChargedAfterwards(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.pay(t, paid)
-	period := subscriptionOf(t, paid, paid.Workspace.Id)
-	afterwards := s.buy(t, paid)
-	if bought := s.stripe.Subs()[afterwards]; bought.TrialEnd.Unix() != period.CurrentPeriodEndTime.AsTime().Unix() {
-		t.Errorf("paid until %v: %+v", period.CurrentPeriodEndTime.AsTime(), bought)
+	at := s.buy(t, paid)
+	s.joins(t, paid)
+	s.joins(t, paid)
+	s.work(t)
+	if bought := s.stripe.Subs()[at]; bought.Status != "active" || !bought.Prorated {
+		t.Errorf("paid before: %+v", bought)
 	}
-	if got := subscriptionOf(t, paid, paid.Workspace.Id); got.State != billingv1.SubscriptionState_SUBSCRIPTION_STATE_ACTIVE ||
-		!got.CurrentPeriodEndTime.AsTime().Equal(period.CurrentPeriodEndTime.AsTime()) {
-		t.Errorf("while it is paid: %v", got)
+	if got := s.stripe.Balance(s.customer(t, paid)); got > -1800 || got <= -2000 {
+		t.Errorf("paid before: of a month, one day of which is over, the balance is %d", got)
 	}
+	is(t, "paid before", subscriptionOf(t, paid, paid.Workspace.Id), "team ACTIVE")
 	s.Clock.Advance(40 * 24 * time.Hour)
 	s.stripe.Run()
 	for sub := range s.stripe.Subs() {
@@ -185,6 +193,13 @@ func TestSeatsAreTheProvidersToo(t *testing.T) {
 		t.Errorf("changed by hand: %d seats are charged, want 1", got)
 	}
 	s.agrees(t, "in the end")
+	// Seats that came within the period are not for nothing because it ends early.
+	charged := len(s.stripe.Charges())
+	cancelPlan(t, p, false)
+	s.work(t)
+	if got := s.stripe.Charges()[charged:]; len(got) != 1 || got[0].Sub != sub {
+		t.Errorf("canceled: the charges are %v, want that of a seat", got)
+	}
 	s.CheckInvariants(t)
 }
 

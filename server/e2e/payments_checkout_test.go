@@ -42,7 +42,8 @@ func (s *shop) customer(t testing.TB, p *testkit.Person) (id string) {
 	return id
 }
 
-// TestWhatIsNotPaidIsNotGivenByACheckout: a period whose invoice is open defers no charge.
+// TestWhatIsNotPaidIsNotGivenByACheckout: a period whose invoice is open comes first, and
+// what is paid defers no charge.
 func TestWhatIsNotPaidIsNotGivenByACheckout(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
@@ -55,30 +56,29 @@ func TestWhatIsNotPaidIsNotGivenByACheckout(t *testing.T) {
 	_, err = checkout(t, p)
 	because(t, "while it is overdue", err, "SUBSCRIPTION_UNPAID")
 	s.pay(t, p)
-	until := subscriptionOf(t, p, p.Workspace.Id).CurrentPeriodEndTime.AsTime()
-	deferred := page(t, p)
-	paid := s.complete(t, deferred)
-	if sub := s.stripe.Subs()[paid]; sub.TrialEnd.Unix() != until.Unix() || len(s.stripe.Charges()) != 0 {
-		t.Errorf("paid until %v: %+v", until, sub)
-	}
-	if got := subscriptionOf(t, p, p.Workspace.Id); !got.CurrentPeriodEndTime.AsTime().Equal(until) {
-		t.Errorf("paid until %v: %v", until, got)
+	applyPlans(t, s.Server, strings.NewReplacer("{currency: EUR, interval: month", "{currency: USD, interval: month, flat: 20, stripe: {flat: price_usd}}\n      - {currency: EUR, interval: month",
+		"name: Team", "name: Team\n    trial_days: 14").Replace(soldPlans))
+	_, err = p.Subscriptions.CreateCheckoutSession(t.Context(), &billingv1.CreateCheckoutSessionRequest{
+		WorkspaceId: p.Workspace.Id, Plan: "team", Currency: "USD", Interval: monthly, SuccessUrl: "/paid", CancelUrl: "/",
+	})
+	because(t, "what could not be credited", err, "CURRENCY_MISMATCH")
+	paid := s.complete(t, page(t, p))
+	if sub := s.stripe.Subs()[paid]; sub.Status != "active" || len(s.stripe.Charges()) != 1 {
+		t.Errorf("paid until later: %+v", sub)
 	}
 	s.agrees(t, "paid until later")
 
-	// A page that was made before is worth no more than what is paid when it is completed.
+	// A page that was made before is worth no more than what is tried when it is completed.
 	q := s.person(t)
-	subscribe(t, q, "team", "EUR", yearly)
-	s.pay(t, q)
-	deferred = page(t, q)
+	s.try(t, q, "team", monthly)
+	deferred := page(t, q)
 	subscribe(t, q, "free", "", 0)
-	charges := len(s.stripe.Charges())
 	sub := s.complete(t, deferred)
-	is(t, "no longer paid", subscriptionOf(t, q, q.Workspace.Id), "free ACTIVE")
-	if got := s.stripe.Subs()[sub]; got.Status != "canceled" || len(s.stripe.Charges()) != charges {
-		t.Errorf("no longer paid: %+v", got)
+	is(t, "no longer tried", subscriptionOf(t, q, q.Workspace.Id), "free ACTIVE")
+	if got := s.stripe.Subs()[sub]; got.Status != "canceled" || len(s.stripe.Charges()) != 1 {
+		t.Errorf("no longer tried: %+v", got)
 	}
-	s.agrees(t, "no longer paid")
+	s.agrees(t, "no longer tried")
 	s.CheckInvariants(t)
 }
 
@@ -173,18 +173,25 @@ func TestTheTaxOnWhatIsNotUsedIsCreditedToo(t *testing.T) {
 	s.CheckInvariants(t)
 }
 
-// TestAPlanThatIsPaidOtherwiseIsNotChangedForNothing while Stripe does not charge yet.
-func TestAPlanThatIsPaidOtherwiseIsNotChangedForNothing(t *testing.T) {
+// try has a workspace try a plan.
+func (s *shop) try(t testing.TB, p *testkit.Person, plan string, interval billingv1.Interval) {
+	t.Helper()
+	if _, err := p.Subscriptions.StartTrial(t.Context(), &billingv1.StartTrialRequest{WorkspaceId: p.Workspace.Id, Plan: plan, Currency: "EUR", Interval: interval}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAPlanThatIsTriedIsNotChangedForNothing while Stripe does not charge yet.
+func TestAPlanThatIsTriedIsNotChangedForNothing(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	applyPlans(t, s.Server, dearPlans)
+	applyPlans(t, s.Server, strings.Replace(dearPlans, "name: Team", "name: Team\n    trial_days: 14", 1))
 	p := s.person(t)
-	subscribe(t, p, "team", "EUR", yearly)
-	s.pay(t, p)
+	s.try(t, p, "team", monthly)
 	sub := s.complete(t, page(t, p))
 	_, err := previewPlan(t, p, "big", "EUR", monthly)
-	because(t, "a dear plan until the end of the year", err, "SUBSCRIPTION_STATE")
-	s.Clock.Advance(366 * 24 * time.Hour)
+	because(t, "a dear plan until the end of the trial", err, "SUBSCRIPTION_STATE")
+	s.Clock.Advance(15 * 24 * time.Hour)
 	s.stripe.Run()
 	s.tell(t, "customer.subscription.updated", sub)
 	s.work(t)
@@ -322,9 +329,7 @@ func TestAnotherPlanThanTheOneThatIsTriedIsChargedAtOnce(t *testing.T) {
 	s := newShop(t)
 	applyPlans(t, s.Server, strings.Replace(dearPlans, "name: Team", "name: Team\n    trial_days: 14", 1))
 	p := s.person(t)
-	if _, err := p.Subscriptions.StartTrial(t.Context(), &billingv1.StartTrialRequest{WorkspaceId: p.Workspace.Id, Plan: "team", Currency: "EUR", Interval: yearly}); err != nil {
-		t.Fatal(err)
-	}
+	s.try(t, p, "team", yearly)
 	url, err := pageOf(t, p, "big")
 	if err != nil {
 		t.Fatal(err)

@@ -122,6 +122,18 @@ func TestEventsOfTheProviderAreFollowedOnceAndInTheirOrder(t *testing.T) {
 	if got := subscriptionOf(t, p, w); got.Plan.Plan != "free" {
 		t.Errorf("ended at Stripe: %v", got)
 	}
+	// What is owed there comes first, also when it is told only after the end; that it was
+	// paid is seen although nobody tells.
+	owed := s.stripe.Invoice(sub, "open")
+	s.told++
+	if got := s.stripe.Tell(t, s.Server, testkit.StripeWebhookSecret, fmt.Sprintf("evt_%d", s.told), "invoice.finalized",
+		map[string]any{"id": owed, "object": "invoice"}); got != http.StatusOK {
+		t.Errorf("invoice: %d", got)
+	}
+	s.work(t)
+	_, err = checkout(t, p)
+	because(t, "bought again while an invoice of Stripe is open", err, "SUBSCRIPTION_UNPAID")
+	s.stripe.Settle(owed, "paid")
 	// Bought again, and deleted before that is told.
 	again := s.stripe.Pay(t, page(t, p))
 	s.delete(t, p)

@@ -425,6 +425,9 @@ func TestAnEndThatIsChargedWaitsForAllUsage(t *testing.T) {
 		if got := s.stripe.Effects(); len(got) > 0 {
 			t.Errorf("before the usage of %s is known: %v", unknown, got)
 		}
+		// Two at once would be charged for the same usage.
+		_, err := checkout(t, p)
+		because(t, "bought again before the end", err, "PAYMENT_PROVIDER_IN_USE")
 		s.Clock.Advance(time.Minute)
 	}
 	f.reports(nil)

@@ -264,10 +264,18 @@ func (r Repository) DueProviderSubscriptions(ctx context.Context, now time.Time,
 	return due, err
 }
 
-// WaitingProviderSubscriptions returns how many the provider does not have as desired,
-// and since when the first one is not; the zero time when there is none.
-func (r Repository) WaitingProviderSubscriptions(ctx context.Context) (count int, since time.Time, err error) {
+// WaitingForProvider returns how many subscriptions the provider does not have as desired,
+// credits it does not have, and events of it were not followed, and since when the first one
+// waits; the zero time when there is none.
+func (r Repository) WaitingForProvider(ctx context.Context) (count int, since time.Time, err error) {
 	var oldest bun.NullTime
-	err = r.db.NewRaw("SELECT count(*), min(change_time) FROM billing.provider_subscriptions WHERE version > synced_version").Scan(ctx, &count, &oldest)
+	err = r.db.NewRaw(`
+		SELECT count(*), min(since) FROM (
+			SELECT change_time AS since FROM billing.provider_subscriptions WHERE version > synced_version
+			UNION ALL
+			SELECT create_time FROM billing.provider_credits WHERE credit_time IS NULL
+			UNION ALL
+			SELECT receive_time FROM billing.webhook_events WHERE process_time IS NULL
+		) w`).Scan(ctx, &count, &oldest)
 	return count, oldest.Time, err
 }

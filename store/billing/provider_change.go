@@ -14,7 +14,8 @@ const ByCancellation = "canceled"
 // empty stays as it is.
 type Change struct {
 	Cancel bool // at once
-	// Charge has what was used, and is not charged yet, charged with the cancellation.
+	// Charge has charged with the cancellation what is not yet: what was used, and what was
+	// changed within the period.
 	Charge            bool `json:",omitempty"`
 	CancelAtPeriodEnd *bool
 	Paused            *bool
@@ -46,7 +47,7 @@ func (p *ProviderSubscription) Change(m *Mirror) *Change {
 	}
 	if p.Desired == Ended {
 		// Of a workspace that is gone nothing more is charged.
-		return &Change{Cancel: true, Charge: p.Reason == ByCancellation && slices.ContainsFunc(m.Items, func(i Item) bool { return i.Metered })}
+		return &Change{Cancel: true, Charge: p.Reason == ByCancellation}
 	}
 	c := new(Change)
 	end, paused := p.CancelAtPeriodEnd || p.Desired == Ending, p.Desired == Ending
@@ -162,16 +163,18 @@ func itemsOf(items []Item) string {
 type MirroredInvoice struct {
 	ID           string
 	Subscription string // the provider's id
-	Number       string
-	State        string // in Stripe's words: open, paid, void, uncollectible
-	Currency     string
-	Total, Tax   int64
-	IssueTime    time.Time
-	DueTime      time.Time
-	PaidTime     time.Time
-	URL          string // where it is seen and paid
-	Period       [2]time.Time
-	Lines        []MirroredLine
+	// Bought is what the subscription was made for; nil when this server did not make it.
+	Bought     *Purchase
+	Number     string
+	State      string // in Stripe's words: open, paid, void, uncollectible
+	Currency   string
+	Total, Tax int64
+	IssueTime  time.Time
+	DueTime    time.Time
+	PaidTime   time.Time
+	URL        string // where it is seen and paid
+	Period     [2]time.Time
+	Lines      []MirroredLine
 }
 
 // MirroredLine is a line of an invoice that the provider made.

@@ -78,13 +78,13 @@ func (r Repository) Owes(ctx context.Context, workspace ids.Workspace) (owes boo
 	return owes, err
 }
 
-// Unpaid reports whether invoices of our own of a subscription that are for a time after
-// another one are open, and whether there are some that are void.
-func (r Repository) Unpaid(ctx context.Context, id ids.Subscription, after time.Time) (open, void bool, err error) {
+// Voided reports whether invoices of our own of a subscription that are for a time after
+// another one are void.
+func (r Repository) Voided(ctx context.Context, id ids.Subscription, after time.Time) (void bool, err error) {
 	err = r.db.NewRaw(`
-		SELECT coalesce(bool_or(state = 'open'), false), coalesce(bool_or(state = 'void'), false) FROM billing.invoices
-		WHERE subscription_id = ? AND provider = 'manual' AND period_end_time > ?`, id, after).Scan(ctx, &open, &void)
-	return open, void, err
+		SELECT EXISTS (SELECT 1 FROM billing.invoices WHERE subscription_id = ? AND provider = 'manual' AND period_end_time > ? AND state = 'void')`,
+		id, after).Scan(ctx, &void)
+	return void, err
 }
 
 // ChargedLater reports whether the provider charges a subscription only after a time.

@@ -7,8 +7,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/server/billing/provider"
+	"github.com/logicspike/manager/store/billing"
 	"github.com/logicspike/manager/store/billing/pricing"
 )
 
@@ -33,6 +35,12 @@ func (s *Service) Checkout(ctx context.Context, p Purchase) (*provider.Page, err
 		return nil, err
 	}
 	c, err := s.Store.PrepareCheckout(ctx, p.Workspace, p.Plan, p.Currency, p.Interval)
+	if fault.Has(err, fault.SubscriptionUnpaid) {
+		if err := s.lookAtInvoices(ctx, p.Workspace); err != nil {
+			return nil, err
+		}
+		c, err = s.Store.PrepareCheckout(ctx, p.Workspace, p.Plan, p.Currency, p.Interval)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -45,14 +53,39 @@ func (s *Service) Checkout(ctx context.Context, p Purchase) (*provider.Page, err
 		}
 	}
 	o := provider.Checkout{Purchase: c.Purchase, Name: c.Name, Customer: c.Customer, Items: c.Items, SuccessURL: p.SuccessURL, CancelURL: p.CancelURL}
-	if c.PaidUntil.Sub(s.Clock.Now()) > soonestCharge {
-		o.ChargeTime = c.PaidUntil
+	if c.TrialEnd.Sub(s.Clock.Now()) > soonestCharge {
+		o.ChargeTime = c.TrialEnd
 	}
 	page, err := s.Provider.CreateCheckout(ctx, o)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	return page, nil
+}
+
+// lookAtInvoices asks the provider what has become of its invoices of a workspace that were
+// open when it was asked last.
+func (s *Service) lookAtInvoices(ctx context.Context, workspace ids.Workspace) error {
+	open, err := s.Store.Billing.Invoices(ctx, billing.InvoiceFilter{Workspace: workspace, State: billing.Open}, 100)
+	if err != nil {
+		return s.Store.Fault(err)
+	}
+	for _, known := range open {
+		if known.Provider == billing.Manual {
+			continue
+		}
+		i, err := s.Provider.Invoice(ctx, known.ProviderInvoiceID)
+		if err != nil {
+			return unavailable(err)
+		}
+		if i == nil {
+			continue
+		}
+		if err := s.Store.MirrorInvoice(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Portal makes a page of the provider where a workspace's means of payment are changed.

@@ -18,15 +18,15 @@ func (s *Service) Credit(ctx context.Context, id string) error {
 		return err
 	}
 	work, done := context.WithTimeout(ctx, workTimeout)
-	// The same key for the same try, but a new one after any answer that it failed, since
-	// providers repeat those as well; the provider looks first whether the credit is there.
+	// The same key for the same try, but a new one after an answer that it failed which the
+	// provider repeats; it looks first whether the credit is there.
 	err = s.Provider.Credit(work, leased, fmt.Sprintf("credit:%s:%d", leased.ID, leased.Refusals))
 	done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
 	defer cancel()
 	if err != nil {
 		s.Logger.WarnContext(ctx, "the payment provider does not have a credit that it should", "credit", id, "attempt", leased.Attempts+1, "error", err)
-		return s.Store.ProviderCreditFailed(ctx, leased, provider.Answered(err), err.Error())
+		return s.Store.ProviderCreditFailed(ctx, leased, provider.Repeated(err), err.Error())
 	}
 	return s.Store.ProviderCredited(ctx, leased)
 }

@@ -64,11 +64,11 @@ func unavailable(err error) error {
 		WithRetryAfter(retryAfter).WithCause(err)
 }
 
-// waiting is the metrics of what the provider does not have yet.
+// waiting is the metrics of what the provider does not have yet, or was not followed.
 type waiting struct{ *Service }
 
 var (
-	waitingCount = prometheus.NewDesc("billing_provider_waiting", "Subscriptions that are not yet at the payment provider as they are to be.", nil, nil)
+	waitingCount = prometheus.NewDesc("billing_provider_waiting", "Subscriptions and credits that are not yet at the payment provider as they are to be, and events of it that were not followed.", nil, nil)
 	waitingAge   = prometheus.NewDesc("billing_provider_waiting_seconds", "For how long the first of them is not.", nil, nil)
 )
 
@@ -79,7 +79,7 @@ func (waiting) Describe(ch chan<- *prometheus.Desc) { ch <- waitingCount; ch <- 
 func (w waiting) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	count, since, err := w.Store.Billing.WaitingProviderSubscriptions(ctx)
+	count, since, err := w.Store.Billing.WaitingForProvider(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(waitingCount, err)
 		return

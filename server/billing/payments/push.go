@@ -36,7 +36,7 @@ func (s *Service) Push(ctx context.Context, id string) error {
 	defer cancel()
 	if err != nil {
 		s.Logger.WarnContext(ctx, "the payment provider does not have what it should", "subscription", id, "attempt", leased.Attempts+1, "error", err)
-		return s.Store.ProviderFailed(ctx, leased, provider.Answered(err), err.Error())
+		return s.Store.ProviderFailed(ctx, leased, provider.Repeated(err), err.Error())
 	}
 	return s.Store.ProviderSynced(ctx, leased)
 }
@@ -74,7 +74,7 @@ func (s *Service) push(ctx context.Context, p *billing.ProviderSubscription) err
 }
 
 // idempotencyKey is the same for the same change of a version, but a new one after an
-// answer that it failed, since providers repeat those as well.
+// answer that it failed which the provider repeats.
 func idempotencyKey(p *billing.ProviderSubscription, c *billing.Change) string {
 	data, _ := json.Marshal(c)
 	sum := sha256.Sum256(data)

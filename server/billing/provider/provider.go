@@ -63,9 +63,11 @@ type Page struct {
 
 // Error is why the provider did not do what it was asked.
 type Error struct {
-	// Answered tells that there was an answer, which providers repeat to the same
-	// idempotency key.
+	// Answered tells that there was an answer.
 	Answered bool
+	// Repeated tells that the provider repeats the answer to the same idempotency key: only
+	// then another one is needed. By another one it could do twice what it is still doing.
+	Repeated bool
 	// Refused tells that the answer was that it does not do it; else nobody knows whether it
 	// did.
 	Refused bool
@@ -80,6 +82,12 @@ func (e *Error) Error() string { return "payment provider: " + e.Message }
 func Answered(err error) bool {
 	e := new(Error)
 	return errors.As(err, &e) && e.Answered
+}
+
+// Repeated reports whether an error is an answer that the provider repeats.
+func Repeated(err error) bool {
+	e := new(Error)
+	return errors.As(err, &e) && e.Repeated
 }
 
 // Refused reports whether an error is the provider's answer that it did nothing.

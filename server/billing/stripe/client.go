@@ -294,6 +294,10 @@ func duplicate(err error) bool {
 // Credit implements provider.Provider. Keys are forgotten after a day: so it looks first
 // whether the balance of the customer has the credit.
 func (c *Client) Credit(ctx context.Context, credit *billing.ProviderCredit, key string) error {
+	amount := amountAtStripe(credit.Amount, credit.Currency)
+	if amount == 0 {
+		return nil // less than there is money for
+	}
 	list := &stripe.CustomerBalanceTransactionListParams{Customer: stripe.String(credit.Customer)}
 	list.Limit = stripe.Int64(100)
 	for b, err := range c.api.V1CustomerBalanceTransactions.List(ctx, list) {
@@ -305,7 +309,7 @@ func (c *Client) Credit(ctx context.Context, credit *billing.ProviderCredit, key
 		}
 	}
 	params := &stripe.CustomerBalanceTransactionCreateParams{
-		Customer: stripe.String(credit.Customer), Amount: stripe.Int64(-credit.Amount), Currency: stripe.String(strings.ToLower(credit.Currency)),
+		Customer: stripe.String(credit.Customer), Amount: stripe.Int64(-amount), Currency: stripe.String(strings.ToLower(credit.Currency)),
 		Description: stripe.String("Unused time"), Metadata: map[string]string{metaCredit: credit.ID.String()},
 	}
 	params.SetIdempotencyKey(key)
@@ -345,13 +349,15 @@ func (c *Client) Invoice(ctx context.Context, id string) (*billing.MirroredInvoi
 	if i.Status == stripe.InvoiceStatusDraft || i.Parent == nil || i.Parent.SubscriptionDetails == nil || i.Parent.SubscriptionDetails.Subscription == nil {
 		return nil, nil
 	}
+	code := strings.ToUpper(string(i.Currency))
 	out := &billing.MirroredInvoice{
-		ID: i.ID, Subscription: i.Parent.SubscriptionDetails.Subscription.ID, Number: i.Number, State: string(i.Status),
-		Currency: strings.ToUpper(string(i.Currency)), Total: i.Total, IssueTime: unix(i.Created), DueTime: unix(i.DueDate), URL: i.HostedInvoiceURL,
+		ID: i.ID, Subscription: i.Parent.SubscriptionDetails.Subscription.ID, Bought: purchase(i.Parent.SubscriptionDetails.Metadata),
+		Number: i.Number, State: string(i.Status),
+		Currency: code, Total: amountHere(i.Total, code), IssueTime: unix(i.Created), DueTime: unix(i.DueDate), URL: i.HostedInvoiceURL,
 		Period: [2]time.Time{unix(i.PeriodStart), unix(i.PeriodEnd)},
 	}
 	for _, tax := range i.TotalTaxes {
-		out.Tax += tax.Amount
+		out.Tax += amountHere(tax.Amount, code)
 	}
 	if s := i.StatusTransitions; s != nil {
 		out.PaidTime = unix(s.PaidAt)
@@ -361,7 +367,7 @@ func (c *Client) Invoice(ctx context.Context, id string) (*billing.MirroredInvoi
 	}
 	if i.Lines != nil {
 		for _, l := range i.Lines.Data {
-			line := billing.MirroredLine{Description: l.Description, Quantity: l.Quantity, Amount: l.Amount}
+			line := billing.MirroredLine{Description: l.Description, Quantity: l.Quantity, Amount: amountHere(l.Amount, code)}
 			if l.Period != nil {
 				line.Period = [2]time.Time{unix(l.Period.Start), unix(l.Period.End)}
 			}
@@ -423,11 +429,17 @@ func failure(err error) error {
 	e := new(stripe.Error)
 	if errors.As(err, &e) && e.HTTPStatusCode != 0 {
 		return &provider.Error{
-			Answered: true, Refused: refused(e.HTTPStatusCode),
+			Answered: true, Repeated: repeated(e.HTTPStatusCode), Refused: refused(e.HTTPStatusCode),
 			Message: fmt.Sprintf("status %d, %s %s %s (request %s)", e.HTTPStatusCode, e.Type, e.Code, e.Param, e.RequestID),
 		}
 	}
 	return &provider.Error{Message: "no answer: " + err.Error()}
+}
+
+// repeated reports whether an answer of a status is repeated for its idempotency key: but
+// for that of another call by the same key that is not done yet, and of too many calls.
+func repeated(status int) bool {
+	return status != http.StatusConflict && status != http.StatusTooManyRequests
 }
 
 // refused reports whether an answer's status tells that nothing was done. Of failures of the

@@ -170,8 +170,8 @@ func TestTheDescriptionRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// TestWhatFailsSaysWhetherStripeAnswered, and whether by that it did nothing, without what
-// was asked and by which key.
+// TestWhatFailsSaysWhetherStripeAnswered, and whether it repeats that and by that did
+// nothing, without what was asked and by which key.
 func TestWhatFailsSaysWhetherStripeAnswered(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Stripe-Client-Telemetry") != "" {
@@ -190,12 +190,13 @@ func TestWhatFailsSaysWhetherStripeAnswered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id, is := range map[string]struct{ answered, refused bool }{
-		"cut": {false, false}, "400": {true, true}, "401": {true, true}, "402": {true, true}, "403": {true, true}, "404": {true, true},
-		"408": {true, false}, "409": {true, false}, "429": {true, false}, "500": {true, false}, "502": {true, false}, "503": {true, false}, "504": {true, false},
+	for id, is := range map[string]struct{ answered, repeated, refused bool }{
+		"cut": {false, false, false}, "400": {true, true, true}, "401": {true, true, true}, "402": {true, true, true}, "403": {true, true, true},
+		"404": {true, true, true}, "408": {true, true, false}, "409": {true, false, false}, "429": {true, false, false}, "500": {true, true, false},
+		"502": {true, true, false}, "503": {true, true, false}, "504": {true, true, false},
 	} {
 		_, err := c.Subscription(context.Background(), id)
-		if err == nil || provider.Answered(err) != is.answered || provider.Refused(err) != is.refused ||
+		if err == nil || provider.Answered(err) != is.answered || provider.Repeated(err) != is.repeated || provider.Refused(err) != is.refused ||
 			strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%s: %v", id, err)
 		}

@@ -808,7 +808,7 @@ export const SubscriptionService: GenService<{
    * have more seats than the plan has, SEAT_LIMIT_EXCEEDED when more were bought;
    * CURRENCY_MISMATCH between two that both have to be paid; SUBSCRIPTION_UNPAID;
    * SUBSCRIPTION_STATE for another plan that costs something, while the payment provider
-   * charges nothing yet since the present one was paid before, or is tried;
+   * charges nothing yet since the present one is tried;
    * PAYMENT_REQUIRED when the payment provider sells the plan, and the workspace does not
    * pay there yet; PLAN_NOT_FOR_SALE when it does, and the provider does not sell it.
    *
@@ -890,16 +890,16 @@ export const SubscriptionService: GenService<{
    * CreateCheckoutSession makes a page of the payment provider by which the workspace
    * buys a plan, for as many seats as it has. Once that is paid, the subscription has
    * that plan, and from then on the provider makes its invoices and takes the payments.
-   * A plan that the workspace has paid already until a later time, or tries, is charged from
-   * then on only, if that is at least two days away, and until then it is not changed to
-   * another one that costs something. Another plan is charged at once and in full; what was
-   * paid before and is not used, in the same currency, is credited at the provider after
-   * that, and lowers its invoices that follow.
+   * A plan that the workspace tries is charged only once the trial ends, if that is at least
+   * two days away, and until then it is not changed to another one that costs something. Any
+   * other is charged at once and in full; what was paid before and is not used is credited at
+   * the provider after that, and lowers its invoices that follow.
    *
    * Errors: `failed_precondition` PAYMENT_PROVIDER_MISSING when the server has none,
    * PLAN_NOT_FOR_SALE, PAYMENT_PROVIDER_IN_USE when the workspace pays by the provider
-   * already, SUBSCRIPTION_UNPAID while an invoice of this server is open, overdue or not,
-   * RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
+   * already, or what it had there with usage has not ended yet, SUBSCRIPTION_UNPAID while an invoice is open, overdue or not,
+   * CURRENCY_MISMATCH with what is paid now, SEATS_IN_USE and SEAT_LIMIT_EXCEEDED as for a
+   * change of plan, RETURN_URL_NOT_ALLOWED; `unavailable` PAYMENT_PROVIDER_UNAVAILABLE.
    *
    * @generated from rpc logicspike.billing.v1.SubscriptionService.CreateCheckoutSession
    */
