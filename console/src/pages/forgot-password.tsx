@@ -4,7 +4,7 @@ import { Link, useNavigate } from "react-router";
 import { PasswordService } from "@gen/auth/v1/password_pb";
 import { queryClient } from "../api";
 import { Card } from "../components/card";
-import CodeField from "../components/code-field";
+import { CodeField } from "../components/code-field";
 import { useForm } from "../components/form";
 import { tell } from "../components/toasts";
 import { fill, texts } from "../texts";
@@ -48,7 +48,7 @@ function Reset({ id, email }: { id: string; email: string }) {
     <Card title={startTexts.forgot.title} text={fill(startTexts.forgot.codeText, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <CodeField form={form} more />
+          <CodeField {...form.field("code")} />
           <PasswordInput
             label={startTexts.forgot.newPassword}
             description={startTexts.signUp.passwordHint}

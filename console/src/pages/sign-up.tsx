@@ -5,7 +5,7 @@ import { Link, useSearchParams } from "react-router";
 import { RegistrationService } from "@gen/auth/v1/registration_pb";
 import { queryClient } from "../api";
 import { Card } from "../components/card";
-import CodeField from "../components/code-field";
+import { CodeField } from "../components/code-field";
 import { useForm } from "../components/form";
 import { tell, tellFailure } from "../components/toasts";
 import { fill, texts } from "../texts";
@@ -64,7 +64,7 @@ function Verify({ id, email }: { id: string; email: string }) {
     <Card title={startTexts.signUp.verifyTitle} text={fill(startTexts.signUp.verifyText, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <CodeField form={form} />
+          <CodeField {...form.field("code")} complete={(code) => form.submitWith({ code })} />
           {form.failure}
           <Button type="submit" loading={form.pending}>
             {startTexts.signUp.verify}

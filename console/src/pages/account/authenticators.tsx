@@ -3,6 +3,7 @@ import { Button, Center, Text, TextInput } from "@mantine/core";
 import { IconDeviceMobile } from "@tabler/icons-react";
 import { useState } from "react";
 import { MfaService, type CreateTotpFactorResponse, type TotpFactor } from "@gen/auth/v1/mfa_pb";
+import { CodeField } from "../../components/code-field";
 import { Confirm } from "../../components/confirm";
 import { Copy } from "../../components/copy";
 import { useForm } from "../../components/form";
@@ -109,7 +110,7 @@ function Add({ factor, show, close }: { factor: CreateTotpFactorResponse; show: 
         rightSection={<Copy value={factor.secret} label={texts.copyKey} />}
         styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
       />
-      <TextInput label={texts.code} inputMode="numeric" autoComplete="one-time-code" maxLength={6} data-autofocus {...form.field("code")} />
+      <CodeField label={texts.code} {...form.field("code")} />
     </FormDialog>
   );
 }
