@@ -42,12 +42,26 @@ describe("the console, for who gets in", () => {
     await press("Sign up");
     await reads("Must be at least 3 characters.");
     await isAccessible();
-    await fill({ "E-mail address": email, Password: password, "Name of your workspace": "Analytical Engines" });
+    await fill({ "E-mail address": newAddress(), Password: password, "Name of your workspace": "Analytical Engines" });
+    await t.page().clock.install();
     await press("Sign up");
     await shows("Check your e-mail");
     await isAccessible();
     await enterCode("000 000");
     await t.page().getByRole("alert").waitFor();
+    // A new code is mailed no sooner than the server does that, and says when.
+    await reads("You can have a new code sent in ");
+    assert.ok(await t.page().getByRole("button", { name: "Send a new code" }).isDisabled());
+    await t.page().clock.fastForward(60_000);
+    await press("Send a new code");
+    await reads(/^Too many attempts\. Try again in \d+ seconds\./);
+    await reads(/^You can have a new code sent in \d+ seconds\.$/);
+    // Who mistyped the address corrects it: nothing else has to be filled in again.
+    await press("Correct the address");
+    await shows("Create your account");
+    await fill({ "E-mail address": email });
+    await press("Sign up");
+    await shows("Check your e-mail");
     await enterCode(await codeMailedTo(t.url(), email));
     await shows("Analytical Engines");
     assert.match(new URL(t.page().url()).pathname, /^\/w\/analytical-engines/);
@@ -245,14 +259,26 @@ describe("the console, for who gets in", () => {
 
   it("sets a new password by the mailed code, and says what an external sign-in lacks", async () => {
     const { email } = await newAccount("Forgetful");
+    const mistyped = newAddress();
     await t.open("/forgot-password");
     await shows("Reset your password");
     await isAccessible();
-    await fill({ "E-mail address": email });
+    await fill({ "E-mail address": mistyped });
     await press("Send a code");
-    await t.page().getByLabel("New password").waitFor();
+    await reads(`If ${mistyped} has an account`);
+    await press("Correct the address");
+    await fill({ "E-mail address": email });
+    await t.page().clock.install();
+    await press("Send a code");
+    await reads(`If ${email} has an account`);
     await isAccessible();
-    await enterCode(await findMailedTo(t.url(), email, /(?<=password[\s\S]*)\b[0-9]{6}\b/i));
+    await pictures("reset-password");
+    const first = await findMailedTo(t.url(), email, /(?<=password[\s\S]*)\b[0-9]{6}\b/i);
+    await t.page().clock.fastForward(60_000);
+    await press("Send a new code");
+    await reads("A new code is on its way.");
+    await reads("You can have a new code sent in ");
+    await enterCode(await findMailedTo(t.url(), email, new RegExp(`(?<=password[\\s\\S]*)\\b(?!${first})[0-9]{6}\\b`, "i")));
     await fill({ "New password": "walnut-harbour-violin" });
     await press("Set the new password");
     await shows("Sign in");
