@@ -45,17 +45,17 @@ export function SendAgain({ send, correct }: { send: () => Promise<unknown>; cor
   };
   return (
     <div>
-      <Group justify="space-between">
+      <Group justify="space-between" gap="xs" mx={-8}>
         <Button
           variant="subtle"
-          size="xs"
+          size="compact-sm"
           loading={pending}
           {...(early && { "data-disabled": true, "aria-disabled": true, "aria-describedby": id })} // Disabled, it would lose the focus.
           onClick={() => !early && void again()}
         >
           {startTexts.again.send}
         </Button>
-        <Button variant="subtle" size="xs" onClick={correct}>
+        <Button variant="subtle" size="compact-sm" onClick={correct}>
           {startTexts.again.correct}
         </Button>
       </Group>

@@ -1,5 +1,5 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
-import { Button, Center, Text, TextInput } from "@mantine/core";
+import { Button, Center, Text, Textarea } from "@mantine/core";
 import { IconDeviceMobile } from "@tabler/icons-react";
 import { useState } from "react";
 import { MfaService, type CreateTotpFactorResponse, type TotpFactor } from "@gen/auth/v1/mfa_pb";
@@ -102,10 +102,11 @@ function Add({ factor, show, close }: { factor: CreateTotpFactorResponse; show: 
           style={{ background: "white", padding: 8, borderRadius: 8 }}
         />
       </Center>
-      <TextInput
+      <Textarea
         label={texts.key}
         description={texts.manual}
         readOnly
+        autosize
         value={factor.secret.replace(/.{4}(?=.)/g, "$& ")}
         rightSection={<Copy value={factor.secret} label={texts.copyKey} />}
         styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
