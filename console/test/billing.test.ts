@@ -89,12 +89,22 @@ describe("the billing of a workspace", () => {
 
   it("tries a plan, cancels it, takes that back, and cancels at once", async () => {
     const owner = await console.newAccount("Trying");
+    let bought: { plan: string; currency: string } | undefined;
     await console.openAs(owner.email, `/w/${owner.slug}/billing`);
     await console.press("Try Team for 14 days");
     await console.reads(/for €20.00 per month, unless you cancel before/);
     await console.press("Start the trial");
     await console.reads(/The trial ends on/);
     assert.equal((await subscription(owner)).state, SubscriptionState.TRIALING);
+    // It goes on by itself, and is paid for then; another one is bought now.
+    await console.press("Keep Team");
+    await console.reads("There is nothing to do: Team continues when the trial ends");
+    await rows(console, ["Due now", "€0.00"], [/^From /, "€20.00"]);
+    await console.isAccessible();
+    await console.answer("Close");
+    await console.press("Choose Business");
+    await rows(console, ["Business", "€99.00"], ["Due now", "€99.00"]);
+    await console.answer("Cancel");
     await console.press("Cancel the plan");
     await console.reads("The workspace then goes to the plan Free.");
     await console.isAccessible();
@@ -102,6 +112,26 @@ describe("the billing of a workspace", () => {
     await console.press("Cancel the plan");
     await console.answer("Cancel the plan");
     await console.reads("Your plan is canceled");
+    await console.press("Keep Team");
+    await rows(console, ["Due now", "€0.00"], [/^From /, "€20.00"]);
+    await console.answer("Keep Team");
+    await console.reads("The plan continues.");
+    assert.equal((await subscription(owner)).scheduledCancelTime, undefined);
+    // Where the payment provider sells it, it is bought there.
+    await console.page().route("**/PreviewChangeSubscription*", (route) => route.fulfill({ status: 400, json: paymentRequired }), { times: 1 });
+    await console.page().route("**/CreateCheckoutSession", async (route) => {
+      bought = route.request().postDataJSON() as typeof bought;
+      await route.fulfill({ json: { url: `${console.url()}/favicon.svg` } });
+    }, { times: 1 });
+    await console.press("Keep Team");
+    await console.reads("Nothing is charged before the trial ends on");
+    await console.answer("Continue to payment");
+    await console.page().waitForURL("**/favicon.svg");
+    assert.deepEqual([bought?.plan, bought?.currency], ["team", "EUR"]);
+    await console.open(`/w/${owner.slug}/billing`);
+
+    await console.press("Cancel the plan");
+    await console.answer("Cancel the plan");
     await console.press("Resume the plan");
     await console.reads("The plan continues.");
     assert.equal((await subscription(owner)).scheduledCancelTime, undefined);
@@ -169,6 +199,13 @@ describe("the billing of a workspace", () => {
     await console.pictures("billing");
   });
 });
+
+/** What the server answers where the payment provider sells a plan. */
+const paymentRequired = {
+  code: "failed_precondition",
+  message: "the plan is bought at the payment provider",
+  details: [{ type: "google.rpc.ErrorInfo", value: Buffer.from("\n\x10PAYMENT_REQUIRED\x12\x12manager.logicspike").toString("base64") }],
+};
 
 async function subscription({ manager, workspaceId }: Account) {
   return (await manager.subscriptions.getSubscription({ workspaceId })).subscription!;
