@@ -90,7 +90,8 @@ describe("the billing of a workspace", () => {
   it("tries a plan, cancels it, takes that back, and cancels at once", async () => {
     const owner = await console.newAccount("Trying");
     let bought: { plan: string; currency: string } | undefined;
-    await console.openAs(owner.email, `/w/${owner.slug}/billing`);
+    await console.openAs(owner.email, `/w/${owner.slug}`);
+    await console.page().getByRole("link", { name: "Choose a plan" }).click();
     await console.press("Try Team for 14 days");
     await console.reads(/for €20.00 per month, unless you cancel before/);
     await console.press("Start the trial");
@@ -128,7 +129,10 @@ describe("the billing of a workspace", () => {
     await console.answer("Continue to payment");
     await console.page().waitForURL("**/favicon.svg");
     assert.deepEqual([bought?.plan, bought?.currency], ["team", "EUR"]);
-    await console.open(`/w/${owner.slug}/billing`);
+    await console.open(`/w/${owner.slug}`);
+    await console.page().getByRole("listitem").filter({ hasText: "Done: Choose a plan" }).waitFor();
+    await console.isAccessible();
+    await console.page().getByRole("link", { name: "Billing" }).click();
 
     await console.press("Cancel the plan");
     await console.answer("Cancel the plan");
