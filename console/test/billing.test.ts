@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { createManager, InvoiceState, SubscriptionState } from "@logicspike/manager";
 import { createKey } from "./keys.js";
-import { settings, subscribed } from "./paying.js";
+import { productName, settings, subscribed } from "./paying.js";
 import { joins, rows, startConsole, type Account } from "./support.js";
 
 describe("the billing of a workspace", () => {
@@ -13,6 +13,8 @@ describe("the billing of a workspace", () => {
     const owner = await console.newAccount("Paying");
     await console.openAs(owner.email, `/w/${owner.slug}/billing`);
     await console.shows("Billing");
+    assert.equal(await console.page().title(), `Billing · Paying · ${productName}`);
+    await console.reads(productName);
     await console.reads("There is nothing to be charged.");
     await console.reads("No invoices yet");
     await console.isAccessible();

@@ -25,6 +25,8 @@ describe("the console, for who gets in", () => {
     console.log(`/sign-in: ${(bytes / 1000).toFixed(1)} KB transferred, largest paint after ${time.toFixed(0)} ms`);
     assert.ok(bytes > 50_000 && bytes < 200_000, `${bytes} bytes`);
     assert.ok(time > 0 && time < 10_000, `${time} ms`); // far above what it is: machines differ
+    assert.equal(await t.page().title(), "Sign in · LogicSpike Manager");
+    await reads("LogicSpike Manager");
     await isAccessible();
     await pictures("sign-in");
   });

@@ -81,7 +81,7 @@ type Settings struct {
 	SMTPTLS      SMTPTLS `group:"Mail" name:"smtp-tls" env:"MANAGER_SMTP_TLS" default:"mandatory" placeholder:"mandatory|opportunistic|none" help:"Whether mail is sent only over TLS, over TLS where it is offered, or never over TLS. Default: mandatory."`
 	SMTPFrom     string  `group:"Mail" name:"smtp-from" env:"MANAGER_SMTP_FROM" placeholder:"ADDRESS" help:"Address that mail comes from. Required with smtp-host."`
 	SMTPFromName string  `group:"Mail" name:"smtp-from-name" env:"MANAGER_SMTP_FROM_NAME" placeholder:"NAME" help:"Name that mail comes from. Default: the product's name."`
-	ProductName  string  `group:"Mail" name:"product-name" env:"MANAGER_PRODUCT_NAME" default:"LogicSpike Manager" placeholder:"NAME" help:"What mail calls the product. Default: LogicSpike Manager."`
+	ProductName  string  `group:"Mail" name:"product-name" env:"MANAGER_PRODUCT_NAME" default:"LogicSpike Manager" placeholder:"NAME" help:"What mail and pages call the product. Default: LogicSpike Manager."`
 
 	LogLevel     LogLevel  `group:"Observation" name:"log-level" env:"MANAGER_LOG_LEVEL" default:"info" placeholder:"debug|info|warn|error" help:"The least important lines to log. Default: info."`
 	LogFormat    LogFormat `group:"Observation" name:"log-format" env:"MANAGER_LOG_FORMAT" default:"text" placeholder:"text|json" help:"How lines are logged. Default: text."`

@@ -1,11 +1,11 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { Badge, Card, Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
-import { useDocumentTitle } from "@mantine/hooks";
 import type { ReactNode } from "react";
 import { SeatService } from "@gen/billing/v1/seat_pb";
 import { SubscriptionService } from "@gen/billing/v1/subscription_pb";
 import { WorkspaceState } from "@gen/tenant/v1/workspace_pb";
 import { Failure, Waiting } from "../../components/states";
+import { usePageTitle } from "../../product";
 import { fill } from "../../texts";
 import { workspaceTexts } from "../../texts/workspace";
 import { useRoles } from "../../roles";
@@ -18,7 +18,7 @@ export function Page() {
   const { workspace, role } = useWorkspace();
   const { nameOf } = useRoles();
   const deleted = workspace.state === WorkspaceState.DELETED;
-  useDocumentTitle(workspace.name);
+  usePageTitle(workspace.name);
   return (
     <>
       <Group mb="md">
