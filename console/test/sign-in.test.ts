@@ -33,8 +33,11 @@ describe("the console, for who gets in", () => {
 
   it("signs up by the mailed code, signs out, and signs in by password and by code", async () => {
     const email = newAddress();
+    const asked: string[] = [];
+    t.page().on("request", (request) => asked.push(new URL(request.url()).pathname));
     await t.open("/");
     await shows("Sign in");
+    assert.equal(asked.filter((path) => path.endsWith("/GetSession")).length, 1);
     await t.page().getByRole("link", { name: "Sign up" }).click();
     await shows("Create your account");
     await press("Sign up");
