@@ -9,6 +9,7 @@ import { Confirm } from "../../components/confirm";
 import { Heading } from "../../components/heading";
 import { Failure, Waiting } from "../../components/states";
 import { tell } from "../../components/toasts";
+import { plural } from "../../format";
 import { builtInName, RoleSelect, useRoles } from "../../roles";
 import { fill } from "../../texts";
 import { teamTexts } from "../../texts/team";
@@ -104,9 +105,9 @@ function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[]
       <Table aria-labelledby="grid" verticalSpacing="xs">
         <Table.Thead>
           <Table.Tr>
-            <Table.Th miw={{ base: 110, sm: 170 }} {...narrow} style={fixed}>{teamTexts.roles.permission}</Table.Th>
+            <Table.Th miw={{ base: 102, sm: 170 }} {...narrow} style={fixed}>{teamTexts.roles.permission}</Table.Th>
             {roles.map(({ id, name }) => (
-              <Table.Th key={id} ta="center" miw={{ base: 57, sm: 84 }} w={{ base: 57, sm: 100 }} {...narrow} style={{ overflowWrap: "anywhere" }}>
+              <Table.Th key={id} ta="center" miw={{ base: 60, sm: 84 }} w={{ base: 60, sm: 100 }} {...narrow} style={{ overflowWrap: "anywhere" }}>
                 {builtInName(id) ?? name}
               </Table.Th>
             ))}
@@ -152,7 +153,7 @@ function Remove({ role: { id, name }, close }: { role: Role; close: () => void }
       action={fill(teamTexts.roles.remove, { name })}
       act={() =>
         mutateAsync({ workspaceId: workspace.id, roleId: id, replacementRole }).then(({ replacedCount }) =>
-          tell(fill(replacedCount > 0 ? teamTexts.roles.replaced : teamTexts.roles.isRemoved, { name, count: replacedCount })),
+          tell(replacedCount > 0 ? plural(teamTexts.roles.replaced, replacedCount, { name }) : fill(teamTexts.roles.isRemoved, { name })),
         )
       }
       close={close}

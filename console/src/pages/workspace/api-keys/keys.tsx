@@ -11,7 +11,7 @@ import { More } from "../../../components/more";
 import { Section } from "../../../components/section";
 import { Empty, Failure, Waiting } from "../../../components/states";
 import { tell } from "../../../components/toasts";
-import { day, moment } from "../../../format";
+import { day, moment, plural } from "../../../format";
 import { fill } from "../../../texts";
 import { apiKeysTexts as texts } from "../../../texts/api-keys";
 import { useWorkspace } from "../../../workspace";
@@ -99,7 +99,7 @@ function Row({ apiKey, owner, show }: { apiKey: ApiKey; owner: { name: string; m
   const ended = expireTime !== undefined && timestampMs(expireTime) <= Date.now();
   const held = (
     <details>
-      <summary>{permissions.length === 1 ? texts.keys.one : fill(texts.keys.countOf, { count: permissions.length })}</summary>
+      <summary>{plural(texts.keys.held, permissions.length)}</summary>
       {permissions.map((permission) => (
         <Text key={permission} size="xs">
           {permission}
