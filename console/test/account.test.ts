@@ -32,7 +32,7 @@ describe("the console, for a person's own account", () => {
     await press("Change");
     await fill({ "New e-mail address": "nobody" });
     await answer("Send a code");
-    await reads("This is not a mail address.");
+    await reads("This is not an e-mail address.");
     await isAccessible();
     await fill({ "New e-mail address": next });
     await answer("Send a code");
