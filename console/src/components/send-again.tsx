@@ -1,4 +1,4 @@
-import { Button, Group, Text } from "@mantine/core";
+import { Button, Stack, Text } from "@mantine/core";
 import { useEffect, useId, useState } from "react";
 import { retryAfterSeconds } from "@client/errors";
 import { fill } from "../texts";
@@ -44,26 +44,23 @@ export function SendAgain({ send, correct }: { send: () => Promise<unknown>; cor
     }
   };
   return (
-    <div>
-      <Group justify="space-between" gap="xs" mx={-8}>
-        <Button
-          variant="subtle"
-          size="compact-sm"
-          loading={pending}
-          {...(early && { "data-disabled": true, "aria-disabled": true, "aria-describedby": id })} // Disabled, it would lose the focus.
-          onClick={() => !early && void again()}
-        >
-          {startTexts.again.send}
-        </Button>
-        <Button variant="subtle" size="compact-sm" onClick={correct}>
-          {startTexts.again.correct}
-        </Button>
-      </Group>
+    <Stack gap="xs">
+      <Button
+        variant="default"
+        loading={pending}
+        {...(early && { "data-disabled": true, "aria-disabled": true, "aria-describedby": id })} // Disabled, it would lose the focus.
+        onClick={() => !early && void again()}
+      >
+        {startTexts.again.send}
+      </Button>
       {early && (
-        <Text size="xs" c="dimmed" mt={4} id={id}>
+        <Text size="xs" c="dimmed" id={id}>
           {fill(startTexts.again.wait, { time: soon(left) })}
         </Text>
       )}
-    </div>
+      <Button variant="subtle" size="xs" onClick={correct}>
+        {startTexts.again.correct}
+      </Button>
+    </Stack>
   );
 }
