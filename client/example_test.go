@@ -116,7 +116,7 @@ func ExampleInvalidFields() {
 		Email: "nobody", Password: password, WorkspaceName: "Acme",
 	})
 	fmt.Println(client.InvalidFields(err))
-	// Output: map[email:is not a mail address]
+	// Output: map[email:is not an e-mail address]
 }
 
 func ExampleWithGRPC() {

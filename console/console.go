@@ -66,6 +66,12 @@ func (c *Captcha) meta() string {
 		html.EscapeString(c.SiteKey), html.EscapeString(c.Script), html.EscapeString(c.Object))
 }
 
+// named tells the application what it is called, and the browser until it runs.
+func named(product string) string {
+	name := html.EscapeString(product)
+	return fmt.Sprintf("<title>%s</title><meta name=\"application-name\" content=\"%s\" />", name, name)
+}
+
 // encodings are the compressed forms that the build leaves beside a file, the best first.
 var encodings = []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
 
@@ -81,8 +87,10 @@ type file struct {
 // cannot be a page is not found: paths with a dot, which those of the API's services
 // have, and whatever is not read. The CAPTCHA is nil where nobody has to solve one.
 //
+// The product is what people call the application, in all titles and headers.
+//
 // Errors: when a file cannot be read.
-func Handler(built fs.FS, captcha *Captcha) (http.Handler, error) {
+func Handler(built fs.FS, product string, captcha *Captcha) (http.Handler, error) {
 	if _, err := fs.Stat(built, index); err != nil {
 		return nil, nil
 	}
@@ -91,11 +99,13 @@ func Handler(built fs.FS, captcha *Captcha) (http.Handler, error) {
 		return nil, fmt.Errorf("console: %w", err)
 	}
 	policy, referrer := policy, referrer
+	told := named(product)
 	if captcha != nil {
 		policy, referrer = captcha.Policy(policy), referrerWithCaptcha
-		page := files["/"+index]
-		page.content = bytes.Replace(page.content, []byte("</head>"), []byte(captcha.meta()+"</head>"), 1)
+		told += captcha.meta()
 	}
+	page := files["/"+index]
+	page.content = bytes.Replace(page.content, []byte("</head>"), []byte(told+"</head>"), 1)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		if strings.HasPrefix(r.URL.Path, assetsPath) {

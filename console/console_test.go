@@ -10,7 +10,10 @@ import (
 	"github.com/logicspike/manager/console"
 )
 
-const page = "<!doctype html><title>the application</title>"
+const (
+	page   = "<!doctype html><head></head>the application"
+	served = `<!doctype html><head><title>A &amp; &lt;b&gt;</title><meta name="application-name" content="A &amp; &lt;b&gt;" /></head>the application`
+)
 
 var built = fstest.MapFS{
 	".keep":                     {},
@@ -25,7 +28,7 @@ var built = fstest.MapFS{
 
 func send(t *testing.T, method, target, accepts string) *httptest.ResponseRecorder {
 	t.Helper()
-	h, err := console.Handler(built, nil)
+	h, err := console.Handler(built, "A & <b>", nil)
 	if err != nil || h == nil {
 		t.Fatal(h, err)
 	}
@@ -43,7 +46,7 @@ func TestPages(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"/", "/index.html", "/sign-in", "/sign-in?to=%2Fw%2Facme.com", "/w/acme/members", "/w/acme/", "/nothing"} {
 		w := send(t, http.MethodGet, target, "gzip, br")
-		if w.Code != http.StatusOK || w.Body.String() != page {
+		if w.Code != http.StatusOK || w.Body.String() != served {
 			t.Errorf("%s: %d %s", target, w.Code, w.Body)
 		}
 		if h := w.Header(); h.Get("Content-Type") != "text/html; charset=utf-8" || h.Get("Cache-Control") != "no-store" {
@@ -136,8 +139,8 @@ func TestHeaders(t *testing.T) {
 // allowed what it needs.
 func TestCaptcha(t *testing.T) {
 	t.Parallel()
-	const index = "<html><head><title>t</title></head></html>"
-	h, err := console.Handler(fstest.MapFS{"index.html": {Data: []byte(index)}}, &console.Captcha{
+	const index = "<html><head></head></html>"
+	h, err := console.Handler(fstest.MapFS{"index.html": {Data: []byte(index)}}, "t", &console.Captcha{
 		Script: "https://captcha.example/api.js?a=1&b=2", Object: "captcha", SiteKey: `the"key`,
 		Policy: func(own string) string { return own + "; frame-src https://captcha.example" },
 	})
@@ -146,7 +149,7 @@ func TestCaptcha(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/sign-up", nil))
-	want := `<html><head><title>t</title><meta name="captcha" content="the&#34;key" data-script="https://captcha.example/api.js?a=1&amp;b=2" data-object="captcha" /></head></html>`
+	want := `<html><head><title>t</title><meta name="application-name" content="t" /><meta name="captcha" content="the&#34;key" data-script="https://captcha.example/api.js?a=1&amp;b=2" data-object="captcha" /></head></html>`
 	if w.Body.String() != want {
 		t.Errorf("%s", w.Body)
 	}
@@ -162,10 +165,10 @@ func TestCaptcha(t *testing.T) {
 // built into the program can always be read.
 func TestNotBuilt(t *testing.T) {
 	t.Parallel()
-	if h, err := console.Handler(fstest.MapFS{".keep": {}}, nil); h != nil || err != nil {
+	if h, err := console.Handler(fstest.MapFS{".keep": {}}, "", nil); h != nil || err != nil {
 		t.Errorf("%v, %v", h, err)
 	}
-	if h, err := console.Handler(console.Built(), nil); err != nil || (h != nil) != console.IsBuilt() {
+	if h, err := console.Handler(console.Built(), "", nil); err != nil || (h != nil) != console.IsBuilt() {
 		t.Errorf("%v, %v, built: %t", h, err, console.IsBuilt())
 	}
 }

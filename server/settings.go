@@ -88,7 +88,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 		mounted["/mailbox/"] = d.Mailbox
 	}
 	shown := captchaOfPages(s)
-	application, err := console.Handler(cmp.Or(d.Console, console.Built()), captchaOfConsole(shown))
+	application, err := console.Handler(cmp.Or(d.Console, console.Built()), s.ProductName, captchaOfConsole(shown))
 	if err != nil {
 		return nil, err
 	}

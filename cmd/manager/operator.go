@@ -18,7 +18,7 @@ type operatorCmd struct {
 }
 
 type operatorAddCmd struct {
-	User       string `arg:"" name:"email" help:"Mail address of the user, which they have proven, or id."`
+	User       string `arg:"" name:"email" help:"E-mail address of the user, which they have proven, or id."`
 	storeFlags `embed:""`
 }
 
@@ -41,7 +41,7 @@ func (o *operatorAddCmd) Run(c console) error {
 }
 
 type operatorRemoveCmd struct {
-	User       string `arg:"" name:"email" help:"Mail address of the operator, or id."`
+	User       string `arg:"" name:"email" help:"E-mail address of the operator, or id."`
 	storeFlags `embed:""`
 }
 

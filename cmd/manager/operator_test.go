@@ -115,7 +115,7 @@ func TestOperatorsOnTheCommandLine(t *testing.T) {
 
 	for _, wrong := range []struct{ want, args string }{
 		{"nobody has the address eve@example.com", "user disable eve@example.com --reason=x"},
-		{"neither a user's id (usr_…) nor a mail address", "user disable eve --reason=x"},
+		{"neither a user's id (usr_…) nor an e-mail address", "user disable eve --reason=x"},
 		{"there is no user usr_01h455vb4pex5vsknk084sn02q", "user disable usr_01h455vb4pex5vsknk084sn02q --reason=x"},
 		{"--reason must be a line of 1 to 500 characters", "user disable ben@example.com --reason="},
 		{"you cannot act in your own name", "user impersonate ann@example.com --reason=x --as=ann@example.com"},

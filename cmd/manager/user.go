@@ -27,7 +27,7 @@ type userCmd struct {
 
 // operated is what commands have in common that an operator does to an account.
 type operated struct {
-	User       string `arg:"" name:"user" help:"Mail address of the user, or id."`
+	User       string `arg:"" name:"user" help:"E-mail address of the user, or id."`
 	Reason     string `name:"reason" required:"" placeholder:"TEXT" help:"Why: recorded in the account's events, and mailed to its owner."`
 	storeFlags `embed:""`
 }

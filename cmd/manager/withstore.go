@@ -135,7 +135,7 @@ func findUser(ctx context.Context, st *store.Store, who string) (*identity.User,
 	}
 	address, err := email.Parse(who)
 	if err != nil {
-		return nil, fmt.Errorf("%q is neither a user's id (usr_…) nor a mail address: it %w", who, err)
+		return nil, fmt.Errorf("%q is neither a user's id (usr_…) nor an e-mail address: it %w", who, err)
 	}
 	found, err := st.Identity.Address(ctx, address.Key)
 	if err != nil {

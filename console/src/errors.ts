@@ -1,5 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { errorInfoOf, reasonOf, retryAfterSeconds, violationsOf } from "@client/errors";
+import { soon } from "./components/time";
 import { passkeyTextOf } from "./passkey-errors";
 import { fill, texts } from "./texts";
 
@@ -21,7 +22,7 @@ export function textOf(error: unknown): string {
   const reason = reasonOf(error);
   const known = reason === undefined ? undefined : (further[reason] ?? (texts.reasons as Partial<Record<string, string>>)[reason]);
   if (known !== undefined) {
-    return fill(known, { ...errorInfoOf(error)?.metadata, seconds: Math.ceil(retryAfterSeconds(error) ?? 60) });
+    return fill(known, { ...errorInfoOf(error)?.metadata, time: soon(Math.ceil(retryAfterSeconds(error) ?? 60)) });
   }
   const failure = ConnectError.from(error);
   switch (failure.code) {

@@ -70,7 +70,11 @@ export function SignedOut() {
 /** Asks for the session; `ended` says whether there is none any more. */
 function WithSession({ children }: { children: (session: GetSessionResponse | undefined, here: string, ended: boolean) => ReactNode }) {
   const { pathname, search } = useLocation();
-  const { data, error, refetch } = useQuery(SessionService.method.getSession, {}, { staleTime: 60_000 });
+  const { data, error, refetch } = useQuery(SessionService.method.getSession, {}, {
+    staleTime: 60_000,
+    // The page that led here has just found that there is none.
+    retryOnMount: ({ state }) => !isReason(state.error, "SESSION_REQUIRED") || Date.now() - state.errorUpdatedAt > 5_000,
+  });
   // What was known last counts while it is asked for again, or the forms below would be lost.
   const known = useRef<GetSessionResponse | null>(undefined);
   const id = data?.session?.userId;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { createManager, InvoiceState, SubscriptionState } from "@logicspike/manager";
 import { createKey } from "./keys.js";
-import { settings, subscribed } from "./paying.js";
+import { productName, settings, subscribed } from "./paying.js";
 import { joins, rows, startConsole, type Account } from "./support.js";
 
 describe("the billing of a workspace", () => {
@@ -13,6 +13,8 @@ describe("the billing of a workspace", () => {
     const owner = await console.newAccount("Paying");
     await console.openAs(owner.email, `/w/${owner.slug}/billing`);
     await console.shows("Billing");
+    assert.equal(await console.page().title(), `Billing · Paying · ${productName}`);
+    await console.reads(productName);
     await console.reads("There is nothing to be charged.");
     await console.reads("No invoices yet");
     await console.isAccessible();
@@ -89,12 +91,23 @@ describe("the billing of a workspace", () => {
 
   it("tries a plan, cancels it, takes that back, and cancels at once", async () => {
     const owner = await console.newAccount("Trying");
-    await console.openAs(owner.email, `/w/${owner.slug}/billing`);
+    let bought: { plan: string; currency: string } | undefined;
+    await console.openAs(owner.email, `/w/${owner.slug}`);
+    await console.page().getByRole("link", { name: "Choose a plan" }).click();
     await console.press("Try Team for 14 days");
     await console.reads(/for €20.00 per month, unless you cancel before/);
     await console.press("Start the trial");
     await console.reads(/The trial ends on/);
     assert.equal((await subscription(owner)).state, SubscriptionState.TRIALING);
+    // It goes on by itself, and is paid for then; another one is bought now.
+    await console.press("Keep Team");
+    await console.reads("There is nothing to do: Team continues when the trial ends");
+    await rows(console, ["Due now", "€0.00"], [/^From /, "€20.00"]);
+    await console.isAccessible();
+    await console.answer("Close");
+    await console.press("Choose Business");
+    await rows(console, ["Business", "€99.00"], ["Due now", "€99.00"]);
+    await console.answer("Cancel");
     await console.press("Cancel the plan");
     await console.reads("The workspace then goes to the plan Free.");
     await console.isAccessible();
@@ -102,6 +115,29 @@ describe("the billing of a workspace", () => {
     await console.press("Cancel the plan");
     await console.answer("Cancel the plan");
     await console.reads("Your plan is canceled");
+    await console.press("Keep Team");
+    await rows(console, ["Due now", "€0.00"], [/^From /, "€20.00"]);
+    await console.answer("Keep Team");
+    await console.reads("The plan continues.");
+    assert.equal((await subscription(owner)).scheduledCancelTime, undefined);
+    // Where the payment provider sells it, it is bought there.
+    await console.page().route("**/PreviewChangeSubscription*", (route) => route.fulfill({ status: 400, json: paymentRequired }), { times: 1 });
+    await console.page().route("**/CreateCheckoutSession", async (route) => {
+      bought = route.request().postDataJSON() as typeof bought;
+      await route.fulfill({ json: { url: `${console.url()}/favicon.svg` } });
+    }, { times: 1 });
+    await console.press("Keep Team");
+    await console.reads("Nothing is charged before the trial ends on");
+    await console.answer("Continue to payment");
+    await console.page().waitForURL("**/favicon.svg");
+    assert.deepEqual([bought?.plan, bought?.currency], ["team", "EUR"]);
+    await console.open(`/w/${owner.slug}`);
+    await console.page().getByRole("listitem").filter({ hasText: "Done: Choose a plan" }).waitFor();
+    await console.isAccessible();
+    await console.page().getByRole("link", { name: "Billing" }).click();
+
+    await console.press("Cancel the plan");
+    await console.answer("Cancel the plan");
     await console.press("Resume the plan");
     await console.reads("The plan continues.");
     assert.equal((await subscription(owner)).scheduledCancelTime, undefined);
@@ -169,6 +205,13 @@ describe("the billing of a workspace", () => {
     await console.pictures("billing");
   });
 });
+
+/** What the server answers where the payment provider sells a plan. */
+const paymentRequired = {
+  code: "failed_precondition",
+  message: "the plan is bought at the payment provider",
+  details: [{ type: "google.rpc.ErrorInfo", value: Buffer.from("\n\x10PAYMENT_REQUIRED\x12\x12manager.logicspike").toString("base64") }],
+};
 
 async function subscription({ manager, workspaceId }: Account) {
   return (await manager.subscriptions.getSubscription({ workspaceId })).subscription!;

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { codeMailedTo, newAddress } from "../../client/ts/test/mailbox.js";
 import { startProvider, type Provider } from "./provider.js";
-import { password, startConsole } from "./support.js";
+import { startConsole } from "./support.js";
 
 describe("the console, with an identity provider", () => {
   let provider: Provider;
@@ -66,43 +65,5 @@ describe("the console, with an identity provider", () => {
     await t.signIn(email, "walnut-harbour-violin");
     await shows("Sign-in and security");
     await reads("You can sign in with your e-mail address and a password.");
-  });
-});
-
-describe("the console, with an identity provider, where a sign-in does not count as recent for long", () => {
-  const age = 10_000; // the least that the server takes
-  let provider: Provider;
-  const t = startConsole(
-    "console-identities-age",
-    async () => {
-      provider = await startProvider();
-      return { MANAGER_IDENTITY_PROVIDERS: provider.setting(), MANAGER_REAUTHENTICATION_AGE: `${age}ms` };
-    },
-    ["http://127.0.0.1:"],
-  );
-  after(() => provider?.stop());
-
-  it("goes on linking after the question who they are was closed", async () => {
-    const { email } = await t.newAccount("Linking late");
-    await t.openAs(email, "/account/security");
-    const signedIn = Date.now();
-    await t.reads("No linked accounts");
-    provider.next("grace@acme.example");
-    await t.page().route("**/CompleteExternalSignIn", async (route) => {
-      await sleep(signedIn + age - Date.now()); // As if it took them long there.
-      await route.continue();
-    }, { times: 1 });
-    await t.press("Link Acme");
-    const question = t.page().getByRole("dialog", { name: "Confirm that it is you" });
-    await question.waitFor();
-    await t.page().keyboard.press("Escape");
-    await t.reads("The account is not linked yet");
-    await t.isAccessible();
-    await t.press("Continue");
-    await question.waitFor();
-    await t.fill({ Password: password });
-    await t.answer("Confirm");
-    await t.shows("Sign-in and security");
-    await t.reads("Acme: grace@acme.example");
   });
 });

@@ -227,7 +227,7 @@ describe("the pages of a team, for its members and their roles", () => {
     await page().getByLabel("The role that they get").selectOption("Viewer");
     await isAccessible();
     await page().getByRole("dialog").getByRole("button", { name: "Delete Head-hunter" }).click();
-    await reads("The role Head-hunter is deleted; 1 members have another one now.");
+    await reads("The role Head-hunter is deleted; 1 member has another one now.");
     await page().getByRole("link", { name: "Members" }).click();
     await row(page(), member.email).waitFor();
     assert.equal(await page().getByRole("combobox", { name: `Role of ${nameIn(member.email)}` }).inputValue(), "viewer");

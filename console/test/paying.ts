@@ -24,8 +24,10 @@ writeFileSync(
     features: {seats: unlimited, sso: true}
 `,
 );
+/** What the server with {@link settings} calls the product. */
+export const productName = "Difference & <i>Engines";
 /** Settings of a server that has plans. */
-export const settings = { MANAGER_PLANS_FILE: plansFile, MANAGER_INVOICE_ISSUER: "Engines Ltd|12 Dorset Street" };
+export const settings = { MANAGER_PLANS_FILE: plansFile, MANAGER_INVOICE_ISSUER: "Engines Ltd|12 Dorset Street", MANAGER_PRODUCT_NAME: productName };
 
 /** Makes an account whose workspace pays for the plan Team. */
 export async function subscribed(console: Console, name: string): Promise<Account> {

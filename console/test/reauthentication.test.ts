@@ -1,16 +1,26 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { after, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { addAuthenticator } from "../../client/ts/test/authenticator.js";
 import { findMailedTo, newAddress } from "../../client/ts/test/mailbox.js";
+import { startProvider, type Provider } from "./provider.js";
 import { password, startConsole } from "./support.js";
 
 // How long a sign-in counts as recent: the least that the server takes.
 const age = 10_000;
 
 describe("the console, where a sign-in does not count as recent for long", () => {
-  const t = startConsole("console-reauthentication", { MANAGER_REAUTHENTICATION_AGE: `${age}ms` });
+  let provider: Provider;
+  const t = startConsole(
+    "console-reauthentication",
+    async () => {
+      provider = await startProvider();
+      return { MANAGER_IDENTITY_PROVIDERS: provider.setting(), MANAGER_REAUTHENTICATION_AGE: `${age}ms` };
+    },
+    ["http://127.0.0.1:"],
+  );
   const { shows, reads, fill, press, answer, openAs, isAccessible, pictures, newAccount } = t;
+  after(() => provider?.stop());
 
   it("asks for the password, and in the end for a passkey, and does what was wanted", async () => {
     const { email } = await newAccount("Careful");
@@ -66,6 +76,29 @@ describe("the console, where a sign-in does not count as recent for long", () =>
     await fill({ "6-digit code": await findMailedTo(t.url(), email, /(?<=confirm[\s\S]*)\b[0-9]{6}\b/i) });
     await answer("Confirm");
     await reads(`Enter the code that we sent to ${next}`);
+  });
+
+  it("goes on linking after the question who they are was closed", async () => {
+    const { email } = await newAccount("Linking late");
+    await openAs(email, "/account/security");
+    const signedIn = Date.now();
+    await reads("No linked accounts");
+    provider.next("grace@acme.example");
+    await t.page().route("**/CompleteExternalSignIn", async (route) => {
+      await isOld(signedIn); // As if it took them long there.
+      await route.continue();
+    }, { times: 1 });
+    await press("Link Acme");
+    await asksWho();
+    await t.page().keyboard.press("Escape");
+    await reads("The account is not linked yet");
+    await isAccessible();
+    await press("Continue");
+    await asksWho();
+    await fill({ Password: password });
+    await answer("Confirm");
+    await shows("Sign-in and security");
+    await reads("Acme: grace@acme.example");
   });
 
   /** Waits until what was proven at a time does not count as recent any more. */

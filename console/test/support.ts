@@ -39,9 +39,8 @@ export interface Visitor {
   answer(name: string | RegExp): Promise<void>;
   /** Chooses an entry of the menu that a button opens which has this in its name. */
   choose(menu: string, entry: string): Promise<void>;
-  /** Types a code into the field of six digits, and clears it. */
+  /** Pastes a code into the field of six digits. */
   enterCode(code: string): Promise<void>;
-  clearCode(): Promise<void>;
   /** Signs in on the page that asks for it, by the password of {@link Console.newAccount}. */
   signIn(email: string, password?: string): Promise<void>;
   /** Signs out by the menu of a workspace's page. */
@@ -165,15 +164,7 @@ function visitorOf(url: () => string, page: () => Page, complaints: string[]): V
       await visitor.press(new RegExp(menu));
       await waiting(page().getByRole("menuitem", { name: entry, exact: true }).click());
     },
-    enterCode: async (code) => {
-      await page().locator("input[inputmode=numeric]").first().click();
-      await page().keyboard.type(code);
-    },
-    clearCode: async () => {
-      for (const digit of (await page().locator("input[inputmode=numeric]").all()).reverse()) {
-        await digit.press("Backspace");
-      }
-    },
+    enterCode: (code) => waiting(page().locator("input[inputmode=numeric][autocomplete=one-time-code]").fill(code)),
     signIn: async (email, own = password) => {
       await visitor.shows("Sign in");
       await visitor.fill({ "E-mail address": email, Password: own });

@@ -31,6 +31,7 @@ describe("the API keys, events and settings of a workspace", () => {
     await console.page().reload();
     await console.reads(`lsmk_…${token.slice(-4)}`);
     await rows(console, ["Laptop", /\d/]);
+    await console.pictures("api-keys");
 
     await console.choose("What to do with Laptop", "Rotate");
     await console.page().getByLabel("The old secret keeps working for").selectOption("a day");

@@ -2,7 +2,7 @@ package config
 
 import "log/slog"
 
-// EmailVerification says when a registration's mail address is proven.
+// EmailVerification says when a registration's e-mail address is proven.
 type EmailVerification string
 
 // The choices of EmailVerification.

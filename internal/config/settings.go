@@ -23,7 +23,7 @@ type Settings struct {
 	DatabaseMaxConnections int    `group:"Data" name:"database-max-connections" env:"MANAGER_DATABASE_MAX_CONNECTIONS" default:"20" placeholder:"N" help:"Connections to the database at most. Default: 20."`
 	SecretKey              Secret `group:"Data" name:"secret-key" env:"MANAGER_SECRET_KEY" placeholder:"BASE64" help:"Key of 32 random bytes in base64, the same for all servers on one database. Prefer the variable: other users of the machine can see flags. Default: the file secret.key in the data folder, made at the first start."`
 
-	EmailVerification   EmailVerification `group:"Accounts" name:"email-verification" env:"MANAGER_EMAIL_VERIFICATION" default:"before" placeholder:"before|after" help:"Whether a mail address is proven before an account begins, or after. Default: before."`
+	EmailVerification   EmailVerification `group:"Accounts" name:"email-verification" env:"MANAGER_EMAIL_VERIFICATION" default:"before" placeholder:"before|after" help:"Whether an e-mail address is proven before an account begins, or after. Default: before."`
 	SessionIdleTimeout  time.Duration     `group:"Accounts" name:"session-idle-timeout" env:"MANAGER_SESSION_IDLE_TIMEOUT" default:"336h" placeholder:"DURATION" help:"A session ends after this time without use. Default: 336h (14 days)."`
 	SessionLifetime     time.Duration     `group:"Accounts" name:"session-lifetime" env:"MANAGER_SESSION_LIFETIME" default:"2160h" placeholder:"DURATION" help:"A session ends after this time in any case. Default: 2160h (90 days)."`
 	ReauthenticationAge time.Duration     `group:"Accounts" name:"reauthentication-age" env:"MANAGER_REAUTHENTICATION_AGE" default:"10m" placeholder:"DURATION" help:"Sensitive calls need a sign-in or reauthentication no older than this. Default: 10m."`
@@ -81,7 +81,7 @@ type Settings struct {
 	SMTPTLS      SMTPTLS `group:"Mail" name:"smtp-tls" env:"MANAGER_SMTP_TLS" default:"mandatory" placeholder:"mandatory|opportunistic|none" help:"Whether mail is sent only over TLS, over TLS where it is offered, or never over TLS. Default: mandatory."`
 	SMTPFrom     string  `group:"Mail" name:"smtp-from" env:"MANAGER_SMTP_FROM" placeholder:"ADDRESS" help:"Address that mail comes from. Required with smtp-host."`
 	SMTPFromName string  `group:"Mail" name:"smtp-from-name" env:"MANAGER_SMTP_FROM_NAME" placeholder:"NAME" help:"Name that mail comes from. Default: the product's name."`
-	ProductName  string  `group:"Mail" name:"product-name" env:"MANAGER_PRODUCT_NAME" default:"LogicSpike Manager" placeholder:"NAME" help:"What mail calls the product. Default: LogicSpike Manager."`
+	ProductName  string  `group:"Mail" name:"product-name" env:"MANAGER_PRODUCT_NAME" default:"LogicSpike Manager" placeholder:"NAME" help:"What mail and pages call the product. Default: LogicSpike Manager."`
 
 	LogLevel     LogLevel  `group:"Observation" name:"log-level" env:"MANAGER_LOG_LEVEL" default:"info" placeholder:"debug|info|warn|error" help:"The least important lines to log. Default: info."`
 	LogFormat    LogFormat `group:"Observation" name:"log-format" env:"MANAGER_LOG_FORMAT" default:"text" placeholder:"text|json" help:"How lines are logged. Default: text."`

@@ -1,4 +1,4 @@
-// Package email reads mail addresses and says when two are the same.
+// Package email reads e-mail addresses and says when two are the same.
 package email
 
 import (
@@ -16,7 +16,7 @@ import (
 // angle brackets).
 const MaxLength = 254
 
-// Address is a mail address.
+// Address is an e-mail address.
 type Address struct {
 	// Display is the address as it was written: where mail is sent to.
 	Display string
@@ -33,19 +33,19 @@ var domains = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.StrictDomainNa
 // Unicode NFKC would change, since two such can look the same.
 func Parse(s string) (Address, error) {
 	if len(s) > MaxLength {
-		return Address{}, errors.New("is longer than a mail address can be")
+		return Address{}, errors.New("is longer than an e-mail address can be")
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}) {
-		return Address{}, errors.New("holds a character that a mail address cannot have")
+		return Address{}, errors.New("holds a character that an e-mail address cannot have")
 	}
 	if !norm.NFKC.IsNormalString(s) {
 		return Address{}, errors.New("holds a character that can be written in a simpler form; use that")
 	}
 	parsed, err := mail.ParseAddress(s)
 	if err != nil || parsed.Name != "" || parsed.Address != s {
-		return Address{}, errors.New("is not a mail address")
+		return Address{}, errors.New("is not an e-mail address")
 	}
 	at := strings.LastIndexByte(s, '@')
 	local, domain := s[:at], s[at+1:]

@@ -84,7 +84,7 @@ export interface Manager {
   readonly roles: Client<typeof RoleService>;
   /** Tells what a user may do in a workspace, and why. */
   readonly authorization: Client<typeof AuthorizationService>;
-  /** Lets people ask to join a workspace of their mail address's domain. */
+  /** Lets people ask to join a workspace of their e-mail address's domain. */
   readonly joinRequests: Client<typeof JoinRequestService>;
   /** Shows the plans that are offered. */
   readonly plans: Client<typeof PlanService>;

@@ -141,14 +141,18 @@ export async function takePictures(page: Page, name: string, { folder, phone, fu
   await page.setViewportSize(desk);
 }
 
-/** Returns what stands out of the window, or nothing if all is within. */
+/**
+ * Returns what stands out of the window, or has to be scrolled sideways although no key
+ * does that; nothing if all is within.
+ */
 function widerThanWindow(page: Page): Promise<string | undefined> {
-  return page.evaluate(() =>
-    document.documentElement.scrollWidth <= window.innerWidth
-      ? undefined
-      : [...document.body.querySelectorAll("*")]
-          .filter((element) => element.getBoundingClientRect().right > window.innerWidth)
-          .map(({ outerHTML }) => outerHTML.slice(0, 300))
-          .join("\n"),
-  );
+  return page.evaluate(() => {
+    const fits = document.documentElement.scrollWidth <= window.innerWidth;
+    const wide = [...document.body.querySelectorAll<HTMLElement>("*")].filter(
+      (element) =>
+        (!fits && element.getBoundingClientRect().right > window.innerWidth) ||
+        (element.scrollWidth > element.clientWidth + 1 && element.tabIndex < 0 && /auto|scroll/.test(getComputedStyle(element).overflowX)),
+    );
+    return fits && wide.length === 0 ? undefined : wide.map(({ outerHTML }) => outerHTML.slice(0, 300)).join("\n");
+  });
 }

@@ -39,7 +39,7 @@ export async function findMailedTo(serverUrl: string, address: string, pattern: 
   throw new Error(`no mail with ${pattern} came to ${address}`);
 }
 
-/** Returns a mail address that no other test uses. */
+/** Returns an e-mail address that no other test uses. */
 export function newAddress(): string {
   return `test-${crypto.randomUUID()}@example.com`;
 }

@@ -222,14 +222,14 @@ describe("the pages of invitations", () => {
     await open(url);
     await shows("You are invited");
     await tells("with the role “viewer”");
-    await tells("It is for mail addresses of example.com.");
+    await tells("It is for e-mail addresses of example.com.");
     await seesButtons("Show password", "Sign in and join", "Create an account");
     await press("Create an account");
     await seesButtons("Show password", "Create account and join", "I have an account");
     await pictures("invitation-link");
     await fillIn({ "Your e-mail address": "nobody", "Your name": "Grace", "New password": newPassword });
     await press("Create account and join");
-    await refuses("Your e-mail address", "This is not a mail address.");
+    await refuses("Your e-mail address", "This is not an e-mail address.");
     await fillIn({ "Your e-mail address": email.replace("example.com", "elsewhere.example") });
     await press("Create account and join");
     await refuses("Your e-mail address", /./);

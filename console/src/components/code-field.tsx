@@ -1,41 +1,37 @@
-import "@mantine/core/styles/PinInput.css";
-import { Input, PinInput } from "@mantine/core";
-import { useId } from "react";
+import { TextInput, type TextInputProps } from "@mantine/core";
 import { texts } from "../texts";
 
-/** The field of a form for a code of six digits. With the last of them the form is sent, unless there is more to fill in. */
-export default function CodeField({
-  form,
-  more = false,
+/**
+ * A field for a code of six digits, which may be typed or pasted with spaces or dashes
+ * between them. `complete` is called with the code once its last digit is there.
+ */
+export function CodeField({
+  value,
+  onChange,
+  complete,
+  ...more
 }: {
-  more?: boolean;
-  form: {
-    field(name: "code"): { value: string; error?: string };
-    set(values: { code: string }): void;
-    submitWith(values: { code: string }): Promise<void>;
-  };
-}) {
-  const id = useId();
-  const { value, error } = form.field("code");
+  value: string;
+  onChange: (event: { currentTarget: { value: string } }) => void;
+  complete?: (code: string) => unknown;
+} & Omit<TextInputProps, "value" | "onChange">) {
   return (
-    <div>
-      <PinInput
-        length={6}
-        type="number"
-        oneTimeCode
-        autoFocus
-        aria-label={texts.signIn.code}
-        error={error !== undefined}
-        {...(error !== undefined && { "aria-describedby": id })}
-        value={value}
-        onChange={(code) => form.set({ code })}
-        {...(!more && { onComplete: (code: string) => void form.submitWith({ code }) })}
-      />
-      {error !== undefined && (
-        <Input.Error id={id} mt={6}>
-          {error}
-        </Input.Error>
-      )}
-    </div>
+    <TextInput
+      label={texts.signIn.code}
+      inputMode="numeric"
+      autoComplete="one-time-code"
+      autoFocus
+      data-autofocus
+      styles={{ input: { letterSpacing: "0.2em", fontVariantNumeric: "tabular-nums" } }}
+      {...more}
+      value={value}
+      onChange={({ currentTarget }) => {
+        const code = currentTarget.value.replace(/\D/g, "").slice(0, 6);
+        onChange({ currentTarget: { value: code } });
+        if (code.length === 6 && code !== value) {
+          complete?.(code);
+        }
+      }}
+    />
   );
 }

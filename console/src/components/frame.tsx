@@ -1,11 +1,12 @@
 import "./frame-styles";
 import { useQuery } from "@connectrpc/connect-query";
-import { ActionIcon, AppShell, Burger, Button, Group, Menu, ScrollArea, useComputedColorScheme, useMantineColorScheme } from "@mantine/core";
+import { ActionIcon, AppShell, Burger, Button, Group, Menu, ScrollArea, Text, useComputedColorScheme, useMantineColorScheme } from "@mantine/core";
 import { useDisclosure, useFocusWithin } from "@mantine/hooks";
 import { IconLogout, IconMoon, IconSun, IconUser, IconUserCog } from "@tabler/icons-react";
 import type { ReactNode } from "react";
 import { Link, Outlet } from "react-router";
 import { UserService } from "@gen/identity/v1/user_pb";
+import { product } from "../product";
 import { signOut } from "../sign-out";
 import { texts } from "../texts";
 import { frameTexts } from "../texts/frame";
@@ -22,6 +23,11 @@ export function Frame({ left, label, entries }: { left: ReactNode; label: string
         <Group h="100%" px="md" justify="space-between" wrap="nowrap">
           <Group gap="xs" wrap="nowrap">
             <Burger opened={opened} onClick={toggle} hiddenFrom="sm" size="sm" aria-label={frameTexts.menu} />
+            {product !== "" && (
+              <Text fw={700} visibleFrom="sm" truncate maw={220} title={product}>
+                {product}
+              </Text>
+            )}
             {left}
           </Group>
           <Group gap="xs" wrap="nowrap">
@@ -33,6 +39,11 @@ export function Frame({ left, label, entries }: { left: ReactNode; label: string
         </Group>
       </AppShell.Header>
       <AppShell.Navbar p="xs" aria-label={label}>
+        {product !== "" && (
+          <Text fw={700} hiddenFrom="sm" p="xs" style={{ overflowWrap: "anywhere" }}>
+            {product}
+          </Text>
+        )}
         <AppShell.Section grow component={ScrollArea} onClick={close}>
           {entries}
         </AppShell.Section>

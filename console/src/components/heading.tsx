@@ -1,12 +1,12 @@
 import { Group, Text, Title } from "@mantine/core";
-import { useDocumentTitle } from "@mantine/hooks";
 import type { ReactNode } from "react";
+import { usePageTitle } from "../product";
 import { useWorkspace } from "../workspace";
 
 /** The head of a workspace's page: what it is, and beside it what can be done there. */
 export function Heading({ title, text, children }: { title: string; text?: string; children?: ReactNode }) {
   const { workspace } = useWorkspace();
-  useDocumentTitle(`${title} · ${workspace.name}`);
+  usePageTitle(title, workspace.name);
   return (
     <Group justify="space-between" mb="lg" gap="sm">
       <div>

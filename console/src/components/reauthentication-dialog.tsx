@@ -1,5 +1,5 @@
 import { useQuery } from "@connectrpc/connect-query";
-import { Button, Divider, Group, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Divider, Group, PasswordInput, Stack, Text } from "@mantine/core";
 import { useState, type ReactNode } from "react";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
 import { EmailChallengeService } from "@gen/auth/v1/email_challenge_pb";
@@ -8,6 +8,7 @@ import { call } from "../api";
 import { textOf } from "../errors";
 import { passkey } from "../passkey";
 import { reauthenticationTexts as texts } from "../texts/reauthentication";
+import { CodeField } from "./code-field";
 import { Dialog as Frame } from "./dialog";
 import { useForm } from "./form";
 import { Failure, Waiting } from "./states";
@@ -74,7 +75,7 @@ function ByTotp({ done }: { done: () => void }) {
   const form = useForm(AuthenticationService.method.reauthenticate, { totpCode: "" }, done);
   return (
     <ProofForm form={form} given={form.values.totpCode !== ""}>
-      <TextInput label={texts.totpCode} inputMode="numeric" autoComplete="one-time-code" maxLength={6} autoFocus {...form.field("totpCode")} />
+      <CodeField label={texts.totpCode} {...form.field("totpCode")} />
     </ProofForm>
   );
 }
@@ -116,12 +117,7 @@ function ByEmail({ done }: { done: () => void }) {
   }
   return (
     <ProofForm form={form} given={code !== ""}>
-      <TextInput
-        label={texts.code}
-        inputMode="numeric"
-        autoComplete="one-time-code"
-        maxLength={6}
-        autoFocus
+      <CodeField
         value={code}
         onChange={({ currentTarget: { value } }) => {
           setCode(value);

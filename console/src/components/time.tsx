@@ -17,6 +17,12 @@ export function ago(time: Timestamp): string {
   return unit ? relative.format(Math.round(seconds / unit[1]), unit[0]) : relative.format(0, "second");
 }
 
+/** When a number of seconds will have passed, to the largest unit that fits. */
+export function soon(seconds: number): string {
+  const [name, length] = units.find(([, length]) => seconds >= length) ?? (["second", 1] as const);
+  return relative.format(Math.ceil(seconds / length), name);
+}
+
 const days = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 
 /** A day. */

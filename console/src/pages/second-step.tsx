@@ -5,6 +5,7 @@ import { MfaService } from "@gen/auth/v1/mfa_pb";
 import { SecondFactorKind } from "@gen/auth/v1/session_pb";
 import { queryClient } from "../api";
 import { Card } from "../components/card";
+import { CodeField } from "../components/code-field";
 import { Failure } from "../components/states";
 import { useForm } from "../components/form";
 import { passkey } from "../passkey";
@@ -26,7 +27,10 @@ export function Page() {
   };
   const form = useForm(MfaService.method.verifySecondFactor, {}, done);
   const [code, setCode] = useState("");
-  const name = recovery ? "recoveryCode" : "totpCode";
+  const enter = ({ currentTarget: { value } }: { currentTarget: { value: string } }) => {
+    setCode(value);
+    form.set({ proof: { case: recovery ? "recoveryCode" : "totpCode", value: value.trim() } });
+  };
   const change = () => {
     setRecovery(!recovery);
     setCode("");
@@ -44,17 +48,11 @@ export function Page() {
   return (
     <Card title={startTexts.secondStep.title}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
-        <TextInput
-          label={recovery ? startTexts.secondStep.recovery : startTexts.secondStep.app}
-          autoComplete="one-time-code"
-          inputMode={recovery ? "text" : "numeric"}
-          autoFocus
-          value={code}
-          onChange={({ currentTarget: { value } }) => {
-            setCode(value);
-            form.set({ proof: { case: name, value: value.trim() } });
-          }}
-        />
+        {recovery ? (
+          <TextInput label={startTexts.secondStep.recovery} autoComplete="off" autoCapitalize="none" spellCheck={false} autoFocus value={code} onChange={enter} />
+        ) : (
+          <CodeField label={startTexts.secondStep.app} value={code} onChange={enter} />
+        )}
         <Button type="submit" fullWidth mt="md" loading={form.pending}>
           {startTexts.secondStep.submit}
         </Button>

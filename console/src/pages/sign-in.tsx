@@ -1,20 +1,19 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { Anchor, Button, Divider, Group, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
 import { IconFingerprint, IconMail } from "@tabler/icons-react";
-import { lazy, Suspense, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 import { Link, useLocation, useSearchParams } from "react-router";
 import { AuthenticationService } from "@gen/auth/v1/authentication_pb";
 import { EmailChallengeService } from "@gen/auth/v1/email_challenge_pb";
 import { ExternalIdentityService, ExternalSignInPurpose } from "@gen/auth/v1/external_identity_pb";
 import { queryClient } from "../api";
 import { Card } from "../components/card";
+import { CodeField } from "../components/code-field";
 import { useForm } from "../components/form";
 import { Failure } from "../components/states";
 import { passkey } from "../passkey";
 import { wantedIn } from "../session";
 import { fill, texts } from "../texts";
-
-const CodeField = lazy(() => import("../components/code-field"));
 
 /** Signs in by password, mailed code, passkey or identity provider. */
 export function Page() {
@@ -122,7 +121,7 @@ function EnterCode({ id, email, done, back }: { id: string; email: string; done:
     <Card title={texts.signIn.codeTitle} text={fill(texts.signIn.codeSent, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <Suspense><CodeField form={form} /></Suspense>
+          <CodeField {...form.field("code")} complete={(code) => form.submitWith({ code })} />
           {form.failure}
           <Button type="submit" loading={form.pending}>
             {texts.signIn.submit}

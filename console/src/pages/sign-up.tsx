@@ -5,9 +5,9 @@ import { Link, useSearchParams } from "react-router";
 import { RegistrationService } from "@gen/auth/v1/registration_pb";
 import { queryClient } from "../api";
 import { Card } from "../components/card";
-import CodeField from "../components/code-field";
+import { CodeField } from "../components/code-field";
 import { useForm } from "../components/form";
-import { tell, tellFailure } from "../components/toasts";
+import { SendAgain } from "../components/send-again";
 import { fill, texts } from "../texts";
 import { startTexts } from "../texts/start";
 
@@ -22,7 +22,12 @@ export function Page() {
       account ? queryClient.resetQueries() : setSent({ id: registration?.id ?? "", email: email ?? "" }),
   );
   if (sent) {
-    return <Verify {...sent} />;
+    // Another address is another registration.
+    const correct = () => {
+      form.set({ requestId: crypto.randomUUID() });
+      setSent(undefined);
+    };
+    return <Verify {...sent} correct={correct} />;
   }
   return (
     <Card title={startTexts.signUp.title}>
@@ -57,36 +62,21 @@ export function Page() {
   );
 }
 
-function Verify({ id, email }: { id: string; email: string }) {
+function Verify({ id, email, correct }: { id: string; email: string; correct: () => void }) {
   const form = useForm(RegistrationService.method.verifyRegistration, { registrationId: id, code: "" }, () => queryClient.resetQueries());
   const resend = useMutation(RegistrationService.method.resendRegistrationCode);
   return (
     <Card title={startTexts.signUp.verifyTitle} text={fill(startTexts.signUp.verifyText, { email })}>
       <form onSubmit={(event) => void form.submit(event)} noValidate>
         <Stack>
-          <CodeField form={form} />
+          <CodeField {...form.field("code")} complete={(code) => form.submitWith({ code })} />
           {form.failure}
           <Button type="submit" loading={form.pending}>
             {startTexts.signUp.verify}
           </Button>
-          <Button
-            variant="subtle"
-            size="xs"
-            loading={resend.isPending}
-            onClick={() =>
-              resend.mutate(
-                { registrationId: id },
-                {
-                  onSuccess: () => tell(startTexts.signUp.resent),
-                  onError: tellFailure,
-                },
-              )
-            }
-          >
-            {startTexts.signUp.resend}
-          </Button>
         </Stack>
       </form>
+      <SendAgain send={() => resend.mutateAsync({ registrationId: id }).then(() => form.set({ code: "" }))} correct={correct} />
     </Card>
   );
 }

@@ -84,7 +84,7 @@ export const accountTexts = {
   recovery: {
     title: "Recovery codes",
     text: "Each code works once as the second step, when you cannot use your other factors.",
-    left: "{count} of 10 are left, made {time}.",
+    left: { one: "1 of 10 is left, made {time}.", many: "{count} of 10 are left, made {time}." },
     few: "Only a few are left. Make new ones.",
     regenerate: "Make new codes",
     regenerateTitle: "Make new recovery codes?",

@@ -21,8 +21,7 @@ export const apiKeysTexts = {
     previous: "The previous secret works until {time}",
     rotate: "Rotate",
     revoke: "Revoke",
-    countOf: "{count} permissions",
-    one: "1 permission",
+    held: { one: "1 permission", many: "{count} permissions" },
   },
 
   reasons: {
@@ -43,7 +42,7 @@ export const apiKeysTexts = {
     permissions: "What it may do",
     permissionsHint: "Choose no more than the program needs.",
     search: "Search permissions",
-    chosen: "{count} chosen",
+    chosen: { one: "1 is chosen.", many: "{count} are chosen." },
     submit: "Create the key",
   },
 

@@ -52,12 +52,18 @@ export const billingTexts = {
     earlier: "You have an earlier version of it.",
     renew: "Change to the new version",
     choose: "Choose {plan}",
-    tryIt: "Try {plan} for {days} days",
+    tryIt: { one: "Try {plan} for 1 day", many: "Try {plan} for {count} days" },
     unavailable: "Not available this way",
     previewTitle: "Change to {plan}",
     trialTitle: "Try {plan}",
-    trial: "{plan} costs nothing for {days} days, until about {time}. Then it continues, for {price}, unless you cancel before. You can try it once.",
-    trialFree: "{plan} is yours to try for {days} days, until about {time}. You can try it once.",
+    trial: {
+      one: "{plan} costs nothing for 1 day, until about {time}. Then it continues, for {price}, unless you cancel before. You can try it once.",
+      many: "{plan} costs nothing for {count} days, until about {time}. Then it continues, for {price}, unless you cancel before. You can try it once.",
+    },
+    trialFree: {
+      one: "{plan} is yours to try for 1 day, until about {time}. You can try it once.",
+      many: "{plan} is yours to try for {count} days, until about {time}. You can try it once.",
+    },
     startTrial: "Start the trial",
     trialStarted: "The trial has started.",
     nothing: "This change costs nothing.",
@@ -67,7 +73,11 @@ export const billingTexts = {
     changed: "The plan is changed.",
     checkoutTitle: "Pay at our payment provider",
     checkout: "You buy this plan on a page of our payment provider. It starts once it is paid.",
+    checkoutTrial: "You buy this plan on a page of our payment provider. Nothing is charged before the trial ends on {time}.",
+    checkoutTrialEnding: "You buy this plan on a page of our payment provider. The trial ends soon, on {time}, so it may be charged at once.",
     toCheckout: "Continue to payment",
+    keep: "Keep {plan}",
+    continues: "There is nothing to do: {plan} continues when the trial ends, unless you cancel it.",
   },
 
   charges: {

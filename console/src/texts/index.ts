@@ -55,7 +55,7 @@ export const texts = {
   },
   reasons: {
     CREDENTIALS_INVALID: "The e-mail address or the password is wrong.",
-    RATE_LIMITED: "Too many attempts. Wait {seconds} seconds and try again.",
+    RATE_LIMITED: "Too many attempts. Try again {time}.",
     OVERLOADED: "The server is busy. Wait a moment and try again.",
     SECOND_FACTOR_INVALID: "That is not right, or it was used before.",
     CODE_INVALID: "The code is wrong or has expired.",

@@ -13,6 +13,5 @@ export const reauthenticationTexts = {
   email: "Code by e-mail",
   emailText: "We send a code to your address. It is valid for 10 minutes.",
   sendCode: "Send a code",
-  code: "6-digit code",
   none: "Sign out and sign in again, then repeat what you wanted to do.",
 } as const;

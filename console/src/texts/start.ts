@@ -19,8 +19,12 @@ export const startTexts = {
     verifyTitle: "Check your e-mail",
     verifyText: "We sent a code to {email}. It is valid for 10 minutes.",
     verify: "Confirm",
-    resend: "Send a new code",
-    resent: "A new code is on its way.",
+  },
+  again: {
+    send: "Send a new code",
+    sent: "A new code is on its way. The previous one no longer works.",
+    wait: "You can have a new code sent {time}.",
+    correct: "Correct the address",
   },
   external: {
     title: "Signing you in…",

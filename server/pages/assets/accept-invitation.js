@@ -153,7 +153,7 @@ onSubmit(signIn, async ({ email, password }) => {
     });
   } catch (failure) {
     if (failure.reason === "FIELD_INVALID" && failure.message.startsWith("email")) {
-      return refuse(element("email"), "This is not a mail address.");
+      return refuse(element("email"), "This is not an e-mail address.");
     }
     if (failure.reason === "FIELD_INVALID" || failure.reason === "CREDENTIALS_INVALID") {
       return tell("bad", "The address or the password is wrong.");
@@ -227,7 +227,7 @@ function describe() {
     maskedEmail ? ["The invitation is for ", quote(maskedEmail), " and", ...until] : ["The link", ...until],
   );
   if (domains.length > 0) {
-    write(...about.children, ["It is for mail addresses of ", quote(domains.join(", ")), "."]);
+    write(...about.children, ["It is for e-mail addresses of ", quote(domains.join(", ")), "."]);
   }
 }
 
@@ -374,7 +374,7 @@ function refuseAccount(failure) {
         case "display_name":
           return refuse(element("name"), `The name is not accepted: ${text}.`);
         case "email":
-          return refuse(element("new-email"), "This is not a mail address.");
+          return refuse(element("new-email"), "This is not an e-mail address.");
       }
   }
   explain(failure);

@@ -51,7 +51,7 @@ onSubmit(signIn, async ({ email, password }) => {
     });
   } catch (failure) {
     if (failure.reason === "FIELD_INVALID" && failure.message.startsWith("email")) {
-      return refuse(element("email"), "This is not a mail address.");
+      return refuse(element("email"), "This is not an e-mail address.");
     }
     if (failure.reason === "FIELD_INVALID" || failure.reason === "CREDENTIALS_INVALID") {
       return tell("bad", "The address or the password is wrong. Use the address that your account has had so far.");

@@ -1,8 +1,9 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
-import { Button, Center, Text, TextInput } from "@mantine/core";
+import { Button, Center, Text, Textarea } from "@mantine/core";
 import { IconDeviceMobile } from "@tabler/icons-react";
 import { useState } from "react";
 import { MfaService, type CreateTotpFactorResponse, type TotpFactor } from "@gen/auth/v1/mfa_pb";
+import { CodeField } from "../../components/code-field";
 import { Confirm } from "../../components/confirm";
 import { Copy } from "../../components/copy";
 import { useForm } from "../../components/form";
@@ -101,15 +102,16 @@ function Add({ factor, show, close }: { factor: CreateTotpFactorResponse; show: 
           style={{ background: "white", padding: 8, borderRadius: 8 }}
         />
       </Center>
-      <TextInput
+      <Textarea
         label={texts.key}
         description={texts.manual}
         readOnly
+        autosize
         value={factor.secret.replace(/.{4}(?=.)/g, "$& ")}
         rightSection={<Copy value={factor.secret} label={texts.copyKey} />}
         styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
       />
-      <TextInput label={texts.code} inputMode="numeric" autoComplete="one-time-code" maxLength={6} data-autofocus {...form.field("code")} />
+      <CodeField label={texts.code} {...form.field("code")} />
     </FormDialog>
   );
 }

@@ -1,10 +1,10 @@
 import { Group, Stack, Text, Title } from "@mantine/core";
-import { useDocumentTitle } from "@mantine/hooks";
 import type { ReactNode } from "react";
+import { usePageTitle } from "../../product";
 
 /** A page of the account: its title, and what is on it. */
 export function AccountPage({ title, text, actions, children }: { title: string; text: string; actions?: ReactNode; children: ReactNode }) {
-  useDocumentTitle(title);
+  usePageTitle(title);
   return (
     <Stack gap="lg" maw={760} mx="auto">
       <Group justify="space-between" align="flex-start">

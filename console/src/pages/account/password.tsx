@@ -2,7 +2,7 @@ import { Button, PasswordInput, Text } from "@mantine/core";
 import { useState } from "react";
 import { PasswordService } from "@gen/auth/v1/password_pb";
 import { queryClient } from "../../api";
-import CodeField from "../../components/code-field";
+import { CodeField } from "../../components/code-field";
 import { useForm } from "../../components/form";
 import { FormDialog } from "../../components/form-dialog";
 import { Section } from "../../components/section";
@@ -70,7 +70,7 @@ function SetByMail({ id, email, close }: { id: string; email: string; close: () 
   return (
     <FormDialog title={texts.set} form={form} action={texts.set} close={close}>
       <Text size="sm">{fill(texts.setText, { email })}</Text>
-      <CodeField form={form} more />
+      <CodeField {...form.field("code")} />
       <PasswordInput
         label={startTexts.forgot.newPassword}
         description={startTexts.signUp.passwordHint}

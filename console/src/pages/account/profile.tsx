@@ -3,7 +3,7 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Badge, Button, Group, Stack, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { UserService, type User } from "@gen/identity/v1/user_pb";
-import CodeField from "../../components/code-field";
+import { CodeField } from "../../components/code-field";
 import { useForm } from "../../components/form";
 import { FormDialog } from "../../components/form-dialog";
 import { Section } from "../../components/section";
@@ -127,7 +127,7 @@ function EnterCode({ id, email, close }: { id: string; email: string; close: () 
   return (
     <FormDialog title={texts.changeTitle} form={form} action={texts.confirm} close={close}>
       <Text size="sm">{fill(texts.codeText, { email })}</Text>
-      <CodeField form={form} />
+      <CodeField {...form.field("code")} complete={(code) => form.submitWith({ code })} />
     </FormDialog>
   );
 }

@@ -9,7 +9,8 @@ import { Dialog } from "../../components/dialog";
 import { Section } from "../../components/section";
 import { Failure, Waiting } from "../../components/states";
 import { day } from "../../components/time";
-import { fill, texts as common } from "../../texts";
+import { plural } from "../../format";
+import { texts as common } from "../../texts";
 import { accountTexts } from "../../texts/account";
 
 const texts = accountTexts.recovery;
@@ -40,7 +41,7 @@ export function RecoveryCodes({ show }: { show: (codes: string[]) => void }) {
         <Waiting />
       ) : (
         <Text size="sm">
-          {fill(texts.left, { count: data.remainingCount, time: data.createTime ? day(data.createTime) : "" })}{" "}
+          {plural(texts.left, data.remainingCount, { time: data.createTime ? day(data.createTime) : "" })}{" "}
           {data.remainingCount < few && (
             <Text span c="red" fw={500}>
               {texts.few}

@@ -8,6 +8,7 @@ import { queryClient } from "../../api";
 import { Dialog } from "../../components/dialog";
 import { tell } from "../../components/toasts";
 import { textOf } from "../../errors";
+import { plural } from "../../format";
 import { Cancelled, guarded } from "../../reauthentication";
 import { RoleSelect, type Roles } from "../../roles";
 import { fill } from "../../texts";
@@ -120,7 +121,7 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
           <Group justify="flex-end" gap="sm">
             {rest.length > 0 && (
               <Button loading={pending} onClick={() => void send(rest, results)}>
-                {fill(teamTexts.invitations.goOn, { count: rest.length })}
+                {plural(teamTexts.invitations.goOn, rest.length)}
               </Button>
             )}
             {failed.length > 0 && rest.length === 0 && (
@@ -131,7 +132,7 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
                   setResults([]);
                 }}
               >
-                {fill(teamTexts.invitations.correct, { count: failed.length })}
+                {plural(teamTexts.invitations.correct, failed.length)}
               </Button>
             )}
             <Button variant={rest.length > 0 ? "default" : "filled"} onClick={close}>
@@ -164,7 +165,7 @@ export function Invite({ roles, close }: { roles: Roles; close: () => void }) {
             {failure}
             <Group justify="space-between">
               <Text size="sm" c="dimmed">
-                {addresses.length > 1 && fill(teamTexts.invitations.counted, { count: addresses.length })}
+                {addresses.length > 1 && plural(teamTexts.invitations.counted, addresses.length)}
               </Text>
               <Button type="submit" loading={pending}>
                 {teamTexts.invitations.send}

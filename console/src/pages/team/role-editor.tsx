@@ -8,6 +8,7 @@ import { Heading } from "../../components/heading";
 import { useForm } from "../../components/form";
 import { Failure, Waiting } from "../../components/states";
 import { tell } from "../../components/toasts";
+import { plural } from "../../format";
 import { builtInName } from "../../roles";
 import { fill, texts } from "../../texts";
 import { teamTexts } from "../../texts/team";
@@ -95,7 +96,7 @@ function Editor({ edited, roles, permissions }: { edited?: Role; roles: Role[]; 
             {teamTexts.roleEditor.permissions}
           </Title>
           <Text size="sm" c="dimmed" role="status">
-            {fill(teamTexts.roleEditor.chosen, { count: chosen.size })}
+            {plural(teamTexts.roleEditor.chosen, chosen.size)}
           </Text>
         </Group>
         <SimpleGrid cols={{ base: 1, sm: 2 }}>

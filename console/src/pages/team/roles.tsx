@@ -9,6 +9,7 @@ import { Confirm } from "../../components/confirm";
 import { Heading } from "../../components/heading";
 import { Failure, Waiting } from "../../components/states";
 import { tell } from "../../components/toasts";
+import { plural } from "../../format";
 import { builtInName, RoleSelect, useRoles } from "../../roles";
 import { fill } from "../../texts";
 import { teamTexts } from "../../texts/team";
@@ -92,19 +93,21 @@ function One({ role, of, remove }: { role: Role; of: number; remove: () => void 
   );
 }
 
+// On a phone, the built-in roles fit beside each other.
+const narrow = { px: { base: 2, sm: "xs" }, fz: { base: "xs", sm: "sm" } } as const;
 // What a row is about stays in sight while the roles are scrolled.
 const fixed = { position: "sticky", left: 0, background: "var(--mantine-color-body)" } as const;
 
 /** Which permission which role holds. */
 function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[] }) {
   return (
-    <Table.ScrollContainer minWidth={170 + 84 * roles.length} type="native" tabIndex={0} role="region" aria-labelledby="grid" pos="relative">
+    <Table.ScrollContainer minWidth={0} type="native" tabIndex={0} role="region" aria-labelledby="grid" pos="relative">
       <Table aria-labelledby="grid" verticalSpacing="xs">
         <Table.Thead>
           <Table.Tr>
-            <Table.Th miw={170} style={fixed}>{teamTexts.roles.permission}</Table.Th>
+            <Table.Th miw={{ base: 102, sm: 170 }} {...narrow} style={fixed}>{teamTexts.roles.permission}</Table.Th>
             {roles.map(({ id, name }) => (
-              <Table.Th key={id} ta="center" w={{ base: 84, sm: 100 }} style={{ overflowWrap: "anywhere" }}>
+              <Table.Th key={id} ta="center" miw={{ base: 60, sm: 84 }} w={{ base: 60, sm: 100 }} {...narrow} style={{ overflowWrap: "anywhere" }}>
                 {builtInName(id) ?? name}
               </Table.Th>
             ))}
@@ -114,13 +117,13 @@ function Grid({ roles, permissions }: { roles: Role[]; permissions: Permission[]
           {byResource(permissions).map(([resource, ones]) => (
             <Fragment key={resource}>
               <Table.Tr>
-                <Table.Th colSpan={roles.length + 1} scope="rowgroup" fw={600} pt="md">
+                <Table.Th colSpan={roles.length + 1} scope="rowgroup" fw={600} pt="md" px={narrow.px}>
                   {(teamTexts.resources as Partial<Record<string, string>>)[resource] ?? resource}
                 </Table.Th>
               </Table.Tr>
               {ones.map(({ name, description }) => (
                 <Table.Tr key={name}>
-                  <Table.Th scope="row" fw={400} style={fixed}>
+                  <Table.Th scope="row" fw={400} {...narrow} style={fixed}>
                     {description}
                   </Table.Th>
                   {roles.map(({ id, permissions }) => (
@@ -150,7 +153,7 @@ function Remove({ role: { id, name }, close }: { role: Role; close: () => void }
       action={fill(teamTexts.roles.remove, { name })}
       act={() =>
         mutateAsync({ workspaceId: workspace.id, roleId: id, replacementRole }).then(({ replacedCount }) =>
-          tell(fill(replacedCount > 0 ? teamTexts.roles.replaced : teamTexts.roles.isRemoved, { name, count: replacedCount })),
+          tell(replacedCount > 0 ? plural(teamTexts.roles.replaced, replacedCount, { name }) : fill(teamTexts.roles.isRemoved, { name })),
         )
       }
       close={close}

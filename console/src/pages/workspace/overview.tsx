@@ -1,23 +1,24 @@
 import { useQuery } from "@connectrpc/connect-query";
-import { Badge, Card, Group, SimpleGrid, Text, Title } from "@mantine/core";
-import { useDocumentTitle } from "@mantine/hooks";
+import { Badge, Card, Group, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import type { ReactNode } from "react";
 import { SeatService } from "@gen/billing/v1/seat_pb";
 import { SubscriptionService } from "@gen/billing/v1/subscription_pb";
 import { WorkspaceState } from "@gen/tenant/v1/workspace_pb";
 import { Failure, Waiting } from "../../components/states";
+import { usePageTitle } from "../../product";
 import { fill } from "../../texts";
 import { workspaceTexts } from "../../texts/workspace";
 import { useRoles } from "../../roles";
 import { useWorkspace } from "../../workspace";
 import { Deleted } from "./deleted";
+import { FirstSteps, useFirstSteps } from "./first-steps";
 
 /** What a workspace is, at a glance. */
 export function Page() {
-  const { workspace, role, may } = useWorkspace();
+  const { workspace, role } = useWorkspace();
   const { nameOf } = useRoles();
   const deleted = workspace.state === WorkspaceState.DELETED;
-  useDocumentTitle(workspace.name);
+  usePageTitle(workspace.name);
   return (
     <>
       <Group mb="md">
@@ -26,10 +27,20 @@ export function Page() {
         </Title>
         <Badge variant="default">{nameOf(role)}</Badge>
       </Group>
-      {deleted && <Deleted />}
-      {!deleted && may("billing.get") && <Billing />}
-      {!deleted && !may("billing.get") && <Text c="dimmed">{workspaceTexts.overview.nothing}</Text>}
+      {deleted ? <Deleted /> : <Live />}
     </>
+  );
+}
+
+function Live() {
+  const { may } = useWorkspace();
+  const { steps, hide } = useFirstSteps();
+  return (
+    <Stack>
+      {steps && steps.length > 0 && <FirstSteps steps={steps} hide={hide} />}
+      {may("billing.get") && <Billing />}
+      {!may("billing.get") && steps?.length === 0 && <Text c="dimmed">{workspaceTexts.overview.nothing}</Text>}
+    </Stack>
   );
 }
 

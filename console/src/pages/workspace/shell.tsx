@@ -68,7 +68,7 @@ function Switcher({ others }: { others: { id: string; name: string; slug: string
     <Menu shadow="md" width={240}>
       <Menu.Target>
         <Button variant="subtle" color="gray" pos="relative" px="xs" rightSection={<IconSelector size={16} aria-hidden />}>
-          <Text fw={600} truncate maw={180}>
+          <Text fw={600} truncate maw={{ base: 150, sm: 180 }}>
             {workspace.name}
           </Text>
           <VisuallyHidden>{workspaceTexts.shell.switchWorkspace}</VisuallyHidden>

@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { useInfiniteQuery, useMutation, useQuery } from "@connectrpc/connect-query";
-import { ActionIcon, Button, Code, Menu, Table, Text } from "@mantine/core";
+import { ActionIcon, Box, Button, Code, Menu, Table, Text } from "@mantine/core";
 import { IconDots, IconPlus, IconRefresh, IconTrash } from "@tabler/icons-react";
 import { useState } from "react";
 import { ApiKeyService, ServiceAccountService, type ApiKey } from "@gen/auth/v1/api_key_pb";
@@ -11,7 +11,7 @@ import { More } from "../../../components/more";
 import { Section } from "../../../components/section";
 import { Empty, Failure, Waiting } from "../../../components/states";
 import { tell } from "../../../components/toasts";
-import { day, moment } from "../../../format";
+import { day, moment, plural } from "../../../format";
 import { fill } from "../../../texts";
 import { apiKeysTexts as texts } from "../../../texts/api-keys";
 import { useWorkspace } from "../../../workspace";
@@ -46,15 +46,15 @@ export function Keys() {
       {!list.error && !keys && <Waiting />}
       {keys?.length === 0 && <Empty title={texts.keys.none} />}
       {keys !== undefined && keys.length > 0 && (
-        <Table.ScrollContainer minWidth={640} type="native">
+        <Table.ScrollContainer minWidth={0} type="native">
           <Table verticalSpacing="xs" aria-label={texts.keys.title}>
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>{texts.keys.name}</Table.Th>
-                <Table.Th>{texts.keys.owner}</Table.Th>
-                <Table.Th>{texts.keys.permissions}</Table.Th>
-                <Table.Th>{texts.keys.expires}</Table.Th>
-                <Table.Th>{texts.keys.lastUse}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.keys.owner}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.keys.permissions}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.keys.expires}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.keys.lastUse}</Table.Th>
                 <Table.Th ta="right">{texts.keys.actions}</Table.Th>
               </Table.Tr>
             </Table.Thead>
@@ -97,34 +97,46 @@ function Row({ apiKey, owner, show }: { apiKey: ApiKey; owner: { name: string; m
   const revoke = useMutation(ApiKeyService.method.revokeApiKey);
   const { id, displayName, hint, permissions, expireTime, lastUseTime, previousExpireTime } = apiKey;
   const ended = expireTime !== undefined && timestampMs(expireTime) <= Date.now();
+  const held = (
+    <details>
+      <summary>{plural(texts.keys.held, permissions.length)}</summary>
+      {permissions.map((permission) => (
+        <Text key={permission} size="xs">
+          {permission}
+        </Text>
+      ))}
+    </details>
+  );
+  const expires = ended ? texts.keys.expired : expireTime && day(expireTime);
+  const lastUse = lastUseTime ? moment(lastUseTime) : texts.keys.never;
+  const previous = previousExpireTime && (
+    <Text size="xs" c="dimmed">
+      {fill(texts.keys.previous, { time: moment(previousExpireTime) })}
+    </Text>
+  );
+  const told = (label: string, value: string | undefined) => value && <div>{`${label}: ${value}`}</div>;
   return (
     <Table.Tr>
-      <Table.Th scope="row">
+      <Table.Th scope="row" style={{ overflowWrap: "anywhere" }}>
         {displayName}
         <div>
           <Code c="dimmed">lsmk_…{hint}</Code>
         </div>
+        <Box hiddenFrom="sm" fw={400} fz="xs" c="dimmed">
+          {told(texts.keys.owner, owner.name)}
+          {told(texts.keys.expires, expires)}
+          {previous}
+          {told(texts.keys.lastUse, lastUse)}
+          {held}
+        </Box>
       </Table.Th>
-      <Table.Td>{owner.name}</Table.Td>
-      <Table.Td>
-        <details>
-          <summary>{permissions.length === 1 ? texts.keys.one : fill(texts.keys.countOf, { count: permissions.length })}</summary>
-          {permissions.map((permission) => (
-            <Text key={permission} size="xs">
-              {permission}
-            </Text>
-          ))}
-        </details>
+      <Table.Td visibleFrom="sm">{owner.name}</Table.Td>
+      <Table.Td visibleFrom="sm">{held}</Table.Td>
+      <Table.Td visibleFrom="sm">
+        {expires}
+        {previous}
       </Table.Td>
-      <Table.Td>
-        {ended ? texts.keys.expired : expireTime && day(expireTime)}
-        {previousExpireTime && (
-          <Text size="xs" c="dimmed">
-            {fill(texts.keys.previous, { time: moment(previousExpireTime) })}
-          </Text>
-        )}
-      </Table.Td>
-      <Table.Td>{lastUseTime ? moment(lastUseTime) : texts.keys.never}</Table.Td>
+      <Table.Td visibleFrom="sm">{lastUse}</Table.Td>
       <Table.Td ta="right">
         {!ended && (
           <Menu position="bottom-end" shadow="md">

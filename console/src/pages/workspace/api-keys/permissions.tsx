@@ -4,7 +4,7 @@ import { useState } from "react";
 import { AuthorizationService } from "@gen/team/v1/authorization_pb";
 import { RoleService } from "@gen/team/v1/role_pb";
 import { Failure, Waiting } from "../../../components/states";
-import { fill } from "../../../texts";
+import { plural } from "../../../format";
 import { apiKeysTexts as texts } from "../../../texts/api-keys";
 import { useWorkspace } from "../../../workspace";
 
@@ -33,7 +33,7 @@ export function Permissions({ chosen, choose }: { chosen: string[]; choose: (per
   return (
     <Fieldset legend={texts.creation.permissions}>
       <Text size="sm" c="dimmed" mb="xs">
-        {texts.creation.permissionsHint} {fill(texts.creation.chosen, { count: chosen.length })}
+        {texts.creation.permissionsHint} {plural(texts.creation.chosen, chosen.length)}
       </Text>
       <TextInput
         size="xs"

@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { useInfiniteQuery } from "@connectrpc/connect-query";
-import { Alert, Anchor, Badge, Button, Group, Table, Text } from "@mantine/core";
+import { Alert, Anchor, Badge, Box, Button, Group, Table, Text } from "@mantine/core";
 import { IconDownload, IconExternalLink } from "@tabler/icons-react";
 import { useState } from "react";
 import { InvoiceFormat, InvoiceService, InvoiceState, type Invoice } from "@gen/billing/v1/invoice_pb";
@@ -39,14 +39,14 @@ export function Invoices() {
       )}
       {invoices?.length === 0 && <Empty title={texts.invoices.none} />}
       {invoices !== undefined && invoices.length > 0 && (
-        <Table.ScrollContainer minWidth={400} type="native">
+        <Table.ScrollContainer minWidth={0} type="native">
           <Table verticalSpacing="xs">
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>{texts.invoices.number}</Table.Th>
                 <Table.Th visibleFrom="sm">{texts.invoices.issued}</Table.Th>
                 <Table.Th visibleFrom="sm">{texts.invoices.due}</Table.Th>
-                <Table.Th>{texts.invoices.state}</Table.Th>
+                <Table.Th visibleFrom="sm">{texts.invoices.state}</Table.Th>
                 <Table.Th ta="right">{texts.invoices.total}</Table.Th>
                 <Table.Th ta="right">{texts.invoices.documents}</Table.Th>
               </Table.Tr>
@@ -69,24 +69,35 @@ const colors: Partial<Record<InvoiceState, string>> = { [InvoiceState.OPEN]: "or
 function Row({ invoice }: { invoice: Invoice }) {
   const { number, state, issueTime, dueTime, paidTime, total, documentUrl, note } = invoice;
   const overdue = state === InvoiceState.OPEN && dueTime !== undefined && timestampMs(dueTime) < Date.now();
+  const standing = (
+    <>
+      <Badge variant="light" color={overdue ? "red" : (colors[state] ?? "gray")} c="var(--mantine-color-text)">
+        {overdue ? texts.invoices.overdue : texts.invoices.states[state]}
+      </Badge>
+      {(paidTime || note) && (
+        <Text size="xs" c="dimmed" style={{ overflowWrap: "anywhere" }}>
+          {[paidTime && fill(texts.invoices.paidOn, { time: day(paidTime) }), note].filter(Boolean).join(" · ")}
+        </Text>
+      )}
+    </>
+  );
   return (
     <Table.Tr>
-      <Table.Th scope="row">{number}</Table.Th>
+      <Table.Th scope="row">
+        {number}
+        <Box hiddenFrom="sm" fw={400}>
+          <Text size="xs" c="dimmed">
+            {issueTime && day(issueTime)}
+          </Text>
+          {standing}
+        </Box>
+      </Table.Th>
       <Table.Td visibleFrom="sm">{issueTime && day(issueTime)}</Table.Td>
       <Table.Td visibleFrom="sm">{dueTime && day(dueTime)}</Table.Td>
-      <Table.Td>
-        <Badge variant="light" color={overdue ? "red" : (colors[state] ?? "gray")} c="var(--mantine-color-text)">
-          {overdue ? texts.invoices.overdue : texts.invoices.states[state]}
-        </Badge>
-        {(paidTime || note) && (
-          <Text size="xs" c="dimmed">
-            {[paidTime && fill(texts.invoices.paidOn, { time: day(paidTime) }), note].filter(Boolean).join(" · ")}
-          </Text>
-        )}
-      </Table.Td>
+      <Table.Td visibleFrom="sm">{standing}</Table.Td>
       <AmountCell>{total && money(total)}</AmountCell>
       <Table.Td>
-        <Group gap="xs" justify="flex-end" wrap="nowrap">
+        <Group gap="xs" justify="flex-end">
           {documentUrl === "" ? (
             <Documents invoice={invoice} />
           ) : (

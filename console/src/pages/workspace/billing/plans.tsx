@@ -1,16 +1,17 @@
 import { useMutation, useQuery } from "@connectrpc/connect-query";
 import { Badge, Button, Card, Group, List, NativeSelect, SegmentedControl, SimpleGrid, Stack, Text, Title } from "@mantine/core";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import { useState } from "react";
+import type { Money } from "@gen/billing/v1/money_pb";
 import { Interval, PlanService, type Plan } from "@gen/billing/v1/plan_pb";
-import { PaymentProvider, SubscriptionService, SubscriptionState, type Subscription } from "@gen/billing/v1/subscription_pb";
+import { PaymentProvider, SubscriptionService, SubscriptionState, type PreviewChangeSubscriptionResponse, type Subscription } from "@gen/billing/v1/subscription_pb";
 import { Confirm } from "../../../components/confirm";
 import { Dialog } from "../../../components/dialog";
 import { Section } from "../../../components/section";
 import { Failure, Waiting } from "../../../components/states";
 import { tell } from "../../../components/toasts";
 import { isReason } from "../../../errors";
-import { day, money } from "../../../format";
+import { day, money, plural } from "../../../format";
 import { fill } from "../../../texts";
 import { billingTexts as texts } from "../../../texts/billing";
 import { useWorkspace } from "../../../workspace";
@@ -24,6 +25,8 @@ interface Choice {
   currency: string;
   interval: Interval;
 }
+
+const soonestCharge = 2 * 86_400_000; // a trial that ends sooner may be charged when it is bought
 
 /** All plans that are offered, to change to or to try. */
 export function Plans({ subscription, triedPlans }: { subscription: Subscription; triedPlans: string[] }) {
@@ -110,6 +113,7 @@ function Offer({
     subscription.interval === interval &&
     subscription.state !== SubscriptionState.PAUSED;
   const present = mine && subscription.plan?.version === plan.version;
+  const trialing = subscription.state === SubscriptionState.TRIALING;
   const triable = plan.trialDays > 0 && !tried && sold && subscription.currency === "" && subscription.state === SubscriptionState.ACTIVE && !mine;
   return (
     <Card withBorder component="article" aria-label={plan.displayName} style={mine ? { borderColor: "var(--mantine-primary-color-filled)" } : {}}>
@@ -139,10 +143,13 @@ function Offer({
             <List.Item key={text}>{text}</List.Item>
           ))}
         </List>
+        {may("billing.update") && present && trialing && price && subscription.provider === PaymentProvider.MANUAL && (
+          <Keep choice={choice} subscription={subscription} />
+        )}
         {may("billing.update") && !present && (
           <Stack gap="xs" mt="auto">
             {triable && (
-              <Button onClick={() => attempt(choice)}>{fill(texts.plans.tryIt, { plan: plan.displayName, days: plan.trialDays })}</Button>
+              <Button onClick={() => attempt(choice)}>{plural(texts.plans.tryIt, plan.trialDays, { plan: plan.displayName })}</Button>
             )}
             <Button variant={triable ? "subtle" : "default"} disabled={!sold} onClick={() => choose(choice)}>
               {fill(mine ? texts.plans.renew : texts.plans.choose, { plan: plan.displayName })}
@@ -154,18 +161,33 @@ function Offer({
   );
 }
 
-/** Shows exactly what a change costs, and makes it as it was shown. */
-function Change({ choice: { plan, currency, interval }, provider, close }: { choice: Choice; provider: PaymentProvider; close: () => void }) {
-  const { workspace } = useWorkspace();
-  const choice = { workspaceId: workspace.id, plan: plan.plan, currency, interval };
-  // What is shown is what is confirmed, so it is read anew only when it is told to be.
-  const preview = useQuery(SubscriptionService.method.previewChangeSubscription, choice, { staleTime: Infinity, gcTime: 0 });
-  const change = useMutation(SubscriptionService.method.changeSubscription);
-  if (isReason(preview.error, "PAYMENT_REQUIRED")) {
-    return <Checkout choice={choice} close={close} />;
+/** Offers to keep the plan that is tried, beyond the trial. */
+function Keep({ choice, subscription }: { choice: Choice; subscription: Subscription }) {
+  const [asking, setAsking] = useState(false);
+  return (
+    <>
+      <Button variant="default" mt="auto" onClick={() => setAsking(true)}>
+        {fill(texts.plans.keep, { plan: choice.plan.displayName })}
+      </Button>
+      {asking && <Kept choice={choice} subscription={subscription} close={() => setAsking(false)} />}
+    </>
+  );
+}
+
+/**
+ * Shows what the plan that is tried will cost. It is bought where the payment provider
+ * sells it, and otherwise continues by itself, once it is not canceled any more.
+ */
+function Kept({ choice: { plan, currency, interval }, subscription, close }: { choice: Choice; subscription: Subscription; close: () => void }) {
+  const { workspaceId, trialEndTime, scheduledCancelTime } = subscription;
+  const choice = { workspaceId, plan: plan.plan, currency, interval };
+  const preview = useQuery(SubscriptionService.method.previewChangeSubscription, choice, { gcTime: 0 });
+  const resume = useMutation(SubscriptionService.method.resumeSubscription);
+  if (isReason(preview.error, "PAYMENT_REQUIRED") && trialEndTime) {
+    const later = timestampMs(trialEndTime) - Date.now() > soonestCharge;
+    return <Checkout choice={choice} text={fill(later ? texts.plans.checkoutTrial : texts.plans.checkoutTrialEnding, { time: day(trialEndTime) })} close={close} />;
   }
-  const confirmFor = provider === PaymentProvider.STRIPE ? texts.plans.confirmFor : texts.plans.confirmInvoice;
-  const title = fill(texts.plans.previewTitle, { plan: plan.displayName });
+  const title = fill(texts.plans.keep, { plan: plan.displayName });
   if (preview.error || !preview.data) {
     return (
       <Dialog title={title} close={close} size="lg">
@@ -173,23 +195,33 @@ function Change({ choice: { plan, currency, interval }, provider, close }: { cho
       </Dialog>
     );
   }
-  const { charges, total, dueNow, nextPeriodTime, nextPeriodTotal, etag } = preview.data;
+  const charges = <Charges charges={preview.data.charges} sums={sumsOf(preview.data)} />;
+  if (scheduledCancelTime) {
+    return (
+      <Confirm title={title} action={title} harmless size="lg" close={close} act={() => resume.mutateAsync({ workspaceId }).then(() => tell(texts.plan.resumed))}>
+        {charges}
+      </Confirm>
+    );
+  }
+  return (
+    <Dialog title={title} close={close} size="lg">
+      <Text size="sm" mb="sm">
+        {fill(texts.plans.continues, { plan: plan.displayName })}
+      </Text>
+      {charges}
+    </Dialog>
+  );
+}
+
+/** What a change comes to, now and from the next period on. */
+function sumsOf({ charges, total, dueNow, nextPeriodTime, nextPeriodTotal }: PreviewChangeSubscriptionResponse): { label: string; amount: Money; strong?: boolean }[] {
   const due = dueNow && dueNow.minorUnits > 0n ? dueNow : undefined;
-  const act = async () => {
-    try {
-      await change.mutateAsync({ ...choice, etag });
-    } catch (error) {
-      if (isReason(error, "ETAG_MISMATCH")) {
-        await preview.refetch();
-      }
-      throw error;
-    }
-    tell(texts.plans.changed);
-  };
   const sums = [];
   if (total) {
     const { minorUnits } = total;
-    sums.push({ label: texts.charges.total, amount: total });
+    if (charges.length > 0) {
+      sums.push({ label: texts.charges.total, amount: total });
+    }
     if (due && due.minorUnits !== minorUnits) {
       sums.push({ label: texts.charges.waiting, amount: { ...due, minorUnits: due.minorUnits - minorUnits } });
     }
@@ -202,6 +234,42 @@ function Change({ choice: { plan, currency, interval }, provider, close }: { cho
   if (nextPeriodTime && nextPeriodTotal) {
     sums.push({ label: fill(texts.charges.next, { time: day(nextPeriodTime) }), amount: nextPeriodTotal });
   }
+  return sums;
+}
+
+/** Shows exactly what a change costs, and makes it as it was shown. */
+function Change({ choice: { plan, currency, interval }, provider, close }: { choice: Choice; provider: PaymentProvider; close: () => void }) {
+  const { workspace } = useWorkspace();
+  const choice = { workspaceId: workspace.id, plan: plan.plan, currency, interval };
+  // What is shown is what is confirmed, so it is read anew only when it is told to be.
+  const preview = useQuery(SubscriptionService.method.previewChangeSubscription, choice, { staleTime: Infinity, gcTime: 0 });
+  const change = useMutation(SubscriptionService.method.changeSubscription);
+  if (isReason(preview.error, "PAYMENT_REQUIRED")) {
+    return <Checkout choice={choice} text={texts.plans.checkout} close={close} />;
+  }
+  const confirmFor = provider === PaymentProvider.STRIPE ? texts.plans.confirmFor : texts.plans.confirmInvoice;
+  const title = fill(texts.plans.previewTitle, { plan: plan.displayName });
+  if (preview.error || !preview.data) {
+    return (
+      <Dialog title={title} close={close} size="lg">
+        {preview.error ? <Failure error={preview.error} retry={() => void preview.refetch()} /> : <Waiting />}
+      </Dialog>
+    );
+  }
+  const { charges, dueNow, etag } = preview.data;
+  const due = dueNow && dueNow.minorUnits > 0n ? dueNow : undefined;
+  const act = async () => {
+    try {
+      await change.mutateAsync({ ...choice, etag });
+    } catch (error) {
+      if (isReason(error, "ETAG_MISMATCH")) {
+        await preview.refetch();
+      }
+      throw error;
+    }
+    tell(texts.plans.changed);
+  };
+  const sums = sumsOf(preview.data);
   return (
     <Confirm
       title={title}
@@ -217,7 +285,7 @@ function Change({ choice: { plan, currency, interval }, provider, close }: { cho
 }
 
 /** Sells a plan on the payment provider's page. */
-function Checkout({ choice, close }: { choice: { workspaceId: string; plan: string; currency: string; interval: Interval }; close: () => void }) {
+function Checkout({ choice, text, close }: { choice: { workspaceId: string; plan: string; currency: string; interval: Interval }; text: string; close: () => void }) {
   const create = useMutation(SubscriptionService.method.createCheckoutSession);
   const act = async () => {
     const { url } = await create.mutateAsync({ ...choice, successUrl: window.location.pathname, cancelUrl: window.location.pathname });
@@ -225,7 +293,7 @@ function Checkout({ choice, close }: { choice: { workspaceId: string; plan: stri
   };
   return (
     <Confirm title={texts.plans.checkoutTitle} action={texts.plans.toCheckout} harmless act={act} close={close}>
-      <Text size="sm">{texts.plans.checkout}</Text>
+      <Text size="sm">{text}</Text>
     </Confirm>
   );
 }
@@ -235,7 +303,7 @@ function Trial({ choice: { plan, currency, interval }, close }: { choice: Choice
   const start = useMutation(SubscriptionService.method.startTrial);
   const [end] = useState(() => new Date(Date.now() + plan.trialDays * 86_400_000));
   const price = priceOf(plan, currency, interval);
-  const values = { plan: plan.displayName, days: plan.trialDays, time: day(timestampFromDate(end)), price: flatText(price) };
+  const values = { plan: plan.displayName, time: day(timestampFromDate(end)), price: flatText(price) };
   return (
     <Confirm
       title={fill(texts.plans.trialTitle, { plan: plan.displayName })}
@@ -244,7 +312,7 @@ function Trial({ choice: { plan, currency, interval }, close }: { choice: Choice
       close={close}
       act={() => start.mutateAsync({ workspaceId: workspace.id, plan: plan.plan, currency, interval }).then(() => tell(texts.plans.trialStarted))}
     >
-      <Text size="sm">{fill(price ? texts.plans.trial : texts.plans.trialFree, values)}</Text>
+      <Text size="sm">{plural(price ? texts.plans.trial : texts.plans.trialFree, plan.trialDays, values)}</Text>
     </Confirm>
   );
 }

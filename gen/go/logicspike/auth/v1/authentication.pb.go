@@ -26,7 +26,7 @@ const (
 // Request of SignInWithPassword.
 type SignInWithPasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user's mail address.
+	// The user's e-mail address.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	// The user's password.
 	Password string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`

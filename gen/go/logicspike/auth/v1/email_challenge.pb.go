@@ -27,7 +27,7 @@ const (
 // Request of StartEmailSignIn.
 type StartEmailSignInRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The mail address of the account.
+	// The e-mail address of the account.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	// How the session's token will travel. With SESSION_TRANSPORT_COOKIE the answer
 	// sets an HttpOnly, Secure, SameSite=Lax cookie with the name

@@ -29,7 +29,7 @@ type OperatedUser struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id, `usr_…`.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Mail address; empty when it has none.
+	// E-mail address; empty when it has none.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
 	// Whether that is proven.
 	EmailVerified bool `protobuf:"varint,3,opt,name=email_verified,json=emailVerified,proto3" json:"email_verified,omitempty"`
@@ -854,7 +854,7 @@ func (x *ImportUsersRequest) GetUsers() []*ImportedUser {
 // fields does.
 type ImportedUser struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Mail address, at most 254 bytes.
+	// E-mail address, at most 254 bytes.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	// Whether it is proven.
 	EmailVerified bool `protobuf:"varint,2,opt,name=email_verified,json=emailVerified,proto3" json:"email_verified,omitempty"`

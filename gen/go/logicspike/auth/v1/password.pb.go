@@ -146,7 +146,7 @@ func (x *ChangePasswordResponse) GetRevokedCount() int32 {
 // Request of RequestPasswordReset.
 type RequestPasswordResetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The mail address of the account.
+	// The e-mail address of the account.
 	Email         string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

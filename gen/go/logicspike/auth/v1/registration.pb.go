@@ -178,7 +178,7 @@ func (x *Account) GetSessionToken() string {
 // Request of Register.
 type RegisterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user's mail address, alone (no display name, no list). Compared without
+	// The user's e-mail address, alone (no display name, no list). Compared without
 	// regard to case, its domain in ASCII form. An address that Unicode NFKC
 	// would change is refused.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`

@@ -30,7 +30,7 @@ type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id, `usr_…`. Never reused.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The user's mail address as they wrote it.
+	// The user's e-mail address as they wrote it.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
 	// Whether the address was proven.
 	EmailVerified bool `protobuf:"varint,3,opt,name=email_verified,json=emailVerified,proto3" json:"email_verified,omitempty"`

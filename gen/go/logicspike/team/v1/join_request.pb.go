@@ -92,7 +92,7 @@ type JoinRequest struct {
 	UserId string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// What the user is called.
 	DisplayName string `protobuf:"bytes,4,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// The user's mail address.
+	// The user's e-mail address.
 	Email string `protobuf:"bytes,5,opt,name=email,proto3" json:"email,omitempty"`
 	// What the user wrote.
 	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`

@@ -89,7 +89,7 @@ const (
 	MembershipOrder_MEMBERSHIP_ORDER_NEWEST_FIRST MembershipOrder = 2
 	// By display name, from A to Z, without regard to case and accents.
 	MembershipOrder_MEMBERSHIP_ORDER_NAME MembershipOrder = 3
-	// By mail address, from A to Z.
+	// By e-mail address, from A to Z.
 	MembershipOrder_MEMBERSHIP_ORDER_EMAIL MembershipOrder = 4
 )
 
@@ -151,7 +151,7 @@ type Membership struct {
 	Role string `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
 	// What the user is called.
 	DisplayName string `protobuf:"bytes,5,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// The user's mail address.
+	// The user's e-mail address.
 	Email string `protobuf:"bytes,6,opt,name=email,proto3" json:"email,omitempty"`
 	// When the user joined.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`

@@ -23,7 +23,7 @@ export const file_logicspike_auth_v1_authentication: GenFile = /*@__PURE__*/
  */
 export type SignInWithPasswordRequest = Message<"logicspike.auth.v1.SignInWithPasswordRequest"> & {
   /**
-   * The user's mail address.
+   * The user's e-mail address.
    *
    * @generated from field: string email = 1;
    */

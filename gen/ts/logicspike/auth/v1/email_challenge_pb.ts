@@ -25,7 +25,7 @@ export const file_logicspike_auth_v1_email_challenge: GenFile = /*@__PURE__*/
  */
 export type StartEmailSignInRequest = Message<"logicspike.auth.v1.StartEmailSignInRequest"> & {
   /**
-   * The mail address of the account.
+   * The e-mail address of the account.
    *
    * @generated from field: string email = 1;
    */

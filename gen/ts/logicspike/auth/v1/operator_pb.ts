@@ -32,7 +32,7 @@ export type OperatedUser = Message<"logicspike.auth.v1.OperatedUser"> & {
   userId: string;
 
   /**
-   * Mail address; empty when it has none.
+   * E-mail address; empty when it has none.
    *
    * @generated from field: string email = 2;
    */
@@ -462,7 +462,7 @@ export const ImportUsersRequestSchema: GenMessage<ImportUsersRequest> = /*@__PUR
  */
 export type ImportedUser = Message<"logicspike.auth.v1.ImportedUser"> & {
   /**
-   * Mail address, at most 254 bytes.
+   * E-mail address, at most 254 bytes.
    *
    * @generated from field: string email = 1;
    */

@@ -88,7 +88,7 @@ export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = 
  */
 export type RequestPasswordResetRequest = Message<"logicspike.auth.v1.RequestPasswordResetRequest"> & {
   /**
-   * The mail address of the account.
+   * The e-mail address of the account.
    *
    * @generated from field: string email = 1;
    */

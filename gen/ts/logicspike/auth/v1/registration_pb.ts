@@ -117,7 +117,7 @@ export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
  */
 export type RegisterRequest = Message<"logicspike.auth.v1.RegisterRequest"> & {
   /**
-   * The user's mail address, alone (no display name, no list). Compared without
+   * The user's e-mail address, alone (no display name, no list). Compared without
    * regard to case, its domain in ASCII form. An address that Unicode NFKC
    * would change is refused.
    *

@@ -30,7 +30,7 @@ export type User = Message<"logicspike.identity.v1.User"> & {
   id: string;
 
   /**
-   * The user's mail address as they wrote it.
+   * The user's e-mail address as they wrote it.
    *
    * @generated from field: string email = 2;
    */

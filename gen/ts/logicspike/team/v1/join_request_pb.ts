@@ -53,7 +53,7 @@ export type JoinRequest = Message<"logicspike.team.v1.JoinRequest"> & {
   displayName: string;
 
   /**
-   * The user's mail address.
+   * The user's e-mail address.
    *
    * @generated from field: string email = 5;
    */
@@ -448,7 +448,7 @@ export const JoinRequestStateSchema: GenEnum<JoinRequestState> = /*@__PURE__*/
 
 /**
  * JoinRequestService lets people ask to join a workspace that has verified the
- * domain of their mail address and enrols by request.
+ * domain of their e-mail address and enrols by request.
  *
  * @generated from service logicspike.team.v1.JoinRequestService
  */

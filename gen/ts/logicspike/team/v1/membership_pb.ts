@@ -58,7 +58,7 @@ export type Membership = Message<"logicspike.team.v1.Membership"> & {
   displayName: string;
 
   /**
-   * The user's mail address.
+   * The user's e-mail address.
    *
    * @generated from field: string email = 6;
    */
@@ -629,7 +629,7 @@ export enum MembershipOrder {
   NAME = 3,
 
   /**
-   * By mail address, from A to Z.
+   * By e-mail address, from A to Z.
    *
    * @generated from enum value: MEMBERSHIP_ORDER_EMAIL = 4;
    */

@@ -393,7 +393,7 @@ export const DomainEnrollmentSchema: GenEnum<DomainEnrollment> = /*@__PURE__*/
 
 /**
  * DomainService proves that a workspace controls a DNS domain, and decides what
- * that means for people whose mail address is of the domain.
+ * that means for people whose e-mail address is of the domain.
  *
  * @generated from service logicspike.tenant.v1.DomainService
  */

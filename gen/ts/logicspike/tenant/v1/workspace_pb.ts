@@ -609,7 +609,7 @@ export type AffectedUser = Message<"logicspike.tenant.v1.AffectedUser"> & {
   displayName: string;
 
   /**
-   * The user's mail address.
+   * The user's e-mail address.
    *
    * @generated from field: string email = 3;
    */
