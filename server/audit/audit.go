@@ -32,6 +32,9 @@ func (m *Module) ListEvents(ctx context.Context, req *auditv1.ListEventsRequest)
 			return nil, fault.Invalid("workspace_id", err.Error())
 		}
 	}
+	if err := parseFilter(req, &f); err != nil {
+		return nil, err
+	}
 	rows, next, err := m.store.Audit.List(ctx, f, store.Page{Size: int(req.PageSize), Token: req.PageToken})
 	if err != nil {
 		return nil, err
@@ -45,6 +48,24 @@ func (m *Module) ListEvents(ctx context.Context, req *auditv1.ListEventsRequest)
 		res.Events = append(res.Events, e)
 	}
 	return res, nil
+}
+
+// parseFilter takes over who and when is asked for.
+func parseFilter(req *auditv1.ListEventsRequest, f *audit.Filter) error {
+	if user, err := ids.Parse[ids.User](req.ActorId); err == nil {
+		f.Actor = user.UUID()
+	} else if account, err := ids.Parse[ids.ServiceAccount](req.ActorId); err == nil {
+		f.Actor = account.UUID()
+	} else if req.ActorId != "" {
+		return fault.Invalid("actor_id", err.Error())
+	}
+	if req.StartTime != nil {
+		f.From = req.StartTime.AsTime()
+	}
+	if req.EndTime != nil {
+		f.To = req.EndTime.AsTime()
+	}
+	return nil
 }
 
 func event(e *audit.Event) (*auditv1.Event, error) {

@@ -4,15 +4,20 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/logicspike/manager/client"
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
+	"github.com/logicspike/manager/internal/authz"
+	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
 )
 
@@ -129,6 +134,75 @@ func TestTheLogIsPagedAndFollowed(t *testing.T) {
 	req.Order = auditv1.EventOrder_EVENT_ORDER_NEWEST_FIRST
 	_, err := p.Events.ListEvents(t.Context(), req)
 	refused(t, "a token of the other order", err, connect.CodeInvalidArgument, faultv1.Reason_REASON_PAGE_TOKEN_INVALID)
+}
+
+// TestTheLogIsFilteredByWhoAndWhen asks for what each of two members and a program did,
+// before and after a time.
+func TestTheLogIsFilteredByWhoAndWhen(t *testing.T) {
+	t.Parallel()
+	srv := quick(t)
+	owner, admin := newPerson(t, srv), newPerson(t, srv)
+	w := &world{t: t, srv: srv, owner: owner, workspace: owner.Workspace.Id}
+	w.prove(owner)
+	srv.Join(t, admin, owner.Workspace.Id, authz.Admin)
+	account := w.serviceAccount(owner)
+	program := srv.Client("").As(w.apiKey(owner, owner.Workspace.Id, account, "workspace.update").Token)
+	rename := func(c *client.Client, name string) {
+		t.Helper()
+		_, err := c.Workspaces.UpdateWorkspace(t.Context(), &tenantv1.UpdateWorkspaceRequest{WorkspaceId: owner.Workspace.Id, Name: name})
+		w.must(err)
+	}
+	rename(owner.Client, "Owner's")
+	rename(admin.Client, "Admin's")
+	rename(program, "Program's")
+	srv.Clock.Advance(time.Hour)
+	noon := timestamppb.New(srv.Clock.Now())
+	rename(admin.Client, "Admin's later")
+
+	names := func(req *auditv1.ListEventsRequest) (names []string) {
+		t.Helper()
+		req.WorkspaceId, req.Action, req.PageSize = owner.Workspace.Id, "workspace.updated", 2
+		for {
+			res, err := owner.Events.ListEvents(t.Context(), req)
+			w.must(err)
+			for _, e := range res.Events {
+				names = append(names, e.Details.Fields["name"].GetStructValue().Fields["after"].GetStringValue())
+			}
+			if req.PageToken = res.NextPageToken; req.PageToken == "" {
+				return names
+			}
+		}
+	}
+	testkit.Eventually(t, "all events", func() bool { return len(names(&auditv1.ListEventsRequest{})) == 4 })
+	for what, c := range map[string]struct {
+		req  *auditv1.ListEventsRequest
+		want []string
+	}{
+		"by the owner":            {&auditv1.ListEventsRequest{ActorId: owner.User.Id}, []string{"Owner's"}},
+		"by the admin":            {&auditv1.ListEventsRequest{ActorId: admin.User.Id}, []string{"Admin's later", "Admin's"}},
+		"by the program":          {&auditv1.ListEventsRequest{ActorId: account}, []string{"Program's"}},
+		"by nobody":               {&auditv1.ListEventsRequest{ActorId: ids.New[ids.User]().String()}, nil},
+		"before noon":             {&auditv1.ListEventsRequest{EndTime: noon}, []string{"Program's", "Admin's", "Owner's"}},
+		"from noon on":            {&auditv1.ListEventsRequest{StartTime: noon}, []string{"Admin's later"}},
+		"by the admin, of before": {&auditv1.ListEventsRequest{ActorId: admin.User.Id, EndTime: noon}, []string{"Admin's"}},
+		"of no time":              {&auditv1.ListEventsRequest{StartTime: noon, EndTime: noon}, nil},
+	} {
+		if diff := cmp.Diff(c.want, names(c.req)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+
+	first := &auditv1.ListEventsRequest{WorkspaceId: owner.Workspace.Id, PageSize: 1, ActorId: admin.User.Id}
+	res, err := owner.Events.ListEvents(t.Context(), first)
+	w.must(err)
+	for what, other := range map[string]*auditv1.ListEventsRequest{
+		"another actor": {ActorId: owner.User.Id},
+		"another time":  {ActorId: first.ActorId, EndTime: noon},
+	} {
+		other.WorkspaceId, other.PageSize, other.PageToken = first.WorkspaceId, 1, res.NextPageToken
+		_, err := owner.Events.ListEvents(t.Context(), other)
+		refused(t, "the token with "+what, err, connect.CodeInvalidArgument, faultv1.Reason_REASON_PAGE_TOKEN_INVALID)
+	}
 }
 
 // TestAFollowerMissesNoEvent has a transaction that began first and commits last.

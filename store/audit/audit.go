@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
 
@@ -75,6 +76,8 @@ type Filter struct {
 	UserID      ids.User      // the account
 	Action      string        // only this action, if set
 	Except      string        // not this action, if set
+	Actor       uuid.UUID     // only what this user or service account did, if set
+	From, To    time.Time     // only from the one on, and before the other, if set
 	OldestFirst bool
 }
 
@@ -99,6 +102,18 @@ func (r Repository) List(ctx context.Context, f Filter, page postgres.Page) ([]E
 	if f.Except != "" {
 		scope += " but " + f.Except
 		q = q.Where("e.action <> ?", f.Except)
+	}
+	if f.Actor != uuid.Nil {
+		scope += " by " + f.Actor.String()
+		q = q.Where("coalesce(e.actor_user_id, e.actor_service_account_id) = ?", f.Actor)
+	}
+	if !f.From.IsZero() {
+		scope += " from " + f.From.String()
+		q = q.Where("e.create_time >= ?", f.From)
+	}
+	if !f.To.IsZero() {
+		scope += " to " + f.To.String()
+		q = q.Where("e.create_time < ?", f.To)
 	}
 	beyond := "(e.tx, e.id) < (?::xid8, ?)"
 	if f.OldestFirst {

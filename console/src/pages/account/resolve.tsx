@@ -1,14 +1,10 @@
-import "@mantine/core/styles/ScrollArea.css";
-import "@mantine/core/styles/Popover.css";
-import "@mantine/core/styles/Combobox.css";
 import "@mantine/core/styles/InlineInput.css";
 import "@mantine/core/styles/Radio.css";
-import { useQuery } from "@connectrpc/connect-query";
-import { Radio, Select, Stack, Text } from "@mantine/core";
-import { useDebouncedValue } from "@mantine/hooks";
+import { Radio, Stack, Text } from "@mantine/core";
 import { useState } from "react";
 import type { SoleOwnedWorkspace, WorkspaceResolution } from "@gen/identity/v1/user_pb";
-import { MembershipService, MembershipState } from "@gen/team/v1/membership_pb";
+import { MembershipState } from "@gen/team/v1/membership_pb";
+import { MemberSelect } from "../../components/member-select";
 import { useSession } from "../../session";
 import { fill } from "../../texts";
 import { accountTexts } from "../../texts/account";
@@ -81,32 +77,16 @@ function NewOwner({
   choose: (membershipId: string | null) => void;
 }) {
   const { session } = useSession();
-  const [typed, setTyped] = useState("");
-  const [search] = useDebouncedValue(typed, 200);
-  const { data } = useQuery(MembershipService.method.listMemberships, {
-    workspaceId,
-    pageSize: 50,
-    state: MembershipState.ACTIVE,
-    search: search.slice(0, 100),
-  });
-  const [known, setKnown] = useState<{ value: string; label: string }>(); // of who is chosen
-  const found = (data?.memberships ?? [])
-    .filter(({ userId }) => userId !== session!.userId)
-    .map(({ id, displayName, email }) => ({ value: id, label: `${displayName} (${email})` }));
   return (
-    <Select
+    <MemberSelect
+      workspaceId={workspaceId}
       label={fill(texts.to, { name: workspaceName })}
       placeholder={texts.search}
-      searchable
-      data={known && !found.some(({ value }) => value === known.value) ? [...found, known] : found}
-      filter={({ options }) => options} // The server has searched.
-      nothingFoundMessage={texts.nobody}
-      value={chosen}
-      onChange={(value, option) => {
-        setKnown(value === null || option === null ? undefined : { value, label: option.label });
-        choose(value);
-      }}
-      onSearchChange={(text) => setTyped(text === known?.label ? "" : text)}
+      none={texts.nobody}
+      state={MembershipState.ACTIVE}
+      optionOf={({ id, userId, displayName, email }) => (userId === session!.userId ? undefined : { value: id, label: `${displayName} (${email})` })}
+      chosen={chosen}
+      choose={choose}
     />
   );
 }

@@ -1,13 +1,14 @@
 import "@mantine/core/styles/Table.css";
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
-import { Box, Group, NativeSelect, Table, Text } from "@mantine/core";
+import { Box, Group, NativeSelect, Table, Text, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { ActorKind, EventOrder, EventService, type Event } from "@gen/audit/v1/event_pb";
 import { ServiceAccountService } from "@gen/auth/v1/api_key_pb";
 import { UserService } from "@gen/identity/v1/user_pb";
 import { MembershipService } from "@gen/team/v1/membership_pb";
+import { MemberSelect } from "../../components/member-select";
 import { More } from "../../components/more";
 import { Empty, Failure, Waiting } from "../../components/states";
 import { WorkspacePage } from "../../components/workspace-page";
@@ -30,18 +31,31 @@ export function Page() {
 }
 
 function Events() {
-  const { workspace } = useWorkspace();
+  const { workspace, may } = useWorkspace();
   const [action, setAction] = useState("");
+  const [actor, setActor] = useState<string | null>(null);
+  const [first, setFirst] = useState(""); // days, as an input gives them
+  const [last, setLast] = useState("");
   const [order, setOrder] = useState<keyof typeof orders>("newest");
   const list = useInfiniteQuery(
     EventService.method.listEvents,
-    { workspaceId: workspace.id, action, order: orders[order], pageSize, pageToken: "" },
+    {
+      workspaceId: workspace.id,
+      action,
+      actorId: actor ?? "",
+      ...startOf(first, 0, "startTime"),
+      ...startOf(last, 1, "endTime"),
+      order: orders[order],
+      pageSize,
+      pageToken: "",
+    },
     {
       pageParamKey: "pageToken",
       // Of the oldest first there is always a token, for what comes later.
       getNextPageParam: ({ events, nextPageToken }) => (events.length < pageSize ? undefined : nextPageToken || undefined),
     },
   );
+  const accounts = useQuery(ServiceAccountService.method.listServiceAccounts, { workspaceId: workspace.id }, { enabled: may("service_account.list") });
   const pages = list.data?.pages.map(({ events }) => events).filter((events) => events.length > 0);
   const actions = Object.entries(texts.actions).map(([value, label]) => ({ value, label }));
   return (
@@ -53,6 +67,21 @@ function Events() {
           onChange={({ currentTarget: { value } }) => setAction(value)}
           data={[{ value: "", label: texts.anything }, ...actions.sort((a, b) => a.label.localeCompare(b.label))]}
         />
+        {may("membership.get") && (
+          <MemberSelect
+            workspaceId={workspace.id}
+            label={texts.by}
+            placeholder={texts.anybody}
+            none={texts.nobody}
+            optionOf={({ userId, displayName, email }) => ({ value: userId, label: displayName === "" ? email : `${displayName} (${email})` })}
+            others={(accounts.data?.serviceAccounts ?? []).map(({ id, displayName }) => ({ value: id, label: fill(texts.serviceAccount, { name: displayName }) }))}
+            clearable
+            chosen={actor}
+            choose={setActor}
+          />
+        )}
+        <TextInput type="date" label={texts.from} max={last} value={first} onChange={({ currentTarget: { value } }) => setFirst(value)} />
+        <TextInput type="date" label={texts.to} min={first} value={last} onChange={({ currentTarget: { value } }) => setLast(value)} />
         <NativeSelect
           label={texts.order}
           value={order}
@@ -85,6 +114,12 @@ function Events() {
       <More query={list} />
     </div>
   );
+}
+
+/** When a day begins here, or one that is so many days later, under a name; nothing for no day, or none that the log can have. */
+function startOf<Name extends string>(date: string, later: number, name: Name): { [key in Name]?: Timestamp } {
+  const [year = 0, month = 0, day = 0] = date.split("-").map(Number);
+  return year < 2001 || year > 2198 ? {} : ({ [name]: timestampFromDate(new Date(year, month - 1, day + later)) } as { [key in Name]: Timestamp });
 }
 
 function Rows({ events }: { events: Event[] }) {

@@ -298,7 +298,15 @@ type ListEventsRequest struct {
 	// How many to return at most: 1 to 200. Default (0): 50.
 	PageSize int32 `protobuf:"varint,4,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before. Default: the first page.
-	PageToken     string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,5,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only what this user or service account did, or was done for the user by an
+	// operator. Default: everybody's.
+	ActorId string `protobuf:"bytes,6,opt,name=actor_id,json=actorId,proto3" json:"actor_id,omitempty"`
+	// Only events from this time on, which is in the year 2000 or later. Default: from the
+	// first one on.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Only events before this time, which is before the year 2200. Default: to the last one.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +374,27 @@ func (x *ListEventsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListEventsRequest) GetActorId() string {
+	if x != nil {
+		return x.ActorId
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListEventsRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
 }
 
 // Response of ListEvents.
@@ -444,7 +473,7 @@ const file_logicspike_audit_v1_event_proto_rawDesc = "" +
 	"\x18actor_service_account_id\x18\n" +
 	" \x01(\tR\x15actorServiceAccountId\x12'\n" +
 	"\x10actor_api_key_id\x18\v \x01(\tR\ractorApiKeyId\x120\n" +
-	"\x14impersonator_user_id\x18\f \x01(\tR\x12impersonatorUserId\"\x97\x02\n" +
+	"\x14impersonator_user_id\x18\f \x01(\tR\x12impersonatorUserId\"\xf7\x03\n" +
 	"\x11ListEventsRequest\x12N\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12\x1f\n" +
 	"\x06action\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x06action\x12?\n" +
@@ -452,7 +481,11 @@ const file_logicspike_audit_v1_event_proto_rawDesc = "" +
 	"\tpage_size\x18\x04 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\"p\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12L\n" +
+	"\bactor_id\x18\x06 \x01(\tB1\xbaH.\xd8\x01\x01r)2'^(usr|sva)_[0-7][0-9a-hjkmnp-tv-z]{25}$R\aactorId\x12I\n" +
+	"\n" +
+	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x0e\xbaH\v\xb2\x01\b2\x06\b\x80\x87\xb5\xc3\x03R\tstartTime\x12E\n" +
+	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x0e\xbaH\v\xb2\x01\b\x1a\x06\b\x80\xb2\xf8\x84\x1bR\aendTime\"p\n" +
 	"\x12ListEventsResponse\x122\n" +
 	"\x06events\x18\x01 \x03(\v2\x1a.logicspike.audit.v1.EventR\x06events\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*e\n" +
@@ -501,14 +534,16 @@ var file_logicspike_audit_v1_event_proto_depIdxs = []int32{
 	5, // 1: logicspike.audit.v1.Event.create_time:type_name -> google.protobuf.Timestamp
 	6, // 2: logicspike.audit.v1.Event.details:type_name -> google.protobuf.Struct
 	0, // 3: logicspike.audit.v1.ListEventsRequest.order:type_name -> logicspike.audit.v1.EventOrder
-	2, // 4: logicspike.audit.v1.ListEventsResponse.events:type_name -> logicspike.audit.v1.Event
-	3, // 5: logicspike.audit.v1.EventService.ListEvents:input_type -> logicspike.audit.v1.ListEventsRequest
-	4, // 6: logicspike.audit.v1.EventService.ListEvents:output_type -> logicspike.audit.v1.ListEventsResponse
-	6, // [6:7] is the sub-list for method output_type
-	5, // [5:6] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	5, // 4: logicspike.audit.v1.ListEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	5, // 5: logicspike.audit.v1.ListEventsRequest.end_time:type_name -> google.protobuf.Timestamp
+	2, // 6: logicspike.audit.v1.ListEventsResponse.events:type_name -> logicspike.audit.v1.Event
+	3, // 7: logicspike.audit.v1.EventService.ListEvents:input_type -> logicspike.audit.v1.ListEventsRequest
+	4, // 8: logicspike.audit.v1.EventService.ListEvents:output_type -> logicspike.audit.v1.ListEventsResponse
+	8, // [8:9] is the sub-list for method output_type
+	7, // [7:8] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_audit_v1_event_proto_init() }
