@@ -37,6 +37,8 @@ var specs = map[Template]spec{
 	PasswordChanged:      {names: []string{"name"}, times: []string{"change_time"}},
 	SecurityChange:       {names: []string{"name", "agent", "reason"}, plain: []string{"change", "address"}, times: []string{"change_time"}},
 	WorkspaceDeleted:     {names: []string{"workspace"}, times: []string{"purge_time"}},
+	AccountEnding:        {names: []string{"workspace"}, times: []string{"purge_time"}},
+	WorkspaceUndeleted:   {names: []string{"workspace"}},
 	TrialEnding:          {names: []string{"workspace", "plan"}, times: []string{"end_time"}},
 	SubscriptionChanged:  {names: []string{"workspace", "plan", "previous_plan"}, times: []string{"trial_end_time"}},
 	SubscriptionCanceled: {names: []string{"workspace", "plan"}, times: []string{"end_time"}},

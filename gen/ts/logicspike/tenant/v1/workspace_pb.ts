@@ -847,6 +847,13 @@ export const WorkspaceStateSchema: GenEnum<WorkspaceState> = /*@__PURE__*/
  * `purge_time`, or by PurgeWorkspace, every row of the workspace is removed, and
  * with it the users who belong to no other workspace.
  *
+ * The members are mailed when it is deleted: who belongs to no other workspace, that the
+ * account will go with it, when, and how to keep it; the others, that the workspace goes.
+ * Who was told is told when it is undeleted. The purge mails those who lose their account
+ * by it, and everybody if it was not deleted before. Mails go to proven addresses alone,
+ * and to deactivated members, who have no access that could end, only where their account
+ * is at stake.
+ *
  * @generated from service logicspike.tenant.v1.WorkspaceService
  */
 export const WorkspaceService: GenService<{
