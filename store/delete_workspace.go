@@ -318,6 +318,9 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 	if err := t.tenant.DeleteDeletionNotice(ctx, id); err != nil {
 		return Purged{}, err
 	}
+	if err := t.tenant.DeletePolicyNotice(ctx, id); err != nil {
+		return Purged{}, err
+	}
 	if err := t.tenant.Delete(ctx, id); err != nil {
 		return Purged{}, err
 	}

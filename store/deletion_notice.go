@@ -47,38 +47,40 @@ func (t *tx) queueDeletionNotices(ctx context.Context) error {
 }
 
 // WorkDeletionNotices puts the mails into the queue by which members are told of deletions
-// and restorations. It may be run again, and several times at once. A workspace that fails
-// does not keep the others.
+// and restorations. It may be run again, and several times at once.
 func (s *Store) WorkDeletionNotices(ctx context.Context) error {
+	return s.workNotices(ctx, s.Tenant.PendingDeletionNotices, (*tx).tellPage)
+}
+
+// workNotices has the members told of each workspace that is pending, page by page, each in
+// a transaction of its own. A workspace that fails does not keep the others.
+func (s *Store) workNotices(ctx context.Context, pending func(context.Context, ids.Workspace) ([]ids.Workspace, error),
+	tellPage func(*tx, context.Context, ids.Workspace) (more bool, err error),
+) error {
 	var failures []error
 	for after := (ids.Workspace{}); ; {
-		pending, err := s.Tenant.PendingDeletionNotices(ctx, after)
+		list, err := pending(ctx, after)
 		if err != nil {
 			return errors.Join(append(failures, s.constraints.Fault(err))...)
 		}
-		for _, id := range pending {
+		for _, id := range list {
 			after = id
-			if err := contained(func() error { return s.workDeletionNotice(ctx, id) }); err != nil {
-				failures = append(failures, err) // without the id, which the queue would keep
+			for more := true; more; {
+				if err := contained(func() error {
+					return s.write(ctx, func(ctx context.Context, t *tx) (err error) {
+						more, err = tellPage(t, ctx, id)
+						return err
+					})
+				}); err != nil {
+					failures = append(failures, err) // without the id, which the queue would keep
+					more = false
+				}
 			}
 		}
-		if len(pending) == 0 || ctx.Err() != nil {
+		if len(list) == 0 || ctx.Err() != nil {
 			return errors.Join(failures...)
 		}
 	}
-}
-
-// workDeletionNotice does so for a workspace.
-func (s *Store) workDeletionNotice(ctx context.Context, id ids.Workspace) error {
-	for more := true; more; {
-		if err := s.write(ctx, func(ctx context.Context, t *tx) (err error) {
-			more, err = t.tellPage(ctx, id)
-			return err
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // tellPage has the next members of a workspace told, and reports whether there may be more.

@@ -262,6 +262,15 @@ func TestTenantNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.call("BeginDeletionNotice", w.ID)
 	e.call("DeleteDeletionNotice", w.ID)
 	e.want((*tenant.DeletionNotice)(nil), "DeletionNotice", w.ID)
+	e.call("BeginPolicyNotice", w.ID)
+	p := &tenant.PolicyNotice{WorkspaceID: w.ID}
+	e.want(p, "PolicyNotice", w.ID)
+	e.want([]ids.Workspace{w.ID}, "PolicyNotices", ids.Workspace{})
+	p.Last = n.Until
+	e.call("UpdatePolicyNotice", p)
+	e.want(p, "PolicyNotice", w.ID)
+	e.call("DeletePolicyNotice", w.ID)
+	e.want((*tenant.PolicyNotice)(nil), "PolicyNotice", w.ID)
 	e.call("ForgetUsers", []ids.User{creator})
 	w.CreatorID = ids.User{}
 	e.want(w, "Workspace", w.ID)
@@ -372,6 +381,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 
 	e.want(true, "DeleteSession", user, s.ID, now)
 	e.call("InsertSession", s)
+	e.call("ForgetSecondFactor", user)
 	e.want(1, "DeleteSessions", user, ids.Session{})
 	e.call("InsertSession", s)
 	e.call("DeleteSoleSessions", w, ids.Session{})

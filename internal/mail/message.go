@@ -65,6 +65,10 @@ const (
 	// brought back. Values: workspace.
 	WorkspaceUndeleted Template = "workspace_undeleted"
 
+	// SecondFactorRequired tells a member that the workspace requires a second factor from
+	// now on. Values: workspace.
+	SecondFactorRequired Template = "second_factor_required"
+
 	// TrialEnding tells an owner that the trial of the workspace's plan ends soon. Values:
 	// workspace, plan (what it is called), end_time.
 	TrialEnding Template = "trial_ending"

@@ -39,6 +39,7 @@ var specs = map[Template]spec{
 	WorkspaceDeleted:     {names: []string{"workspace"}, times: []string{"purge_time"}},
 	AccountEnding:        {names: []string{"workspace"}, times: []string{"purge_time"}},
 	WorkspaceUndeleted:   {names: []string{"workspace"}},
+	SecondFactorRequired: {names: []string{"workspace"}},
 	TrialEnding:          {names: []string{"workspace", "plan"}, times: []string{"end_time"}},
 	SubscriptionChanged:  {names: []string{"workspace", "plan", "previous_plan"}, times: []string{"trial_end_time"}},
 	SubscriptionCanceled: {names: []string{"workspace", "plan"}, times: []string{"end_time"}},

@@ -57,6 +57,7 @@ func (r Repository) Ends(ctx context.Context, workspace ids.Workspace, now time.
 type Recipient struct {
 	MembershipID ids.Membership
 	Address      string
+	Active       bool
 	Sole         bool // whether they belong to no other workspace, and lose their account with it
 }
 
@@ -68,7 +69,7 @@ type Recipient struct {
 func (r Repository) Recipients(ctx context.Context, workspace ids.Workspace, after, until ids.Membership, limit int) ([]Recipient, error) {
 	var rows []Recipient
 	err := r.db.NewRaw(`
-		SELECT m.id AS membership_id, p.address, `+sole+` AS sole
+		SELECT m.id AS membership_id, p.address, m.deactivate_time IS NULL AS active, `+sole+` AS sole
 		FROM team.memberships m
 		JOIN identity.profiles p ON p.user_id = m.user_id
 		WHERE m.workspace_id = ?0 AND m.id > ?1 AND (?2::uuid IS NULL OR m.id <= ?2) AND p.email_verified
