@@ -29,7 +29,7 @@ describe("a workspace that requires a second factor", () => {
     await other.isAccessible();
     await other.pictures("second-factor-required");
     await other.page().getByRole("link", { name: "Go to Refuge" }).click();
-    await other.shows("Overview");
+    await other.shows("Refuge");
     await other.open(`/w/${owner.slug}/members`);
     await other.page().getByRole("link", { name: "Add a second factor" }).click();
     await addsPasskey(other);
