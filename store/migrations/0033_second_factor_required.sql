@@ -16,6 +16,6 @@ CREATE TABLE tenant.policy_notices (
 -- factor of the account.
 ALTER TABLE auth.sessions ADD COLUMN second_factor_proven boolean NOT NULL DEFAULT false;
 UPDATE auth.sessions s SET second_factor_proven = true
-WHERE s.methods && '{totp,recovery_code,passkey}'
+WHERE s.impersonator_id IS NULL AND s.methods && '{totp,recovery_code,passkey}'
   AND (EXISTS (SELECT FROM auth.totp_factors f WHERE f.user_id = s.user_id AND f.confirm_time IS NOT NULL)
     OR EXISTS (SELECT FROM auth.passkeys p WHERE p.user_id = s.user_id));
