@@ -15,7 +15,7 @@ import (
 // accessSQL tells what a user is in a workspace: the question behind the rule of
 // every workspace method. A deactivated member is nobody.
 const accessSQL = `
-	SELECT m.workspace_id, m.role, coalesce(r.permissions, '{}'), d.delete_time IS NOT NULL
+	SELECT m.workspace_id, m.role, coalesce(r.permissions, '{}'), d.delete_time IS NOT NULL, d.second_factor_required
 	FROM team.memberships m
 	JOIN tenant.directory d ON d.workspace_id = m.workspace_id
 	LEFT JOIN team.roles r ON r.workspace_id = m.workspace_id AND r.id = m.custom_role
@@ -35,16 +35,16 @@ func (s *Store) Membership(ctx context.Context, workspace ids.Workspace, user id
 	return m, s.constraints.Fault(err)
 }
 
-// Access tells what a user is in each of the workspaces that are live and that they
-// are an active member of.
-func (s *Store) Access(ctx context.Context, user ids.User, workspaces []ids.Workspace) (map[ids.Workspace]authz.Membership, error) {
+// Access tells what a session's user is in each of the workspaces that are live, that they
+// are an active member of and that are not closed to the session.
+func (s *Store) Access(ctx context.Context, session *authz.Session, workspaces []ids.Workspace) (map[ids.Workspace]authz.Membership, error) {
 	list := make([]pgtype.UUID, len(workspaces))
 	for i, w := range workspaces {
 		list[i] = pgtype.UUID{Bytes: w.UUID(), Valid: true}
 	}
 	found := make(map[ids.Workspace]authz.Membership, len(list))
 	rows, err := s.db.Pool.Query(ctx, accessSQL+" AND m.workspace_id = ANY ($3)",
-		pgx.QueryExecModeCacheStatement, pgUUID(user.UUID()), s.options.Clock.Now(), list)
+		pgx.QueryExecModeCacheStatement, pgUUID(session.User.UUID()), s.options.Clock.Now(), list)
 	if err != nil {
 		return nil, s.constraints.Fault(err)
 	}
@@ -54,7 +54,7 @@ func (s *Store) Access(ctx context.Context, user ids.User, workspaces []ids.Work
 		if err != nil {
 			return nil, err
 		}
-		if !m.Deleted {
+		if !m.Deleted && !m.ClosedTo(session) {
 			found[id] = m
 		}
 	}
@@ -67,7 +67,7 @@ func scanAccess(row pgx.Row) (ids.Workspace, authz.Membership, error) {
 	var id pgUUID
 	var role string
 	var m authz.Membership
-	err := row.Scan(&id, &role, &m.Custom, &m.Deleted)
+	err := row.Scan(&id, &role, &m.Custom, &m.Deleted, &m.SecondFactorRequired)
 	m.Role = authz.Role(role)
 	return ids.FromUUID[ids.Workspace](id), m, err
 }

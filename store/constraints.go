@@ -18,7 +18,7 @@ func constraints() postgres.Constraints {
 	all := postgres.Constraints{}
 	for _, table := range []string{
 		"memberships", "credentials", "sessions", "registrations", "email_changes", "events",
-		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains",
+		"roles", "invitations", "invitation_links", "join_requests", "departures", "domains", "deletion_notices", "policy_notices",
 		"disablements", "operators", "totp_factors", "recovery_codes", "passkeys", "external_identities", "devices", "api_keys",
 		"api_key_requests", "service_accounts", "refresh_tokens", "subscriptions", "overrides", "customers", "provider_subscriptions",
 		"invoices", "invoice_lines", "pending_lines", "usage_events", "usage_hours", "usage_totals", "periods", "trials", "provider_credits",

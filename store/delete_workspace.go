@@ -9,7 +9,6 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
-	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/store/audit"
 	"github.com/logicspike/manager/store/auth"
 	"github.com/logicspike/manager/store/billing"
@@ -92,7 +91,7 @@ func (s *Store) PreviewDeleteWorkspace(ctx context.Context, id ids.Workspace) (p
 
 // DeleteWorkspace ends everybody's access to a workspace, and the sessions of the
 // users who belong to nothing else but for the caller's own, and sets the time of
-// the purge; without a grace period it purges at once and returns nil. Repeated
+// the purge, which the members are told; without a grace period it purges at once and returns nil. Repeated
 // with the etag of the deletion it changes nothing.
 //
 // Errors: fault NOT_FOUND; WORKSPACE_DELETED; ETAG_MISMATCH when the etag is not
@@ -133,47 +132,31 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id ids.Workspace, etag stri
 		if err := t.auth.DeleteSoleSessions(ctx, id, present); err != nil {
 			return err
 		}
-		if err := t.record(ctx, audit.Event{
+		return t.record(ctx, audit.Event{
 			WorkspaceID: id, Action: "workspace.deleted", TargetID: id.String(),
 			Details: map[string]any{"purge_time": w.PurgeTime.Format(time.RFC3339)},
-		}); err != nil {
-			return err
-		}
-		return t.mailOwners(ctx, w)
+		})
 	})
 	return w, err
 }
 
-// markDeleted sets the time of a locked workspace's purge, and ends its subscription.
+// markDeleted sets the time of a locked workspace's purge, ends its subscription, and has
+// its members told.
 func (t *tx) markDeleted(ctx context.Context, w *tenant.Workspace, etag string) error {
 	if err := t.tenant.MarkDeleted(ctx, w, etag, t.now, t.now.Add(t.store.options.DeletionGrace)); err != nil {
 		return err
 	}
-	return t.endSubscription(ctx, w.ID)
-}
-
-// mailOwners tells the owners of a workspace that it was deleted.
-func (t *tx) mailOwners(ctx context.Context, w *tenant.Workspace) error {
-	owners, err := t.team.Owners(ctx, w.ID)
-	if err != nil {
+	if err := t.endSubscription(ctx, w.ID); err != nil {
 		return err
 	}
-	for _, owner := range owners {
-		if owner.Address == "" {
-			continue
-		}
-		data := map[string]string{"workspace": w.Name, "purge_time": ""}
-		if w.Deleted() {
-			data["purge_time"] = w.PurgeTime.Format(time.RFC3339)
-		}
-		if err := t.mail(ctx, letter{Message: mail.Message{Template: mail.WorkspaceDeleted, To: owner.Address, Data: data}}); err != nil {
-			return err
-		}
+	if err := t.tenant.BeginDeletionNotice(ctx, w.ID); err != nil {
+		return err
 	}
-	return nil
+	return t.queueDeletionNotices(ctx)
 }
 
-// UndeleteWorkspace brings a deleted workspace back.
+// UndeleteWorkspace brings a deleted workspace back. Who was told that it was deleted is
+// told.
 //
 // Errors: fault WORKSPACE_NOT_DELETED; NOT_FOUND once it is due to be purged.
 func (s *Store) UndeleteWorkspace(ctx context.Context, id ids.Workspace) (w *tenant.Workspace, err error) {
@@ -191,6 +174,12 @@ func (s *Store) UndeleteWorkspace(ctx context.Context, id ids.Workspace) (w *ten
 			return err
 		}
 		if err := t.resumeSubscription(ctx, id); err != nil {
+			return err
+		}
+		if err := t.tenant.RevertDeletionNotice(ctx, id); err != nil {
+			return err
+		}
+		if err := t.queueDeletionNotices(ctx); err != nil {
 			return err
 		}
 		return t.record(ctx, audit.Event{WorkspaceID: id, Action: "workspace.undeleted", TargetID: id.String()})
@@ -298,10 +287,8 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 			return Purged{}, errPreview()
 		}
 	}
-	if !w.Deleted() {
-		if err := t.mailOwners(ctx, w); err != nil {
-			return Purged{}, err
-		}
+	if err := t.mailPurged(ctx, w); err != nil {
+		return Purged{}, err
 	}
 	if err := t.audit.DeleteOfWorkspace(ctx, id); err != nil {
 		return Purged{}, err
@@ -326,6 +313,12 @@ func (t *tx) purge(ctx context.Context, id ids.Workspace, etag string) (Purged, 
 		return Purged{}, err
 	}
 	if err := t.tenant.DeleteDomains(ctx, id); err != nil {
+		return Purged{}, err
+	}
+	if err := t.tenant.DeleteDeletionNotice(ctx, id); err != nil {
+		return Purged{}, err
+	}
+	if err := t.tenant.DeletePolicyNotice(ctx, id); err != nil {
 		return Purged{}, err
 	}
 	if err := t.tenant.Delete(ctx, id); err != nil {

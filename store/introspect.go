@@ -30,21 +30,15 @@ func (s *Store) Introspect(ctx context.Context, workspace ids.Workspace, token s
 }
 
 // IntrospectSession returns the permissions that the user of a session holds in a
-// workspace at this moment, and whether the session is live and its user an active
-// member.
+// workspace at this moment, and whether the session is live, its user an active member, and
+// the workspace not closed to the session.
 func (s *Store) IntrospectSession(ctx context.Context, workspace ids.Workspace, session ids.Session, user ids.User) ([]string, bool, error) {
 	found, err := s.Auth.LiveSession(ctx, session, s.options.Clock.Now())
 	if err != nil || found == nil || found.UserID != user {
 		return nil, false, s.constraints.Fault(err)
 	}
-	return s.holds(ctx, workspace, user)
-}
-
-// holds returns the permissions of a user in a workspace, and whether they are an
-// active member of it and it is live.
-func (s *Store) holds(ctx context.Context, workspace ids.Workspace, user ids.User) ([]string, bool, error) {
 	m, err := s.Membership(ctx, workspace, user)
-	if fault.Has(err, fault.Missing) || err == nil && m.Deleted {
+	if fault.Has(err, fault.Missing) || err == nil && (m.Deleted || m.SecondFactorRequired && !found.SecondFactorProven) {
 		return nil, false, nil
 	}
 	if err != nil {
@@ -79,7 +73,7 @@ func usable(l *auth.RefreshToken, hash secret.Hash, now time.Time) bool {
 // introspectAPIKey tells of a key what it can do now.
 func (s *Store) introspectAPIKey(ctx context.Context, workspace ids.Workspace, token string) (*Introspection, error) {
 	k, err := s.findKey(ctx, token)
-	if err != nil || k == nil || k.Workspace != workspace {
+	if err != nil || k == nil || k.Workspace != workspace || k.SecondFactorMissing {
 		return nil, err
 	}
 	found := &Introspection{User: k.User, ServiceAccount: k.ServiceAccount, ExpireTime: k.ExpireTime, Permissions: []string{}}

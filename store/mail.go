@@ -36,6 +36,9 @@ type letter struct {
 	Else *mail.Message `json:"else,omitempty"`
 	// AddressKey is what the condition is about.
 	AddressKey string `json:"address_key,omitempty"`
+	// bulk is one of many, which wait until all others were sent: who is waiting for a code
+	// waits for no crowd.
+	bulk bool
 }
 
 type condition string
@@ -45,6 +48,9 @@ const (
 	noVerifiedAccount condition = "no verified account" // nobody has proven it
 	verifiedAccount   condition = "verified account"    // somebody has proven it who can sign in; the mail greets them by name
 )
+
+// lastPriority is that of jobs which all others are done before.
+const lastPriority = 4
 
 // mailContext is what sealed letters are bound to.
 const mailContext = "mail job"
@@ -61,6 +67,9 @@ func (t *tx) mail(ctx context.Context, letters ...letter) error {
 			return err
 		}
 		jobs[i].Args = MailJob{Sealed: t.store.mails.Seal(data, mailContext)}
+		if l.bulk {
+			jobs[i].InsertOpts = &river.InsertOpts{Priority: lastPriority}
+		}
 	}
 	if _, err := t.store.jobs.InsertManyFastTx(ctx, t.sql.Tx, jobs); err != nil {
 		return fmt.Errorf("queue a mail: %w", err)

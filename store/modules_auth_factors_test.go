@@ -141,6 +141,7 @@ func exerciseEmailChallenges(t *testing.T, e *exercise, user ids.User) {
 	e.call("DeleteEmailChallenges", address)
 	e.want(none, "TryEmailChallenge", free.ID, secret.Hash{}, any, now)
 	bound = challenge(s.ID)
+	e.call("HaveSecondFactor", []ids.User{user, ids.New[ids.User]()})
 	e.call("DeleteSessions", user, ids.Session{})
 	e.want(none, "TryEmailChallenge", bound.ID, secret.Hash{}, s.ID, now) // gone with its session
 	c = challenge(any)

@@ -213,6 +213,12 @@ func (w *teamWorld) deletions() {
 		w.t.Errorf("Members = %v", members)
 	}
 	w.want([]ids.User{w.owner}, "SoleMembers", w.w)
+	first := team.Recipient{MembershipID: w.call("First", w.w, 1)[0].([]team.Membership)[0].ID, Address: "owner@example.com", Active: true, Sole: true}
+	second := team.Recipient{MembershipID: w.member.ID, Address: "user@example.com", Active: true}
+	w.want([]team.Recipient{first, second}, "Recipients", w.w, ids.Membership{}, ids.Membership{}, 10)
+	w.want([]team.Recipient{first}, "Recipients", w.w, ids.Membership{}, ids.Membership{}, 1)
+	w.want([]team.Recipient{first}, "Recipients", w.w, ids.Membership{}, first.MembershipID, 10)
+	w.want([]team.Recipient{second}, "Recipients", w.w, first.MembershipID, ids.Membership{}, 10)
 	w.want([]team.SoleOwned{{WorkspaceID: w.w, WorkspaceName: "Acme", OtherMembers: 1}}, "SoleOwnedBy", w.owner)
 	w.want([]ids.Workspace{w.own}, "AloneIn", w.user)
 }

@@ -244,7 +244,33 @@ func TestTenantNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.call("MarkDeleted", w, "etag", now, now)
 	e.want(w, "Workspace", w.ID)
 	e.want([]ids.Workspace{w.ID}, "Due", now, 0)
+	e.call("BeginDeletionNotice", w.ID)
+	n := &tenant.DeletionNotice{WorkspaceID: w.ID, Pending: true}
+	e.want(n, "DeletionNotice", w.ID)
+	e.want([]ids.Workspace{w.ID}, "PendingDeletionNotices", ids.Workspace{})
+	e.want([]ids.Workspace{}, "PendingDeletionNotices", w.ID)
+	n.Last, n.Pending = ids.New[ids.Membership](), false
+	e.call("UpdateDeletionNotice", n)
+	e.want(n, "DeletionNotice", w.ID)
+	e.want([]ids.Workspace{}, "PendingDeletionNotices", ids.Workspace{})
 	e.call("MarkUndeleted", w, now)
+	e.call("RevertDeletionNotice", w.ID)
+	n.Undeleted, n.Until, n.Last, n.Pending = true, n.Last, ids.Membership{}, true
+	e.want(n, "DeletionNotice", w.ID)
+	e.call("RevertDeletionNotice", w.ID) // of whose restoration nobody was told
+	e.want((*tenant.DeletionNotice)(nil), "DeletionNotice", w.ID)
+	e.call("BeginDeletionNotice", w.ID)
+	e.call("DeleteDeletionNotice", w.ID)
+	e.want((*tenant.DeletionNotice)(nil), "DeletionNotice", w.ID)
+	e.call("BeginPolicyNotice", w.ID)
+	p := &tenant.PolicyNotice{WorkspaceID: w.ID}
+	e.want(p, "PolicyNotice", w.ID)
+	e.want([]ids.Workspace{w.ID}, "PolicyNotices", ids.Workspace{})
+	p.Last = n.Until
+	e.call("UpdatePolicyNotice", p)
+	e.want(p, "PolicyNotice", w.ID)
+	e.call("DeletePolicyNotice", w.ID)
+	e.want((*tenant.PolicyNotice)(nil), "PolicyNotice", w.ID)
 	e.call("ForgetUsers", []ids.User{creator})
 	w.CreatorID = ids.User{}
 	e.want(w, "Workspace", w.ID)
@@ -355,6 +381,7 @@ func TestAuthNeedsItsOwnSchemaOnly(t *testing.T) {
 
 	e.want(true, "DeleteSession", user, s.ID, now)
 	e.call("InsertSession", s)
+	e.call("ForgetSecondFactor", user)
 	e.want(1, "DeleteSessions", user, ids.Session{})
 	e.call("InsertSession", s)
 	e.call("DeleteSoleSessions", w, ids.Session{})

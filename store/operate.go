@@ -306,6 +306,7 @@ func (s *Store) ImpersonateUser(ctx context.Context, in Impersonation) (session 
 		session.ExpireTime = t.now.Add(ImpersonationLifetime)
 		if caller != nil {
 			session.ImpersonatorSessionID, session.Methods = caller.ID, caller.Methods
+			session.SecondFactorProven = caller.SecondFactorProven
 			session.ExpireTime = earlier(session.ExpireTime, caller.ExpireTime)
 		}
 		session.IdleExpireTime = earlier(session.IdleExpireTime, session.ExpireTime)

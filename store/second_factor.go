@@ -48,10 +48,13 @@ func (t *tx) factorAdded(ctx context.Context, user ids.User, before auth.SecondF
 }
 
 // factorRemoved is called once a locked user has one second factor less. With the
-// last one the recovery codes go, too.
+// last one the recovery codes go, too, and what sessions have of it.
 func (t *tx) factorRemoved(ctx context.Context, user ids.User) error {
 	left, err := t.auth.SecondFactors(ctx, user)
 	if err != nil || left.Required() {
+		return err
+	}
+	if err := t.auth.ForgetSecondFactor(ctx, user); err != nil {
 		return err
 	}
 	return t.auth.ReplaceRecoveryCodes(ctx, user, nil, t.now)

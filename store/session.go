@@ -37,7 +37,7 @@ func (t *tx) startSession(ctx context.Context, user ids.User, by authz.Method, t
 		return nil, "", errDisabled()
 	}
 	session, token := t.newSession(user, transport, client)
-	session.Methods = []authz.Method{by}
+	session.Methods, session.SecondFactorProven = []authz.Method{by}, by.ProvesSecondFactor()
 	if by != authz.ByPasskey {
 		factors, err := t.auth.SecondFactors(ctx, user)
 		if err != nil {

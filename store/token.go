@@ -50,7 +50,7 @@ type Grant struct {
 // GrantOf returns for whom the caller gets an access token.
 //
 // Errors: fault NOT_FOUND when the caller is no active member of the workspace, or
-// it is deleted.
+// it is deleted; SECOND_FACTOR_REQUIRED_BY_WORKSPACE.
 func (s *Store) GrantOf(ctx context.Context, caller *authz.Session, audience string, workspace ids.Workspace) (*Grant, error) {
 	g := &Grant{
 		User: caller.User, Session: caller.ID, AuthTime: caller.AuthTime, Methods: caller.Methods, Impersonator: caller.Impersonator,
@@ -65,6 +65,9 @@ func (s *Store) GrantOf(ctx context.Context, caller *authz.Session, audience str
 	}
 	if m.Deleted {
 		return nil, fault.NotFoundFault()
+	}
+	if m.ClosedTo(caller) {
+		return nil, ErrSecondFactorRequired()
 	}
 	g.Workspace, g.Role, g.Permissions = workspace, m.Role, s.permissionsOf(m)
 	return g, nil
@@ -102,7 +105,7 @@ func (t *tx) access(ctx context.Context, workspace ids.Workspace, user ids.User)
 	if w.Deleted() || !found.Active() {
 		return m, fault.NotFoundFault()
 	}
-	m.Role = found.Role
+	m.Role, m.SecondFactorRequired = found.Role, w.SecondFactorRequired
 	m.Custom, err = t.team.Permissions(ctx, workspace, found.Role)
 	return m, err
 }
@@ -132,7 +135,7 @@ func errToken() error {
 // CreateRefreshToken begins a line of refresh tokens of the caller's session, and
 // returns the first with the time when the line ends at the latest.
 //
-// Errors: fault NOT_FOUND as GrantOf; TOO_MANY; SESSION_REQUIRED when the session
+// Errors: fault NOT_FOUND and SECOND_FACTOR_REQUIRED_BY_WORKSPACE as GrantOf; TOO_MANY; SESSION_REQUIRED when the session
 // has ended.
 func (s *Store) CreateRefreshToken(ctx context.Context, caller *authz.Session, audience string, workspace ids.Workspace) (token string, expires time.Time, err error) {
 	err = s.write(ctx, func(ctx context.Context, t *tx) error {
@@ -140,8 +143,12 @@ func (s *Store) CreateRefreshToken(ctx context.Context, caller *authz.Session, a
 			if _, err := t.tenant.HoldWorkspace(ctx, workspace); err != nil { // nobody leaves it meanwhile
 				return err
 			}
-			if _, err := t.access(ctx, workspace, caller.User); err != nil {
+			m, err := t.access(ctx, workspace, caller.User)
+			if err != nil {
 				return err
+			}
+			if m.ClosedTo(caller) {
+				return ErrSecondFactorRequired()
 			}
 		}
 		if err := t.identity.HoldUser(ctx, caller.User); err != nil {
@@ -190,7 +197,7 @@ func (s *Store) CreateRefreshToken(ctx context.Context, caller *authz.Session, a
 // either its holder or who used it has stolen it, so that the line ends (RFC 9700,
 // 4.14.2), and its owner is mailed. Of a line that has ended nobody is mailed again.
 //
-// Errors: fault TOKEN_INVALID.
+// Errors: fault TOKEN_INVALID; SECOND_FACTOR_REQUIRED_BY_WORKSPACE.
 func (s *Store) Refresh(ctx context.Context, token string, audiences []string) (g *Grant, next string, err error) {
 	line, ok := lineOf(token)
 	if !ok {
@@ -242,6 +249,9 @@ func (s *Store) Refresh(ctx context.Context, token string, audiences []string) (
 			}
 			if err != nil {
 				return err
+			}
+			if m.SecondFactorRequired && !session.SecondFactorProven {
+				return ErrSecondFactorRequired() // the line goes on once it is proven
 			}
 			g.Workspace, g.Role, g.Permissions = l.WorkspaceID, m.Role, s.permissionsOf(m)
 		}

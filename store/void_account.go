@@ -76,8 +76,8 @@ func (t *tx) voidAccount(ctx context.Context, user ids.User) ([]*tenant.Workspac
 }
 
 // hand makes who has proven an address an owner of the workspaces that a voided
-// account of that address left, and tells them: perhaps it was their own, and
-// they want to undelete it. Whoever had the account cannot come back by what they
+// account of that address left. That it is deleted they are told as all its members:
+// perhaps it was their own, and they want to undelete it. Whoever had the account cannot come back by what they
 // had made to invite people.
 func (t *tx) hand(ctx context.Context, left []*tenant.Workspace, heir *identity.User) error {
 	for _, w := range left {
@@ -92,9 +92,6 @@ func (t *tx) hand(ctx context.Context, left []*tenant.Workspace, heir *identity.
 			}
 		}
 		if err := t.makeOwner(ctx, w, heir, details); err != nil {
-			return err
-		}
-		if err := t.mailOwners(ctx, w); err != nil {
 			return err
 		}
 	}

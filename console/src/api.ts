@@ -29,6 +29,9 @@ export const transport: Transport = {
       if (reasonOf(error) === "SESSION_REQUIRED" && !tellsOfSession.includes(method)) {
         void queryClient.invalidateQueries({ queryKey: sessionKey });
       }
+      if (reasonOf(error) === "SECOND_FACTOR_REQUIRED_BY_WORKSPACE") {
+        void queryClient.invalidateQueries({ queryKey: ["workspaces"] }); // the pages of it are closed by what that says
+      }
       throw error;
     }
   },

@@ -56,6 +56,9 @@ type Session struct {
 	// SecondFactorPending tells that the session can do nothing yet but prove a
 	// second factor.
 	SecondFactorPending bool
+	// SecondFactorProven tells that a second factor was proven in the session, and that
+	// the account still has one.
+	SecondFactorProven bool
 	// Impersonator is the operator who acts in the user's name; zero for the user
 	// themselves.
 	Impersonator ids.User
@@ -75,6 +78,9 @@ type Key struct {
 	// EmailVerified is whether the user's address was proven; it is true for a
 	// service account's key.
 	EmailVerified bool
+	// SecondFactorMissing is whether the workspace requires a second factor of its
+	// members, and the user has none.
+	SecondFactorMissing bool
 	// Hash is that of the secret that the call came with: there are two while the one
 	// before a rotation still works.
 	Hash [32]byte
@@ -111,6 +117,9 @@ type Membership struct {
 	Role    Role
 	Custom  []string // the permissions of the role, if it is a custom one
 	Deleted bool     // whether the workspace is deleted, and not yet purged
+	// SecondFactorRequired is whether the workspace is closed to sessions that have
+	// proven no second factor.
+	SecondFactorRequired bool
 
 	// Permission is what the rule of the present call asks for. Where the call
 	// changes a team, the store asks for it again, once it has locked it.
@@ -119,6 +128,16 @@ type Membership struct {
 
 // Holds reports whether the member holds a permission.
 func (m Membership) Holds(p Permission) bool { return p.HeldBy(m.Role, m.Custom) }
+
+// ClosedTo reports whether the workspace requires a second factor that was not proven in
+// the member's session.
+func (m Membership) ClosedTo(s *Session) bool { return m.SecondFactorRequired && !s.SecondFactorProven }
+
+// ProvesSecondFactor reports whether a method is, or has in it, a second factor. A
+// passkey is asked to verify its user, which makes it two factors in one.
+func (m Method) ProvesSecondFactor() bool {
+	return m == ByTOTP || m == ByRecoveryCode || m == ByPasskey
+}
 
 // Client is the program that a call came from.
 type Client struct {

@@ -69,6 +69,8 @@ func Start(ctx context.Context, o Options) (*Runner, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &mailWorker{store: o.Store, renderer: o.Renderer, sender: o.Sender})
 	river.AddWorker(workers, &refusalWorker{store: o.Store})
+	river.AddWorker(workers, &deletionNoticeWorker{store: o.Store})
+	river.AddWorker(workers, &policyNoticeWorker{store: o.Store})
 	river.AddWorker(workers, &purgeWorker{store: o.Store, log: o.Logger})
 	river.AddWorker(workers, &billWorker{store: o.Store})
 	river.AddWorker(workers, &expireWorker{store: o.Store})

@@ -52,9 +52,22 @@ const (
 	// the client; empty when nobody called), reason (an operator's; empty for none).
 	SecurityChange Template = "security_change"
 
-	// WorkspaceDeleted tells an owner that the workspace was deleted. Values:
-	// workspace (its name), purge_time (empty if it cannot be brought back).
+	// WorkspaceDeleted tells a member, whose account stays, that the workspace was
+	// deleted. Values: workspace (its name), purge_time (empty if it was purged).
 	WorkspaceDeleted Template = "workspace_deleted"
+
+	// AccountEnding tells a member of a workspace that was deleted, who belongs to no
+	// other one, that their account will be deleted with it, and how to keep it. Values:
+	// workspace, purge_time (empty if the account is gone).
+	AccountEnding Template = "account_ending"
+
+	// WorkspaceUndeleted tells who was told by one of these that the workspace was
+	// brought back. Values: workspace.
+	WorkspaceUndeleted Template = "workspace_undeleted"
+
+	// SecondFactorRequired tells a member that the workspace requires a second factor from
+	// now on. Values: workspace.
+	SecondFactorRequired Template = "second_factor_required"
 
 	// TrialEnding tells an owner that the trial of the workspace's plan ends soon. Values:
 	// workspace, plan (what it is called), end_time.

@@ -283,15 +283,38 @@ func TestRenderInvalidValue(t *testing.T) {
 	}
 }
 
-func TestRenderPurgedWorkspace(t *testing.T) {
-	data := testData()
-	data["purge_time"] = ""
-	m, err := newTestRenderer(t).Render(Message{Template: WorkspaceDeleted, To: "ann@example.com", Data: data})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(m.Text, "cannot be brought back") || strings.Contains(m.Text, "Until then") {
-		t.Errorf("wrong text:\n%s", m.Text)
+func TestRenderDeletedWorkspace(t *testing.T) {
+	for _, test := range []struct {
+		template Template
+		time     string
+		says     []string
+		not      []string
+	}{
+		{WorkspaceDeleted, "2026-03-15T14:04:05Z", []string{"15 March 2026, 14:04 UTC", "its owners can bring it back", "stays as long as"}, []string{"cannot"}},
+		{WorkspaceDeleted, "", []string{"cannot be brought back", "Your account stays"}, []string{"Until then"}},
+		{AccountEnding, "2026-03-15T14:04:05Z", []string{
+			"15 March 2026, 14:04 UTC", "will be deleted", "join another workspace or create one", "Ask an owner to bring the workspace back",
+		}, []string{"cannot", "was deleted with"}},
+		{AccountEnding, "", []string{"your account was deleted with it", "cannot be brought back"}, []string{"will be", "Ask an owner"}},
+	} {
+		data := testData()
+		data["purge_time"] = test.time
+		m, err := newTestRenderer(t).Render(Message{Template: test.template, To: "ann@example.com", Data: data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for part, body := range map[string]string{"text": m.Text, "html part": textOf(t, m.HTML)} {
+			for _, want := range test.says {
+				if !strings.Contains(body, want) {
+					t.Errorf("%s at %q: the %s does not say %q:\n%s", test.template, test.time, part, want, body)
+				}
+			}
+			for _, bad := range test.not {
+				if strings.Contains(body, bad) {
+					t.Errorf("%s at %q: the %s says %q:\n%s", test.template, test.time, part, bad, body)
+				}
+			}
+		}
 	}
 }
 

@@ -57,6 +57,13 @@ var invariants = []invariant{
 		HAVING count(*) FILTER (WHERE e.action = 'workspace.deleted') - count(*) FILTER (WHERE e.action = 'workspace.undeleted')
 		    <> (w.delete_time IS NOT NULL)::int`},
 
+	{"members are told of a deletion while there is one, and else of a restoration until all know", `
+		SELECT w.id::text FROM tenant.deletion_notices n JOIN tenant.workspaces w ON w.id = n.workspace_id
+		WHERE n.undeleted <> (w.delete_time IS NULL) OR n.undeleted AND NOT n.pending`},
+
+	{"members are told that a second factor is required only where it is", `
+		SELECT w.id::text FROM tenant.policy_notices n JOIN tenant.workspaces w ON w.id = n.workspace_id WHERE NOT w.second_factor_required`},
+
 	{"a workspace is purged once, and then gone from the log", `
 		SELECT p.target_id FROM audit.events p WHERE p.action = 'workspace.purged'
 		GROUP BY p.target_id

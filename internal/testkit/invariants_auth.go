@@ -51,6 +51,19 @@ var authInvariants = []invariant{
 		  AND (EXISTS (SELECT 1 FROM auth.passkeys p WHERE p.user_id = s.user_id AND p.create_time < s.create_time)
 		    OR EXISTS (SELECT 1 FROM auth.totp_factors f WHERE f.user_id = s.user_id AND f.confirm_time < s.create_time))`},
 
+	{"a session tells of a second factor only if it was proven there, and its account has one", `
+		SELECT s.id::text FROM auth.sessions s
+		WHERE s.second_factor_proven AND (NOT s.methods && '{totp,recovery_code,passkey}' OR s.second_factor_pending
+		   OR NOT EXISTS (SELECT 1 FROM auth.passkeys p WHERE p.user_id = coalesce(s.impersonator_id, s.user_id))
+		  AND NOT EXISTS (SELECT 1 FROM auth.totp_factors f WHERE f.user_id = coalesce(s.impersonator_id, s.user_id) AND f.confirm_time IS NOT NULL))`},
+
+	{"a workspace requires a second factor if, and only if, its log says so last", `
+		SELECT w.id::text FROM tenant.workspaces w
+		LEFT JOIN LATERAL (
+			SELECT (e.details -> 'second_factor_required' ->> 'after')::boolean AS required FROM audit.events e
+			WHERE e.workspace_id = w.id AND e.action = 'workspace.security_policy_updated' ORDER BY e.tx DESC, e.id DESC LIMIT 1) last ON true
+		WHERE w.second_factor_required <> coalesce(last.required, false)`},
+
 	{"a disabled account has no session", `
 		SELECT s.id::text FROM auth.sessions s JOIN auth.disablements d USING (user_id)`},
 

@@ -41,6 +41,18 @@ var breaks = map[string][]string{
 	"a workspace is deleted if, and only if, its log has one deletion more than undeletions": {
 		"UPDATE tenant.workspaces SET delete_time = now(), purge_time = now(), delete_etag = '' WHERE id = $w",
 	},
+	"members are told of a deletion while there is one, and else of a restoration until all know": {
+		"INSERT INTO tenant.deletion_notices VALUES ($w, false, NULL, NULL, true)",
+		"INSERT INTO tenant.deletion_notices VALUES ($w, true, NULL, gen_random_uuid(), false)",
+	},
+	"members are told that a second factor is required only where it is": {"INSERT INTO tenant.policy_notices VALUES ($w, NULL)"},
+	"a workspace requires a second factor if, and only if, its log says so last": {
+		"UPDATE tenant.workspaces SET second_factor_required = true WHERE id = $w",
+	},
+	"a session tells of a second factor only if it was proven there, and its account has one": {
+		"UPDATE auth.sessions SET second_factor_proven = true WHERE user_id = $u",
+		"UPDATE auth.sessions SET second_factor_proven = true, methods = '{totp}' WHERE user_id = $u",
+	},
 	"a workspace is purged once, and then gone from the log": {
 		"INSERT INTO audit.events SELECT gen_random_uuid(), '1', NULL, NULL, actor_kind, NULL, 'workspace.purged', target_id, details, create_time FROM audit.events WHERE action = 'workspace.created' AND workspace_id = $w",
 	},
@@ -426,6 +438,7 @@ func TestEachInvariantIsFoundWhenItIsBroken(t *testing.T) {
 	more := provided + "INSERT INTO billing.customers VALUES ($w, 'cus_1', now()); " +
 		"INSERT INTO billing.overrides VALUES ($w, 'sso', '{\"enabled\": true}', 'test', now()); " +
 		"INSERT INTO auth.api_key_requests VALUES ($w, gen_random_uuid(), now()); INSERT INTO billing.trials VALUES ($w, 'free', now()); " +
+		"INSERT INTO tenant.deletion_notices VALUES ($w, false, NULL, NULL, true); INSERT INTO tenant.policy_notices VALUES ($w, NULL); " +
 		"INSERT INTO billing.periods SELECT workspace_id, id, now() - interval '1 day', now(), plan, plan_version FROM billing.subscriptions; " +
 		providerCredit + totp + recoveryCode + passkey + identity + refreshToken + apiKey + serviceAccount +
 		"INSERT INTO auth.disablements VALUES ($u, NULL, 'test', now()); INSERT INTO auth.operators VALUES ($u, now()); " +

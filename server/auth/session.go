@@ -30,6 +30,7 @@ func (m *Module) GetSession(ctx context.Context, _ *authv1.GetSessionRequest) (*
 
 			Methods:             convert.Methods(s.Methods),
 			SecondFactorPending: s.SecondFactorPending,
+			SecondFactorProven:  s.SecondFactorProven,
 			ImpersonatorUserId:  s.Impersonator.String(),
 		},
 		Requirements: requirements(s),

@@ -90,6 +90,8 @@ func Workspace(w *tenant.Workspace) *tenantv1.Workspace {
 		DeleteTime: Time(w.DeleteTime),
 		PurgeTime:  Time(w.PurgeTime),
 		Etag:       ETag(w.Version),
+
+		SecondFactorRequired: w.SecondFactorRequired,
 	}
 	if w.Deleted() {
 		m.State = tenantv1.WorkspaceState_WORKSPACE_STATE_DELETED
@@ -146,6 +148,7 @@ func Session(s *auth.Session, current bool) *authv1.Session {
 
 		Methods:             Methods(s.Methods),
 		SecondFactorPending: s.SecondFactorPending,
+		SecondFactorProven:  s.SecondFactorProven,
 		ImpersonatorUserId:  s.ImpersonatorID.String(),
 	}
 }

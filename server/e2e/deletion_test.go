@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -338,11 +339,18 @@ func TestWithoutGraceDeletionIsThePurge(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{Settings: func(s *config.Settings) { s.DeletionGrace = 0 }})
 	owner := srv.Register(t)
+	elsewhere := srv.Register(t)
+	srv.Join(t, elsewhere, owner.Workspace.Id, authz.Member)
 	refused(t, "another etag", remove(t, owner, owner.Workspace.Id, "another"), connect.CodeAborted, faultv1.Reason_REASON_ETAG_MISMATCH)
 	if err := remove(t, owner, owner.Workspace.Id, preview(t, owner, owner.Workspace.Id).Etag); err != nil {
 		t.Fatal(err)
 	}
 	ended(t, "the owner", owner.Client)
+	for email, want := range map[string]string{owner.Email: "your account was deleted with it", elsewhere.Email: "Your account stays"} {
+		if m := srv.Mail(t, email, 2); !strings.Contains(m.Text, want) || !strings.Contains(m.Text, owner.Workspace.Name) {
+			t.Errorf("mailed to %s: %s", email, m.Text)
+		}
+	}
 	srv.CheckPurged(t, owner.Workspace.Id, owner.User.Id)
 	srv.CheckInvariants(t)
 }

@@ -37,6 +37,14 @@ type broken struct {
 // a method does where there is more to do. The part in parentheses tells calls of one
 // method apart.
 var brokenCalls = map[string]func(w *world) broken{
+	"WorkspaceService/UpdateSecurityPolicy(required)": func(w *world) broken {
+		token, _ := proven(w)
+		return broken{token: token, message: &tenantv1.UpdateSecurityPolicyRequest{WorkspaceId: w.workspace, SecondFactorRequired: proto.Bool(true)}}
+	},
+	"PasskeyService/DeletePasskey(proven)": func(w *world) broken {
+		token, passkey := proven(w)
+		return broken{token: token, message: &authv1.DeletePasskeyRequest{PasskeyId: passkey}}
+	},
 	"MfaService/VerifySecondFactor(app)": func(w *world) broken {
 		a, _ := enrol(w.t, w.srv, w.owner)
 		return broken{token: owing(w.t, w.srv, w.owner.Email), message: &authv1.VerifySecondFactorRequest{
@@ -179,6 +187,17 @@ var unbroken = map[string]string{
 	"InvitationService/BatchCreateInvitations":    "TestABatchSurvivesAFailureOfAnyWrite: it goes on where a write fails",
 	"TestClockService/AdvanceTestClock":           "it is many transactions, and says so",
 	"ReconciliationService/ReconcileSubscription": "TestReconciliationFindsWhatDiffersAndRepairsIt: it is many transactions, each of which may fail and be repeated",
+}
+
+// proven gives the owner a passkey, and proves it in their session: it returns its token,
+// and the passkey's id.
+func proven(w *world) (token, passkey string) {
+	key, added := addPasskey(w.t, w.srv, w.owner, testkit.EdDSA)
+	res, err := w.owner.Authentication.Reauthenticate(w.t.Context(), &authv1.ReauthenticateRequest{
+		Passkey: answerPasskey(w.t, key, askPasskey(w.t, passkeysOf(w.srv, w.owner.Token))),
+	})
+	w.must(err)
+	return res.SessionToken, added.Passkey.Id
 }
 
 // TestFailureOfAnyWriteOfAnyMethodLeavesNothing calls every method that has an effect,

@@ -168,6 +168,9 @@ var requests = map[string]func(w *world) proto.Message{
 	"WorkspaceService/UpdateWorkspace": func(w *world) proto.Message {
 		return &tenantv1.UpdateWorkspaceRequest{WorkspaceId: w.workspace, Name: "Acme Ltd."}
 	},
+	"WorkspaceService/UpdateSecurityPolicy": func(w *world) proto.Message {
+		return &tenantv1.UpdateSecurityPolicyRequest{WorkspaceId: w.workspace, SecondFactorRequired: proto.Bool(false)}
+	},
 	"WorkspaceService/CheckSlugAvailability": func(*world) proto.Message { return &tenantv1.CheckSlugAvailabilityRequest{Slug: "acme"} },
 	"WorkspaceService/PreviewDeleteWorkspace": func(w *world) proto.Message {
 		return &tenantv1.PreviewDeleteWorkspaceRequest{WorkspaceId: w.workspace}

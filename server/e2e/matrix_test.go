@@ -119,6 +119,7 @@ OperatorService/ImportUsers                  session  op       op       op      
 
 WorkspaceService/GetWorkspace                session  hidden   hidden   ok       ok       ok       ok       role     hidden   ok       hidden   session  ok
 WorkspaceService/UpdateWorkspace             session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  ok
+WorkspaceService/UpdateSecurityPolicy        session  hidden   hidden   role     role     ok       ok       ok       hidden   hidden   hidden   session  reauth
 WorkspaceService/PreviewDeleteWorkspace      session  hidden   hidden   role     role     role     ok       role     hidden   ok       hidden   session  ok
 WorkspaceService/DeleteWorkspace             session  hidden   hidden   role     role     role     ok       role     hidden   ok       hidden   session  reauth
 WorkspaceService/UndeleteWorkspace           session  hidden   hidden   role     role     role     live     role     hidden   ok       hidden   session  live

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
+	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
 	"github.com/logicspike/manager/store"
@@ -47,6 +48,9 @@ func TestSecondFactorsAreAskedAsAPlainModelSays(t *testing.T) {
 			"add passkey":         rarely(m.addPasskey),
 			"remove passkey":      m.removePasskey,
 			"renew codes":         rarely(m.renewCodes),
+			"prove a factor":      m.proveFactor,
+			"require a factor":    m.requireFactor,
+			"enter":               m.enterClosed,
 			"disable":             rarely(m.disable),
 			"enable":              m.enable,
 			"reset factors":       rarely(m.resetFactors),
@@ -65,6 +69,8 @@ var factorMeets = []string{
 	"VerifySecondFactor by app SECOND_FACTOR_INVALID", "VerifySecondFactor by recovery code SECOND_FACTOR_INVALID",
 	"VerifySecondFactor by app SESSION_REQUIRED",
 	"ListSessions SECOND_FACTOR_REQUIRED", "ResetSecondFactors", "DisableUser",
+	"UpdateSecurityPolicy on", "UpdateSecurityPolicy off", "UpdateSecurityPolicy on " + closedHere,
+	"GetWorkspace of one that requires a factor", "GetWorkspace of one that requires a factor " + closedHere,
 }
 
 // modelFactors are the second factors of a user.
@@ -153,6 +159,86 @@ func (m *model) signInByPasskey(rt *rapid.T) {
 	m.answered(rt, "SignInWithPasskey", err, want)
 	if want == "" {
 		m.addSession(u, res.Session.Id, res.SessionToken)
+		m.sessions[len(m.sessions)-1].proven = true
+	}
+}
+
+// closedHere is the reason of a workspace that requires a second factor.
+const closedHere = "SECOND_FACTOR_REQUIRED_BY_WORKSPACE"
+
+// proveFactor proves an app in a session that may have begun without it.
+func (m *model) proveFactor(rt *rapid.T) {
+	s := m.session(rt)
+	f := &s.user.factors
+	if len(f.apps) == 0 || f.wrong > 0 { // which would have to wait
+		return
+	}
+	if m.now == f.shown { // the next code
+		m.srv.Clock.Advance(4 * time.Minute)
+		m.now += 4 * time.Minute
+	}
+	want := m.authenticate(s)
+	res, err := m.as(s).Authentication.Reauthenticate(m.t.Context(), &authv1.ReauthenticateRequest{TotpCode: f.apps[0].code(m.t, 0)})
+	m.answered(rt, "Reauthenticate by app", err, want)
+	if want == "" {
+		m.renewed(s, res.SessionToken)
+		s.proven, f.shown = true, m.now
+	}
+}
+
+// requireFactor has a workspace require a second factor, or no more.
+func (m *model) requireFactor(rt *rapid.T) {
+	s := m.session(rt)
+	w := m.workspaceOf(rt, s.user, false)
+	required := rapid.Bool().Draw(rt, "required")
+	what := "UpdateSecurityPolicy " + map[bool]string{true: "on", false: "off"}[required]
+	want := m.authenticate(s)
+	switch {
+	case want != "":
+	case w.member(s.user) == nil:
+		want = unknownHere
+	case w.secondFactor && !s.proven:
+		want = closedHere
+	case m.now-s.auth > modelRecent:
+		want = proveAgain
+	case required && !s.proven:
+		want = closedHere
+	}
+	_, err := m.as(s).Workspaces.UpdateSecurityPolicy(m.t.Context(), &tenantv1.UpdateSecurityPolicyRequest{
+		WorkspaceId: w.id, SecondFactorRequired: &required,
+	})
+	m.answered(rt, what, err, want)
+	if want == "" {
+		w.secondFactor = required
+	}
+}
+
+// enterClosed looks at a workspace, which may require a second factor.
+func (m *model) enterClosed(rt *rapid.T) {
+	s := m.session(rt)
+	w := m.workspaceOf(rt, s.user, false)
+	what, want := "GetWorkspace", m.authenticate(s)
+	switch {
+	case want != "":
+	case w.member(s.user) == nil:
+		want = unknownHere
+	case w.secondFactor:
+		what += " of one that requires a factor"
+		if !s.proven {
+			want = closedHere
+		}
+	}
+	_, err := m.as(s).Workspaces.GetWorkspace(m.t.Context(), &tenantv1.GetWorkspaceRequest{WorkspaceId: w.id})
+	m.answered(rt, what, err, want)
+	if !m.lives(s) {
+		return
+	}
+	list, err := m.as(s).Workspaces.ListWorkspaces(m.t.Context(), &tenantv1.ListWorkspacesRequest{})
+	m.answered(rt, "ListWorkspaces", err, "")
+	for _, listed := range list.Workspaces {
+		if listed.Workspace.Id == w.id {
+			same(rt, "whether a second factor is missing", listed.SecondFactorMissing, want == closedHere)
+		}
 	}
 }
 
@@ -235,6 +321,7 @@ func (m *model) verifyFactor(rt *rapid.T) {
 		}
 		s.ended = true // under its old token
 		m.addSession(s.user, res.Session.Id, res.SessionToken)
+		m.sessions[len(m.sessions)-1].proven = true
 	}
 }
 
@@ -275,10 +362,14 @@ func (m *model) added(rt *rapid.T, s *modelSession, first bool, codes []string) 
 	}
 }
 
-// removed is what the removal of the last one brings about.
-func (f *modelFactors) removed() {
-	if !f.required() {
-		f.codes = nil
+// removed is what the removal of a user's last one brings about.
+func (m *model) removed(u *modelUser) {
+	if u.factors.required() {
+		return
+	}
+	u.factors.codes = nil
+	for _, s := range m.sessions {
+		s.proven = s.proven && s.user != u
 	}
 }
 
@@ -313,7 +404,7 @@ func (m *model) removeApp(rt *rapid.T) {
 	m.answered(rt, "DeleteTotpFactor", err, want)
 	if want == "" {
 		f.apps = slices.Delete(f.apps, i, i+1)
-		f.removed()
+		m.removed(s.user)
 	}
 }
 
@@ -353,7 +444,7 @@ func (m *model) passkeyRemoved(rt *rapid.T, s *modelSession, want string) {
 	if want == "" {
 		f.passkeys[0].gone = true
 		f.passkeys = f.passkeys[1:]
-		f.removed()
+		m.removed(s.user)
 	}
 }
 

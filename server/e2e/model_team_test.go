@@ -346,7 +346,7 @@ func (m *model) compareAccess(rt *rapid.T) {
 		rt.Fatal(err)
 	}
 	for _, u := range m.users {
-		found, err := m.srv.Store.Access(m.t.Context(), ids.FromUUID[ids.User](uuidOf(m.t, u.id)), all)
+		found, err := m.srv.Store.Access(m.t.Context(), &authz.Session{User: ids.FromUUID[ids.User](uuidOf(m.t, u.id))}, all)
 		if err != nil {
 			rt.Fatal(err)
 		}

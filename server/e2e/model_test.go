@@ -154,6 +154,7 @@ type modelSession struct {
 	by                    *modelSession // the operator's, who acts in the user's name; or nil
 	ended                 bool
 	owes                  bool          // its second factor: it can do nothing else
+	proven                bool          // a second factor, that the account still has
 	auth, use, idle, life time.Duration // when it was begun and used, and when it ends
 }
 
@@ -165,6 +166,7 @@ type modelWorkspace struct {
 	purge         time.Duration // when it is due to be purged
 	etag          string        // of the deletion
 	robot         string        // its service account; "" for none
+	secondFactor  bool          // whether it requires one
 	former        string        // the one before that was deleted; "" for none
 }
 

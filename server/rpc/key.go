@@ -52,6 +52,9 @@ func (s *Stack) authorizeKey(ctx context.Context, m *method, key *authz.Key, req
 	case workspace != key.Workspace:
 		return ctx, fault.NotFoundFault()
 	}
+	if key.SecondFactorMissing {
+		return ctx, errSecondFactorRequired("the user whose API key it is has none")
+	}
 	membership := key.Membership()
 	if !membership.Holds(*m.permission) {
 		return ctx, fault.New(fault.PermissionDenied, fault.PermissionMissing,

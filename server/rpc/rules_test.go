@@ -38,7 +38,7 @@ func TestCompileReadsTheRulesOfTheProtos(t *testing.T) {
 	if diff := cmp.Diff(want, rules.Permissions()); diff != "" {
 		t.Error(diff)
 	}
-	if got := rules.Procedures(); len(got) != 9 || got[0] != "/logicspike.tenant.v1.WorkspaceService/CheckSlugAvailability" {
+	if got := rules.Procedures(); len(got) != 10 || got[0] != "/logicspike.tenant.v1.WorkspaceService/CheckSlugAvailability" {
 		t.Errorf("procedures %v", got)
 	}
 	for procedure, want := range map[string]string{

@@ -29,11 +29,12 @@ func (m *Module) CheckPermission(ctx context.Context, req *teamv1.CheckPermissio
 	if err != nil {
 		return nil, err
 	}
-	member, err := m.options.Store.Membership(ctx, workspace, authz.SessionFrom(ctx).User)
+	session := authz.SessionFrom(ctx)
+	member, err := m.options.Store.Membership(ctx, workspace, session.User)
 	if err != nil && !fault.Has(err, fault.Missing) {
 		return nil, err
 	}
-	return &teamv1.CheckPermissionResponse{Allowed: !member.Deleted && member.Holds(p)}, nil
+	return &teamv1.CheckPermissionResponse{Allowed: !member.Deleted && !member.ClosedTo(session) && member.Holds(p)}, nil
 }
 
 // BatchCheckPermissions implements AuthorizationService.
@@ -50,7 +51,7 @@ func (m *Module) BatchCheckPermissions(ctx context.Context, req *teamv1.BatchChe
 			return nil, err
 		}
 	}
-	members, err := m.options.Store.Access(ctx, authz.SessionFrom(ctx).User, workspaces)
+	members, err := m.options.Store.Access(ctx, authz.SessionFrom(ctx), workspaces)
 	if err != nil {
 		return nil, err
 	}

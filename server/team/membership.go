@@ -39,7 +39,19 @@ func (m *Module) ListMemberships(ctx context.Context, req *teamv1.ListMembership
 	if err != nil {
 		return nil, err
 	}
-	return &teamv1.ListMembershipsResponse{Memberships: convert.Memberships(rows), NextPageToken: next}, nil
+	res := &teamv1.ListMembershipsResponse{Memberships: convert.Memberships(rows), NextPageToken: next}
+	protected, shown, err := m.options.Store.SecondFactorsOf(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
+	if !shown {
+		return res, nil
+	}
+	for i, row := range rows {
+		has := protected[row.UserID]
+		res.Memberships[i].HasSecondFactor = &has
+	}
+	return res, nil
 }
 
 // of reads the ids of a request about one membership.

@@ -74,7 +74,8 @@ func (m *Module) GetWorkspace(ctx context.Context, req *tenantv1.GetWorkspaceReq
 
 // ListWorkspaces implements WorkspaceService.
 func (m *Module) ListWorkspaces(ctx context.Context, req *tenantv1.ListWorkspacesRequest) (*tenantv1.ListWorkspacesResponse, error) {
-	memberships, next, err := m.options.Store.Team.ListOfUser(ctx, authz.SessionFrom(ctx).User, req.ShowDeleted, m.options.Clock.Now(),
+	session := authz.SessionFrom(ctx)
+	memberships, next, err := m.options.Store.Team.ListOfUser(ctx, session.User, req.ShowDeleted, m.options.Clock.Now(),
 		store.Page{Size: int(req.PageSize), Token: req.PageToken})
 	if err != nil {
 		return nil, err
@@ -96,6 +97,7 @@ func (m *Module) ListWorkspaces(ctx context.Context, req *tenantv1.ListWorkspace
 		if w := byID[memberships[i].WorkspaceID]; w != nil { // not purged between the two reads
 			res.Workspaces = append(res.Workspaces, &tenantv1.WorkspaceMembership{
 				Workspace: convert.Workspace(w), Role: string(memberships[i].Role),
+				SecondFactorMissing: w.SecondFactorRequired && !session.SecondFactorProven,
 			})
 		}
 	}
@@ -138,6 +140,31 @@ func (m *Module) UpdateWorkspace(ctx context.Context, req *tenantv1.UpdateWorksp
 		return nil, err
 	}
 	return &tenantv1.UpdateWorkspaceResponse{Workspace: convert.Workspace(w)}, nil
+}
+
+// UpdateSecurityPolicy implements WorkspaceService.
+func (m *Module) UpdateSecurityPolicy(ctx context.Context, req *tenantv1.UpdateSecurityPolicyRequest) (*tenantv1.UpdateSecurityPolicyResponse, error) {
+	id, err := workspaceID(req.WorkspaceId)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range req.UpdateMask.GetPaths() {
+		if path != "second_factor_required" {
+			return nil, fault.Invalid("update_mask", "names a field that cannot be changed; second_factor_required can")
+		}
+	}
+	if req.SecondFactorRequired == nil && len(req.UpdateMask.GetPaths()) == 0 {
+		return nil, fault.Invalid("update_mask", "names nothing to change")
+	}
+	version, err := convert.Version(req.Etag)
+	if err != nil {
+		return nil, err
+	}
+	w, err := m.options.Store.RequireSecondFactor(ctx, id, req.GetSecondFactorRequired(), version)
+	if err != nil {
+		return nil, err
+	}
+	return &tenantv1.UpdateSecurityPolicyResponse{Workspace: convert.Workspace(w)}, nil
 }
 
 // CheckSlugAvailability implements WorkspaceService.

@@ -3,6 +3,9 @@ package auth
 import (
 	"context"
 
+	"github.com/google/uuid"
+	"github.com/uptrace/bun/dialect/pgdialect"
+
 	"github.com/logicspike/manager/internal/ids"
 )
 
@@ -26,6 +29,20 @@ func (r Repository) SecondFactors(ctx context.Context, user ids.User) (SecondFac
 		       (SELECT count(*) FROM auth.recovery_codes WHERE user_id = ?0)`, user).
 		Scan(ctx, &f.TOTP, &f.Passkeys, &f.RecoveryCodes)
 	return f, err
+}
+
+// HaveSecondFactor returns which of the users have a second factor.
+func (r Repository) HaveSecondFactor(ctx context.Context, users []ids.User) (map[ids.User]bool, error) {
+	var list []uuid.UUID
+	err := r.db.NewRaw(`
+		SELECT u.id FROM unnest(?::uuid[]) u (id)
+		WHERE EXISTS (SELECT FROM auth.totp_factors WHERE user_id = u.id AND confirm_time IS NOT NULL)
+		   OR EXISTS (SELECT FROM auth.passkeys WHERE user_id = u.id)`, pgdialect.Array(ids.UUIDs(users))).Scan(ctx, &list)
+	found := make(map[ids.User]bool, len(list))
+	for _, id := range list {
+		found[ids.FromUUID[ids.User](id)] = true
+	}
+	return found, err
 }
 
 // Disabled reports whether an operator has disabled the account.

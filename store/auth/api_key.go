@@ -229,7 +229,11 @@ const (
 		FROM unnest($1::bytea[], $2::timestamptz[]) WITH ORDINALITY q (hash, now, place)
 		CROSS JOIN LATERAL (
 			SELECT k.id, k.workspace_id, k.user_id, k.service_account_id, k.permissions, k.last_use_time,
-			       coalesce(a.role, ''), coalesce(a.permissions, '{}'), coalesce(p.email_verified, k.user_id IS NULL), `
+			       coalesce(a.role, ''), coalesce(a.permissions, '{}'), coalesce(p.email_verified, k.user_id IS NULL),
+			       CASE WHEN d.second_factor_required AND k.user_id IS NOT NULL THEN
+			           NOT EXISTS (SELECT FROM auth.totp_factors o WHERE o.user_id = k.user_id AND o.confirm_time IS NOT NULL)
+			           AND NOT EXISTS (SELECT FROM auth.passkeys o WHERE o.user_id = k.user_id)
+			       ELSE false END, `
 	ofWhoIsLive = `
 			FROM auth.api_keys k
 			JOIN tenant.directory d ON d.workspace_id = k.workspace_id
@@ -277,7 +281,8 @@ func scanKey(row pgx.Rows) (place int, found any, err error) {
 	var user, account *pgUUID
 	var role string
 	var used pgtype.Timestamptz
-	if err := row.Scan(&place, &id, &workspace, &user, &account, &k.Permissions, &used, &role, &k.Custom, &k.EmailVerified, &k.ExpireTime); err != nil {
+	if err := row.Scan(&place, &id, &workspace, &user, &account, &k.Permissions, &used, &role, &k.Custom, &k.EmailVerified,
+		&k.SecondFactorMissing, &k.ExpireTime); err != nil {
 		return 0, nil, err
 	}
 	k.ID, k.Workspace, k.Role, k.LastUseTime = ids.FromUUID[ids.APIKey](id), ids.FromUUID[ids.Workspace](workspace), authz.Role(role), used.Time

@@ -122,7 +122,7 @@ var findSession = &question{
 		FROM unnest($1::bytea[], $2::timestamptz[]) WITH ORDINALITY q (hash, now, place)
 		CROSS JOIN LATERAL (
 			SELECT s.id, s.user_id, s.transport, s.create_time, s.auth_time, s.last_use_time, s.idle_expire_time, s.expire_time,
-			       s.client_address, s.user_agent, s.methods, s.second_factor_pending, s.impersonator_id, coalesce(p.email_verified, false),
+			       s.client_address, s.user_agent, s.methods, s.second_factor_pending, s.second_factor_proven, s.impersonator_id, coalesce(p.email_verified, false),
 			       coalesce((SELECT true FROM team.roster r WHERE r.user_id = s.user_id AND r.live LIMIT 1), false)
 			FROM auth.sessions s
 			LEFT JOIN identity.proofs p ON p.user_id = s.user_id
@@ -209,7 +209,7 @@ func scanSession(row pgx.Rows) (place int, found any, err error) {
 	var impersonator *pgUUID
 	var via string
 	if err := row.Scan(&place, &id, &user, &via, &s.CreateTime, &s.AuthTime, &s.LastUseTime, &s.IdleExpireTime, &s.ExpireTime,
-		&s.ClientAddress, &s.UserAgent, &s.Methods, &s.SecondFactorPending, &impersonator, &s.EmailVerified, &s.HasWorkspace); err != nil {
+		&s.ClientAddress, &s.UserAgent, &s.Methods, &s.SecondFactorPending, &s.SecondFactorProven, &impersonator, &s.EmailVerified, &s.HasWorkspace); err != nil {
 		return 0, nil, err
 	}
 	if impersonator != nil {

@@ -34,6 +34,9 @@ type Session struct {
 	Methods        []authz.Method `bun:",array"`
 	// SecondFactorPending is whether the session still owes its second factor.
 	SecondFactorPending bool
+	// SecondFactorProven is whether a second factor was proven in the session, and the
+	// account still has one.
+	SecondFactorProven bool
 	// ImpersonatorID is the operator who acts in the user's name; zero for none.
 	ImpersonatorID      ids.User
 	ImpersonationReason string
@@ -75,8 +78,10 @@ func (r Repository) Renew(ctx context.Context, id ids.Session, n Renewal, now ti
 		    expire_time = CASE WHEN second_factor_pending THEN coalesce(?4, expire_time) ELSE expire_time END,
 		    idle_expire_time = least(?2, CASE WHEN second_factor_pending THEN coalesce(?4, expire_time) ELSE expire_time END),
 		    second_factor_pending = second_factor_pending AND ?4::timestamptz IS NULL,
+		    second_factor_proven = second_factor_proven OR ?6,
 		    methods = array_append(array_remove(methods, ?5), ?5)
-		WHERE id = ?3 AND (second_factor_pending OR ?4::timestamptz IS NULL) RETURNING *`, n.Token[:], now, n.IdleExpire, id, bun.NullTime{Time: n.Completed}, n.Method).Scan(ctx, s)
+		WHERE id = ?3 AND (second_factor_pending OR ?4::timestamptz IS NULL) RETURNING *`, n.Token[:], now, n.IdleExpire, id, bun.NullTime{Time: n.Completed}, n.Method,
+		n.Method.ProvesSecondFactor()).Scan(ctx, s)
 	if postgres.NotFound(err) {
 		return nil, fault.New(fault.Unauthenticated, fault.SessionRequired, "the session has ended")
 	}
@@ -136,6 +141,15 @@ func (r Repository) DeleteSessions(ctx context.Context, user ids.User, but ids.S
 	}
 	n, err := result.RowsAffected()
 	return int(n), err
+}
+
+// ForgetSecondFactor has no session tell any more that a user proved a second factor, who
+// has none left: neither their own nor those that they have in the name of others.
+func (r Repository) ForgetSecondFactor(ctx context.Context, user ids.User) error {
+	_, err := r.db.NewRaw(`
+		UPDATE auth.sessions SET second_factor_proven = false
+		WHERE second_factor_proven AND (user_id = ?0 AND impersonator_id IS NULL OR impersonator_id = ?0)`, user).Exec(ctx)
+	return err
 }
 
 // soleSessions are the sessions s of users who belong to one workspace only.

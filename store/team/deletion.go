@@ -53,6 +53,31 @@ func (r Repository) Ends(ctx context.Context, workspace ids.Workspace, now time.
 	return e, err
 }
 
+// Recipient is a member who is told by mail what becomes of a workspace.
+type Recipient struct {
+	MembershipID ids.Membership
+	Address      string
+	Active       bool
+	Sole         bool // whether they belong to no other workspace, and lose their account with it
+}
+
+// Recipients returns a number of those who are told what becomes of a workspace, in the
+// order of their memberships' ids, after one and up to one; the zero ID stands for no bound.
+//
+// Only proven addresses are: another may be somebody else's. A deactivated member, who has
+// no access that could end, is one only if the account is at stake.
+func (r Repository) Recipients(ctx context.Context, workspace ids.Workspace, after, until ids.Membership, limit int) ([]Recipient, error) {
+	var rows []Recipient
+	err := r.db.NewRaw(`
+		SELECT m.id AS membership_id, p.address, m.deactivate_time IS NULL AS active, `+sole+` AS sole
+		FROM team.memberships m
+		JOIN identity.profiles p ON p.user_id = m.user_id
+		WHERE m.workspace_id = ?0 AND m.id > ?1 AND (?2::uuid IS NULL OR m.id <= ?2) AND p.email_verified
+		  AND (m.deactivate_time IS NULL OR `+sole+`)
+		ORDER BY m.id LIMIT ?3`, workspace, after.UUID(), until, limit).Scan(ctx, &rows)
+	return rows, err
+}
+
 // Members returns the users who belong to a workspace.
 func (r Repository) Members(ctx context.Context, workspace ids.Workspace) ([]ids.User, error) {
 	var list []uuid.UUID

@@ -50,6 +50,9 @@ type Workspace struct {
 	DeleteTime          time.Time `bun:",nullzero"`
 	PurgeTime           time.Time `bun:",nullzero"`
 	DeleteETag          string    `bun:"delete_etag,nullzero"`
+	// SecondFactorRequired is whether members must have proven a second factor in the
+	// session by which they call.
+	SecondFactorRequired bool
 }
 
 // Deleted reports whether the workspace is deleted, and waits to be purged.
@@ -160,7 +163,7 @@ func WithSuffix(s string) string {
 	return strings.TrimRight(s[:min(len(s), maxSlug-len(suffix))], "-") + suffix
 }
 
-// Update stores a changed name or slug. w is a locked workspace.
+// Update stores a changed name, slug or policy. w is a locked workspace.
 //
 // Errors: fault SLUG_TAKEN when the transaction's errors are mapped.
 func (r Repository) Update(ctx context.Context, w *Workspace, now time.Time) error {
@@ -184,7 +187,7 @@ func (r Repository) touch(ctx context.Context, w *Workspace, now time.Time) erro
 	w.Version++
 	w.UpdateTime = now
 	_, err := r.db.NewUpdate().Model(w).
-		Column("name", "slug", "version", "update_time", "delete_time", "purge_time", "delete_etag").WherePK().Exec(ctx)
+		Column("name", "slug", "version", "update_time", "delete_time", "purge_time", "delete_etag", "second_factor_required").WherePK().Exec(ctx)
 	return err
 }
 

@@ -71,7 +71,7 @@ function ByPassword({ done }: { done: () => void }) {
   );
 }
 
-function ByTotp({ done }: { done: () => void }) {
+export function ByTotp({ done }: { done: () => void }) {
   const form = useForm(AuthenticationService.method.reauthenticate, { totpCode: "" }, done);
   return (
     <ProofForm form={form} given={form.values.totpCode !== ""}>
@@ -80,7 +80,7 @@ function ByTotp({ done }: { done: () => void }) {
   );
 }
 
-function ByPasskey({ done }: { done: () => void }) {
+export function ByPasskey({ done }: { done: () => void }) {
   const { trying, pending, failure } = useTry();
   return (
     <>

@@ -84,6 +84,7 @@ export const eventsTexts = {
     "workspace.created": "Workspace created",
     "workspace.deleted": "Workspace deleted",
     "workspace.ownership_transferred": "Ownership transferred",
+    "workspace.security_policy_updated": "Security policy changed",
     "workspace.undeleted": "Workspace restored",
     "workspace.updated": "Workspace changed",
   },

@@ -1,7 +1,7 @@
 /** What the page of a workspace's settings says, and its danger zone. */
 export const settingsTexts = {
   title: "Settings",
-  text: "The workspace’s name and address, and its deletion.",
+  text: "The workspace’s name and address, what it requires of its members, and its deletion.",
   general: "General",
   name: "Name of the workspace",
   slug: "Address",

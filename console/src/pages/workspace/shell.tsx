@@ -23,6 +23,7 @@ import { workspaceTexts } from "../../texts/workspace";
 import { InWorkspace, useWorkspace } from "../../workspace";
 import { useWorkspaces } from "../../workspaces";
 import { NotFound } from "../not-found";
+import { Closed } from "./closed";
 
 /** The pages of a workspace: which one these are pages of is in the path alone, so that two tabs can be in two. */
 export function Shell() {
@@ -50,6 +51,10 @@ export function Shell() {
   }
   if (!here) {
     return isFetching ? <Waiting /> : <NotFound />; // it may have just been made
+  }
+  if (here.secondFactorMissing) {
+    const others = data.filter((other) => other !== here).map(({ workspace }) => workspace!);
+    return <Closed workspace={here.workspace!} others={others} />;
   }
   return (
     <InWorkspace workspace={here.workspace!} role={here.role} key={here.workspace!.id}>

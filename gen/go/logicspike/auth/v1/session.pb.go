@@ -299,6 +299,11 @@ type Session struct {
 	// The operator who acts in the user's name by this session; empty for the user
 	// themselves.
 	ImpersonatorUserId string `protobuf:"bytes,14,opt,name=impersonator_user_id,json=impersonatorUserId,proto3" json:"impersonator_user_id,omitempty"`
+	// Whether a second factor was proven in the session: by a passkey, a code of an
+	// authenticator app or a recovery code, at sign-in or by Reauthenticate. It is not so
+	// any more once the account has no second factor. An operator's session in a user's
+	// name has what the operator's own has.
+	SecondFactorProven bool `protobuf:"varint,15,opt,name=second_factor_proven,json=secondFactorProven,proto3" json:"second_factor_proven,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -429,6 +434,13 @@ func (x *Session) GetImpersonatorUserId() string {
 		return x.ImpersonatorUserId
 	}
 	return ""
+}
+
+func (x *Session) GetSecondFactorProven() bool {
+	if x != nil {
+		return x.SecondFactorProven
+	}
+	return false
 }
 
 // Request of GetSession.
@@ -812,7 +824,7 @@ var File_logicspike_auth_v1_session_proto protoreflect.FileDescriptor
 
 const file_logicspike_auth_v1_session_proto_rawDesc = "" +
 	"\n" +
-	" logicspike/auth/v1/session.proto\x12\x12logicspike.auth.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\xc9\x05\n" +
+	" logicspike/auth/v1/session.proto\x12\x12logicspike.auth.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\xfb\x05\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12B\n" +
@@ -831,7 +843,8 @@ const file_logicspike_auth_v1_session_proto_rawDesc = "" +
 	"\acurrent\x18\v \x01(\bR\acurrent\x12B\n" +
 	"\amethods\x18\f \x03(\x0e2(.logicspike.auth.v1.AuthenticationMethodR\amethods\x122\n" +
 	"\x15second_factor_pending\x18\r \x01(\bR\x13secondFactorPending\x120\n" +
-	"\x14impersonator_user_id\x18\x0e \x01(\tR\x12impersonatorUserId\"\x13\n" +
+	"\x14impersonator_user_id\x18\x0e \x01(\tR\x12impersonatorUserId\x120\n" +
+	"\x14second_factor_proven\x18\x0f \x01(\bR\x12secondFactorProven\"\x13\n" +
 	"\x11GetSessionRequest\"\xe4\x01\n" +
 	"\x12GetSessionResponse\x125\n" +
 	"\asession\x18\x01 \x01(\v2\x1b.logicspike.auth.v1.SessionR\asession\x12J\n" +

@@ -415,6 +415,11 @@ func (*Operator) Descriptor() ([]byte, []int) {
 // `permission_denied`, reason API_KEY_NOT_ALLOWED.
 // Somebody who is not a member gets `not_found`, the same as for a workspace
 // that never existed; a member without the permission `permission_denied`.
+//
+// To a member whose session has not proven a second factor, a workspace that requires
+// one (WorkspaceService.UpdateSecurityPolicy) answers `failed_precondition`, reason
+// SECOND_FACTOR_REQUIRED_BY_WORKSPACE; and so it does to an API key of a user whose
+// account has none. Service accounts are not persons, and have none.
 type Workspace struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The permission, `<resource>.<verb>`. Two methods may share one; their

@@ -567,8 +567,9 @@ export const MfaService: GenService<{
   },
   /**
    * DeleteTotpFactor removes an authenticator app, and mails the owner. With the
-   * last second factor the recovery codes go, too. Sessions that still owe their second
-   * factor then never get it.
+   * last second factor the recovery codes go, too, and workspaces that require one are
+   * closed to the caller until they add and prove another. Sessions that still owe their
+   * second factor then never get it.
    *
    * Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED.
    *

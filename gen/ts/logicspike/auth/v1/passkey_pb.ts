@@ -521,7 +521,8 @@ export const PasskeyService: GenService<{
   },
   /**
    * DeletePasskey removes a passkey, and mails the owner. With the last second
-   * factor the recovery codes go, too.
+   * factor the recovery codes go, too, and workspaces that require one are closed to the
+   * caller until they add and prove another.
    *
    * Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED,
    * LAST_SIGN_IN_METHOD.

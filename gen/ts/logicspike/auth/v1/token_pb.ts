@@ -376,7 +376,9 @@ export const TokenService: GenService<{
    * CreateAccessToken issues an access token for the caller.
    *
    * Errors: `failed_precondition` AUDIENCE_NOT_ALLOWED; `not_found` for a workspace
-   * that the caller is not an active member of.
+   * that the caller is not an active member of; `failed_precondition`
+   * SECOND_FACTOR_REQUIRED_BY_WORKSPACE for one that requires a second factor while the
+   * session has proven none.
    *
    * @generated from rpc logicspike.auth.v1.TokenService.CreateAccessToken
    */
@@ -409,7 +411,9 @@ export const TokenService: GenService<{
    * that is used. Used later again, it revokes all tokens that came of the first one,
    * and the owner is mailed.
    *
-   * Errors: `unauthenticated` TOKEN_INVALID.
+   * Errors: `unauthenticated` TOKEN_INVALID; `failed_precondition`
+   * SECOND_FACTOR_REQUIRED_BY_WORKSPACE as CreateAccessToken, by which the token is not
+   * used.
    *
    * @generated from rpc logicspike.auth.v1.TokenService.RefreshAccessToken
    */

@@ -197,6 +197,11 @@ export const OperatorSchema: GenMessage<Operator> = /*@__PURE__*/
  * Somebody who is not a member gets `not_found`, the same as for a workspace
  * that never existed; a member without the permission `permission_denied`.
  *
+ * To a member whose session has not proven a second factor, a workspace that requires
+ * one (WorkspaceService.UpdateSecurityPolicy) answers `failed_precondition`, reason
+ * SECOND_FACTOR_REQUIRED_BY_WORKSPACE; and so it does to an API key of a user whose
+ * account has none. Service accounts are not persons, and have none.
+ *
  * @generated from message logicspike.authz.v1.Workspace
  */
 export type Workspace = Message<"logicspike.authz.v1.Workspace"> & {

@@ -291,7 +291,8 @@ export const AuthorizationService: GenService<{
   /**
    * CheckPermission tells whether the caller holds a permission in a workspace. In
    * a workspace that is deleted, or that the caller does not belong to, or that
-   * never existed, the answer is no.
+   * never existed, or that requires a second factor which the session has not proven,
+   * the answer is no.
    *
    * Errors: `invalid_argument` for a permission that does not exist.
    *

@@ -101,8 +101,9 @@ type MfaServiceClient interface {
 	// Errors: `not_found`; `permission_denied` IMPERSONATION_NOT_ALLOWED.
 	UpdateTotpFactor(context.Context, *v1.UpdateTotpFactorRequest) (*v1.UpdateTotpFactorResponse, error)
 	// DeleteTotpFactor removes an authenticator app, and mails the owner. With the
-	// last second factor the recovery codes go, too. Sessions that still owe their second
-	// factor then never get it.
+	// last second factor the recovery codes go, too, and workspaces that require one are
+	// closed to the caller until they add and prove another. Sessions that still owe their
+	// second factor then never get it.
 	//
 	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED.
 	DeleteTotpFactor(context.Context, *v1.DeleteTotpFactorRequest) (*v1.DeleteTotpFactorResponse, error)
@@ -307,8 +308,9 @@ type MfaServiceHandler interface {
 	// Errors: `not_found`; `permission_denied` IMPERSONATION_NOT_ALLOWED.
 	UpdateTotpFactor(context.Context, *v1.UpdateTotpFactorRequest) (*v1.UpdateTotpFactorResponse, error)
 	// DeleteTotpFactor removes an authenticator app, and mails the owner. With the
-	// last second factor the recovery codes go, too. Sessions that still owe their second
-	// factor then never get it.
+	// last second factor the recovery codes go, too, and workspaces that require one are
+	// closed to the caller until they add and prove another. Sessions that still owe their
+	// second factor then never get it.
 	//
 	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED.
 	DeleteTotpFactor(context.Context, *v1.DeleteTotpFactorRequest) (*v1.DeleteTotpFactorResponse, error)

@@ -93,7 +93,8 @@ type PasskeyServiceClient interface {
 	// IMPERSONATION_NOT_ALLOWED.
 	UpdatePasskey(context.Context, *v1.UpdatePasskeyRequest) (*v1.UpdatePasskeyResponse, error)
 	// DeletePasskey removes a passkey, and mails the owner. With the last second
-	// factor the recovery codes go, too.
+	// factor the recovery codes go, too, and workspaces that require one are closed to the
+	// caller until they add and prove another.
 	//
 	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED,
 	// LAST_SIGN_IN_METHOD.
@@ -268,7 +269,8 @@ type PasskeyServiceHandler interface {
 	// IMPERSONATION_NOT_ALLOWED.
 	UpdatePasskey(context.Context, *v1.UpdatePasskeyRequest) (*v1.UpdatePasskeyResponse, error)
 	// DeletePasskey removes a passkey, and mails the owner. With the last second
-	// factor the recovery codes go, too.
+	// factor the recovery codes go, too, and workspaces that require one are closed to the
+	// caller until they add and prove another.
 	//
 	// Errors: `not_found`; `failed_precondition` REAUTHENTICATION_REQUIRED,
 	// LAST_SIGN_IN_METHOD.

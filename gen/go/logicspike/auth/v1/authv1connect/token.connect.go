@@ -55,7 +55,9 @@ type TokenServiceClient interface {
 	// CreateAccessToken issues an access token for the caller.
 	//
 	// Errors: `failed_precondition` AUDIENCE_NOT_ALLOWED; `not_found` for a workspace
-	// that the caller is not an active member of.
+	// that the caller is not an active member of; `failed_precondition`
+	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE for one that requires a second factor while the
+	// session has proven none.
 	CreateAccessToken(context.Context, *v1.CreateAccessTokenRequest) (*v1.CreateAccessTokenResponse, error)
 	// CreateRefreshToken issues a refresh token, by which a native or server client
 	// gets access tokens without the session's token. It lives as long as the
@@ -72,7 +74,9 @@ type TokenServiceClient interface {
 	// that is used. Used later again, it revokes all tokens that came of the first one,
 	// and the owner is mailed.
 	//
-	// Errors: `unauthenticated` TOKEN_INVALID.
+	// Errors: `unauthenticated` TOKEN_INVALID; `failed_precondition`
+	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE as CreateAccessToken, by which the token is not
+	// used.
 	RefreshAccessToken(context.Context, *v1.RefreshAccessTokenRequest) (*v1.RefreshAccessTokenResponse, error)
 	// IntrospectToken tells whether a token is live (RFC 7662): an access token, a
 	// refresh token or an API key, of this workspace. Of any other one it tells
@@ -188,7 +192,9 @@ type TokenServiceHandler interface {
 	// CreateAccessToken issues an access token for the caller.
 	//
 	// Errors: `failed_precondition` AUDIENCE_NOT_ALLOWED; `not_found` for a workspace
-	// that the caller is not an active member of.
+	// that the caller is not an active member of; `failed_precondition`
+	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE for one that requires a second factor while the
+	// session has proven none.
 	CreateAccessToken(context.Context, *v1.CreateAccessTokenRequest) (*v1.CreateAccessTokenResponse, error)
 	// CreateRefreshToken issues a refresh token, by which a native or server client
 	// gets access tokens without the session's token. It lives as long as the
@@ -205,7 +211,9 @@ type TokenServiceHandler interface {
 	// that is used. Used later again, it revokes all tokens that came of the first one,
 	// and the owner is mailed.
 	//
-	// Errors: `unauthenticated` TOKEN_INVALID.
+	// Errors: `unauthenticated` TOKEN_INVALID; `failed_precondition`
+	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE as CreateAccessToken, by which the token is not
+	// used.
 	RefreshAccessToken(context.Context, *v1.RefreshAccessTokenRequest) (*v1.RefreshAccessTokenResponse, error)
 	// IntrospectToken tells whether a token is live (RFC 7662): an access token, a
 	// refresh token or an API key, of this workspace. Of any other one it tells

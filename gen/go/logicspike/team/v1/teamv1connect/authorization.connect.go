@@ -48,7 +48,8 @@ const (
 type AuthorizationServiceClient interface {
 	// CheckPermission tells whether the caller holds a permission in a workspace. In
 	// a workspace that is deleted, or that the caller does not belong to, or that
-	// never existed, the answer is no.
+	// never existed, or that requires a second factor which the session has not proven,
+	// the answer is no.
 	//
 	// Errors: `invalid_argument` for a permission that does not exist.
 	CheckPermission(context.Context, *v1.CheckPermissionRequest) (*v1.CheckPermissionResponse, error)
@@ -138,7 +139,8 @@ func (c *authorizationServiceClient) ExplainAccess(ctx context.Context, req *v1.
 type AuthorizationServiceHandler interface {
 	// CheckPermission tells whether the caller holds a permission in a workspace. In
 	// a workspace that is deleted, or that the caller does not belong to, or that
-	// never existed, the answer is no.
+	// never existed, or that requires a second factor which the session has not proven,
+	// the answer is no.
 	//
 	// Errors: `invalid_argument` for a permission that does not exist.
 	CheckPermission(context.Context, *v1.CheckPermissionRequest) (*v1.CheckPermissionResponse, error)

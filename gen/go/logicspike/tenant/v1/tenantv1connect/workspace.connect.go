@@ -45,6 +45,9 @@ const (
 	// WorkspaceServiceUpdateWorkspaceProcedure is the fully-qualified name of the WorkspaceService's
 	// UpdateWorkspace RPC.
 	WorkspaceServiceUpdateWorkspaceProcedure = "/logicspike.tenant.v1.WorkspaceService/UpdateWorkspace"
+	// WorkspaceServiceUpdateSecurityPolicyProcedure is the fully-qualified name of the
+	// WorkspaceService's UpdateSecurityPolicy RPC.
+	WorkspaceServiceUpdateSecurityPolicyProcedure = "/logicspike.tenant.v1.WorkspaceService/UpdateSecurityPolicy"
 	// WorkspaceServiceCheckSlugAvailabilityProcedure is the fully-qualified name of the
 	// WorkspaceService's CheckSlugAvailability RPC.
 	WorkspaceServiceCheckSlugAvailabilityProcedure = "/logicspike.tenant.v1.WorkspaceService/CheckSlugAvailability"
@@ -81,6 +84,24 @@ type WorkspaceServiceClient interface {
 	// when there is nothing to change; `not_found` for a deleted workspace;
 	// `already_exists` SLUG_TAKEN; `aborted` ETAG_MISMATCH.
 	UpdateWorkspace(context.Context, *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error)
+	// UpdateSecurityPolicy decides what the workspace requires of its members. Who
+	// requires a second factor has proven one in this session.
+	//
+	// From then on the workspace is closed to members whose session has not proven a
+	// second factor: every call that names the workspace fails with
+	// `failed_precondition` SECOND_FACTOR_REQUIRED_BY_WORKSPACE, and no access token is
+	// issued for it; AuthorizationService answers that nothing is permitted. They still
+	// list their workspaces, add a factor, prove it by Reauthenticate, leave and sign
+	// out. So it is for who removes their last second factor. API keys of users work
+	// while the account has a second factor, those of service accounts as before. An
+	// access token that was issued before stays valid until it expires, at most 5 minutes
+	// later. The members are mailed when a second factor is first required.
+	//
+	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
+	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE while the caller's own session has proven no
+	// second factor; `invalid_argument` for an unknown path of the mask, or when there is
+	// nothing to change; `aborted` ETAG_MISMATCH.
+	UpdateSecurityPolicy(context.Context, *v1.UpdateSecurityPolicyRequest) (*v1.UpdateSecurityPolicyResponse, error)
 	// CheckSlugAvailability tells whether a slug can be used now, and offers one
 	// that can. Nothing is reserved.
 	CheckSlugAvailability(context.Context, *v1.CheckSlugAvailabilityRequest) (*v1.CheckSlugAvailabilityResponse, error)
@@ -153,6 +174,12 @@ func NewWorkspaceServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			connect.WithSchema(workspaceServiceMethods.ByName("UpdateWorkspace")),
 			connect.WithClientOptions(opts...),
 		),
+		updateSecurityPolicy: connect.NewClient[v1.UpdateSecurityPolicyRequest, v1.UpdateSecurityPolicyResponse](
+			httpClient,
+			baseURL+WorkspaceServiceUpdateSecurityPolicyProcedure,
+			connect.WithSchema(workspaceServiceMethods.ByName("UpdateSecurityPolicy")),
+			connect.WithClientOptions(opts...),
+		),
 		checkSlugAvailability: connect.NewClient[v1.CheckSlugAvailabilityRequest, v1.CheckSlugAvailabilityResponse](
 			httpClient,
 			baseURL+WorkspaceServiceCheckSlugAvailabilityProcedure,
@@ -194,6 +221,7 @@ type workspaceServiceClient struct {
 	getWorkspace           *connect.Client[v1.GetWorkspaceRequest, v1.GetWorkspaceResponse]
 	listWorkspaces         *connect.Client[v1.ListWorkspacesRequest, v1.ListWorkspacesResponse]
 	updateWorkspace        *connect.Client[v1.UpdateWorkspaceRequest, v1.UpdateWorkspaceResponse]
+	updateSecurityPolicy   *connect.Client[v1.UpdateSecurityPolicyRequest, v1.UpdateSecurityPolicyResponse]
 	checkSlugAvailability  *connect.Client[v1.CheckSlugAvailabilityRequest, v1.CheckSlugAvailabilityResponse]
 	previewDeleteWorkspace *connect.Client[v1.PreviewDeleteWorkspaceRequest, v1.PreviewDeleteWorkspaceResponse]
 	deleteWorkspace        *connect.Client[v1.DeleteWorkspaceRequest, v1.DeleteWorkspaceResponse]
@@ -231,6 +259,15 @@ func (c *workspaceServiceClient) ListWorkspaces(ctx context.Context, req *v1.Lis
 // UpdateWorkspace calls logicspike.tenant.v1.WorkspaceService.UpdateWorkspace.
 func (c *workspaceServiceClient) UpdateWorkspace(ctx context.Context, req *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error) {
 	response, err := c.updateWorkspace.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// UpdateSecurityPolicy calls logicspike.tenant.v1.WorkspaceService.UpdateSecurityPolicy.
+func (c *workspaceServiceClient) UpdateSecurityPolicy(ctx context.Context, req *v1.UpdateSecurityPolicyRequest) (*v1.UpdateSecurityPolicyResponse, error) {
+	response, err := c.updateSecurityPolicy.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -302,6 +339,24 @@ type WorkspaceServiceHandler interface {
 	// when there is nothing to change; `not_found` for a deleted workspace;
 	// `already_exists` SLUG_TAKEN; `aborted` ETAG_MISMATCH.
 	UpdateWorkspace(context.Context, *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error)
+	// UpdateSecurityPolicy decides what the workspace requires of its members. Who
+	// requires a second factor has proven one in this session.
+	//
+	// From then on the workspace is closed to members whose session has not proven a
+	// second factor: every call that names the workspace fails with
+	// `failed_precondition` SECOND_FACTOR_REQUIRED_BY_WORKSPACE, and no access token is
+	// issued for it; AuthorizationService answers that nothing is permitted. They still
+	// list their workspaces, add a factor, prove it by Reauthenticate, leave and sign
+	// out. So it is for who removes their last second factor. API keys of users work
+	// while the account has a second factor, those of service accounts as before. An
+	// access token that was issued before stays valid until it expires, at most 5 minutes
+	// later. The members are mailed when a second factor is first required.
+	//
+	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
+	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE while the caller's own session has proven no
+	// second factor; `invalid_argument` for an unknown path of the mask, or when there is
+	// nothing to change; `aborted` ETAG_MISMATCH.
+	UpdateSecurityPolicy(context.Context, *v1.UpdateSecurityPolicyRequest) (*v1.UpdateSecurityPolicyResponse, error)
 	// CheckSlugAvailability tells whether a slug can be used now, and offers one
 	// that can. Nothing is reserved.
 	CheckSlugAvailability(context.Context, *v1.CheckSlugAvailabilityRequest) (*v1.CheckSlugAvailabilityResponse, error)
@@ -370,6 +425,12 @@ func NewWorkspaceServiceHandler(svc WorkspaceServiceHandler, opts ...connect.Han
 		connect.WithSchema(workspaceServiceMethods.ByName("UpdateWorkspace")),
 		connect.WithHandlerOptions(opts...),
 	)
+	workspaceServiceUpdateSecurityPolicyHandler := connect.NewUnaryHandlerSimple(
+		WorkspaceServiceUpdateSecurityPolicyProcedure,
+		svc.UpdateSecurityPolicy,
+		connect.WithSchema(workspaceServiceMethods.ByName("UpdateSecurityPolicy")),
+		connect.WithHandlerOptions(opts...),
+	)
 	workspaceServiceCheckSlugAvailabilityHandler := connect.NewUnaryHandlerSimple(
 		WorkspaceServiceCheckSlugAvailabilityProcedure,
 		svc.CheckSlugAvailability,
@@ -412,6 +473,8 @@ func NewWorkspaceServiceHandler(svc WorkspaceServiceHandler, opts ...connect.Han
 			workspaceServiceListWorkspacesHandler.ServeHTTP(w, r)
 		case WorkspaceServiceUpdateWorkspaceProcedure:
 			workspaceServiceUpdateWorkspaceHandler.ServeHTTP(w, r)
+		case WorkspaceServiceUpdateSecurityPolicyProcedure:
+			workspaceServiceUpdateSecurityPolicyHandler.ServeHTTP(w, r)
 		case WorkspaceServiceCheckSlugAvailabilityProcedure:
 			workspaceServiceCheckSlugAvailabilityHandler.ServeHTTP(w, r)
 		case WorkspaceServicePreviewDeleteWorkspaceProcedure:
@@ -445,6 +508,10 @@ func (UnimplementedWorkspaceServiceHandler) ListWorkspaces(context.Context, *v1.
 
 func (UnimplementedWorkspaceServiceHandler) UpdateWorkspace(context.Context, *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.tenant.v1.WorkspaceService.UpdateWorkspace is not implemented"))
+}
+
+func (UnimplementedWorkspaceServiceHandler) UpdateSecurityPolicy(context.Context, *v1.UpdateSecurityPolicyRequest) (*v1.UpdateSecurityPolicyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("logicspike.tenant.v1.WorkspaceService.UpdateSecurityPolicy is not implemented"))
 }
 
 func (UnimplementedWorkspaceServiceHandler) CheckSlugAvailability(context.Context, *v1.CheckSlugAvailabilityRequest) (*v1.CheckSlugAvailabilityResponse, error) {
