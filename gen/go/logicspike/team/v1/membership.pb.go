@@ -162,9 +162,12 @@ type Membership struct {
 	// When it was deactivated; unset when it is active.
 	DeactivateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=deactivate_time,json=deactivateTime,proto3" json:"deactivate_time,omitempty"`
 	// Changes with each change of the membership. For UpdateMembership.
-	Etag          string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Whether the user's account has a second factor. Set by ListMemberships alone, for
+	// who holds the permission `workspace.update`.
+	HasSecondFactor *bool `protobuf:"varint,12,opt,name=has_second_factor,json=hasSecondFactor,proto3,oneof" json:"has_second_factor,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Membership) Reset() {
@@ -272,6 +275,13 @@ func (x *Membership) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Membership) GetHasSecondFactor() bool {
+	if x != nil && x.HasSecondFactor != nil {
+		return *x.HasSecondFactor
+	}
+	return false
 }
 
 // Request of ListMemberships.
@@ -1161,7 +1171,7 @@ var File_logicspike_team_v1_membership_proto protoreflect.FileDescriptor
 
 const file_logicspike_team_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	"#logicspike/team/v1/membership.proto\x12\x12logicspike.team.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\xb3\x03\n" +
+	"#logicspike/team/v1/membership.proto\x12\x12logicspike.team.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\"\xfa\x03\n" +
 	"\n" +
 	"Membership\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
@@ -1177,7 +1187,9 @@ const file_logicspike_team_v1_membership_proto_rawDesc = "" +
 	"\x05state\x18\t \x01(\x0e2#.logicspike.team.v1.MembershipStateR\x05state\x12C\n" +
 	"\x0fdeactivate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x0edeactivateTime\x12\x12\n" +
-	"\x04etag\x18\v \x01(\tR\x04etag\"\x8e\x04\n" +
+	"\x04etag\x18\v \x01(\tR\x04etag\x12/\n" +
+	"\x11has_second_factor\x18\f \x01(\bH\x00R\x0fhasSecondFactor\x88\x01\x01B\x14\n" +
+	"\x12_has_second_factor\"\x8e\x04\n" +
 	"\x16ListMembershipsRequest\x12K\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -1341,6 +1353,7 @@ func file_logicspike_team_v1_membership_proto_init() {
 	if File_logicspike_team_v1_membership_proto != nil {
 		return
 	}
+	file_logicspike_team_v1_membership_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

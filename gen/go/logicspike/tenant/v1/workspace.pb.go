@@ -101,9 +101,12 @@ type Workspace struct {
 	PurgeTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=purge_time,json=purgeTime,proto3" json:"purge_time,omitempty"`
 	// Changes with each change of the workspace. For UpdateWorkspace; deletion takes
 	// that of PreviewDeleteWorkspace.
-	Etag          string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Whether members must have proven a second factor in the session by which they
+	// call. Default: no.
+	SecondFactorRequired bool `protobuf:"varint,10,opt,name=second_factor_required,json=secondFactorRequired,proto3" json:"second_factor_required,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Workspace) Reset() {
@@ -197,6 +200,13 @@ func (x *Workspace) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Workspace) GetSecondFactorRequired() bool {
+	if x != nil {
+		return x.SecondFactorRequired
+	}
+	return false
 }
 
 // Request of CreateWorkspace.
@@ -539,9 +549,12 @@ type WorkspaceMembership struct {
 	// The workspace.
 	Workspace *Workspace `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
 	// The caller's role in it.
-	Role          string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// Whether it requires a second factor that the caller's session has not proven: it is
+	// closed to them until then.
+	SecondFactorMissing bool `protobuf:"varint,3,opt,name=second_factor_missing,json=secondFactorMissing,proto3" json:"second_factor_missing,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *WorkspaceMembership) Reset() {
@@ -586,6 +599,13 @@ func (x *WorkspaceMembership) GetRole() string {
 		return x.Role
 	}
 	return ""
+}
+
+func (x *WorkspaceMembership) GetSecondFactorMissing() bool {
+	if x != nil {
+		return x.SecondFactorMissing
+	}
+	return false
 }
 
 // Request of UpdateWorkspace.
@@ -717,6 +737,127 @@ func (x *UpdateWorkspaceResponse) GetWorkspace() *Workspace {
 	return nil
 }
 
+// Request of UpdateSecurityPolicy.
+type UpdateSecurityPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	WorkspaceId string `protobuf:"bytes,1,opt,name=workspace_id,json=workspaceId,proto3" json:"workspace_id,omitempty"`
+	// Whether members must have proven a second factor in the session by which they
+	// call.
+	SecondFactorRequired *bool `protobuf:"varint,2,opt,name=second_factor_required,json=secondFactorRequired,proto3,oneof" json:"second_factor_required,omitempty"`
+	// Which fields to change: `second_factor_required`. Default: those that are set.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// The etag of the workspace that was read; the call fails if it is not the present
+	// one. Default: not checked.
+	Etag          string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSecurityPolicyRequest) Reset() {
+	*x = UpdateSecurityPolicyRequest{}
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSecurityPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSecurityPolicyRequest) ProtoMessage() {}
+
+func (x *UpdateSecurityPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSecurityPolicyRequest.ProtoReflect.Descriptor instead.
+func (*UpdateSecurityPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateSecurityPolicyRequest) GetWorkspaceId() string {
+	if x != nil {
+		return x.WorkspaceId
+	}
+	return ""
+}
+
+func (x *UpdateSecurityPolicyRequest) GetSecondFactorRequired() bool {
+	if x != nil && x.SecondFactorRequired != nil {
+		return *x.SecondFactorRequired
+	}
+	return false
+}
+
+func (x *UpdateSecurityPolicyRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateSecurityPolicyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// Response of UpdateSecurityPolicy.
+type UpdateSecurityPolicyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace as changed.
+	Workspace     *Workspace `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSecurityPolicyResponse) Reset() {
+	*x = UpdateSecurityPolicyResponse{}
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSecurityPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSecurityPolicyResponse) ProtoMessage() {}
+
+func (x *UpdateSecurityPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSecurityPolicyResponse.ProtoReflect.Descriptor instead.
+func (*UpdateSecurityPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UpdateSecurityPolicyResponse) GetWorkspace() *Workspace {
+	if x != nil {
+		return x.Workspace
+	}
+	return nil
+}
+
 // Request of CheckSlugAvailability.
 type CheckSlugAvailabilityRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -728,7 +869,7 @@ type CheckSlugAvailabilityRequest struct {
 
 func (x *CheckSlugAvailabilityRequest) Reset() {
 	*x = CheckSlugAvailabilityRequest{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[10]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +881,7 @@ func (x *CheckSlugAvailabilityRequest) String() string {
 func (*CheckSlugAvailabilityRequest) ProtoMessage() {}
 
 func (x *CheckSlugAvailabilityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[10]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +894,7 @@ func (x *CheckSlugAvailabilityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSlugAvailabilityRequest.ProtoReflect.Descriptor instead.
 func (*CheckSlugAvailabilityRequest) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{10}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CheckSlugAvailabilityRequest) GetSlug() string {
@@ -776,7 +917,7 @@ type CheckSlugAvailabilityResponse struct {
 
 func (x *CheckSlugAvailabilityResponse) Reset() {
 	*x = CheckSlugAvailabilityResponse{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[11]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +929,7 @@ func (x *CheckSlugAvailabilityResponse) String() string {
 func (*CheckSlugAvailabilityResponse) ProtoMessage() {}
 
 func (x *CheckSlugAvailabilityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[11]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +942,7 @@ func (x *CheckSlugAvailabilityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSlugAvailabilityResponse.ProtoReflect.Descriptor instead.
 func (*CheckSlugAvailabilityResponse) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{11}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckSlugAvailabilityResponse) GetAvailable() bool {
@@ -829,7 +970,7 @@ type PreviewDeleteWorkspaceRequest struct {
 
 func (x *PreviewDeleteWorkspaceRequest) Reset() {
 	*x = PreviewDeleteWorkspaceRequest{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[12]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +982,7 @@ func (x *PreviewDeleteWorkspaceRequest) String() string {
 func (*PreviewDeleteWorkspaceRequest) ProtoMessage() {}
 
 func (x *PreviewDeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[12]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +995,7 @@ func (x *PreviewDeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewDeleteWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*PreviewDeleteWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{12}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PreviewDeleteWorkspaceRequest) GetWorkspaceId() string {
@@ -914,7 +1055,7 @@ type PreviewDeleteWorkspaceResponse struct {
 
 func (x *PreviewDeleteWorkspaceResponse) Reset() {
 	*x = PreviewDeleteWorkspaceResponse{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[13]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1067,7 @@ func (x *PreviewDeleteWorkspaceResponse) String() string {
 func (*PreviewDeleteWorkspaceResponse) ProtoMessage() {}
 
 func (x *PreviewDeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[13]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1080,7 @@ func (x *PreviewDeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewDeleteWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*PreviewDeleteWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{13}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PreviewDeleteWorkspaceResponse) GetDeletedUserCount() int32 {
@@ -1090,7 +1231,7 @@ type AffectedUser struct {
 
 func (x *AffectedUser) Reset() {
 	*x = AffectedUser{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[14]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1243,7 @@ func (x *AffectedUser) String() string {
 func (*AffectedUser) ProtoMessage() {}
 
 func (x *AffectedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[14]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1256,7 @@ func (x *AffectedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AffectedUser.ProtoReflect.Descriptor instead.
 func (*AffectedUser) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{14}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AffectedUser) GetUserId() string {
@@ -1154,7 +1295,7 @@ type AffectedSession struct {
 
 func (x *AffectedSession) Reset() {
 	*x = AffectedSession{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[15]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1307,7 @@ func (x *AffectedSession) String() string {
 func (*AffectedSession) ProtoMessage() {}
 
 func (x *AffectedSession) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[15]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1320,7 @@ func (x *AffectedSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AffectedSession.ProtoReflect.Descriptor instead.
 func (*AffectedSession) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{15}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AffectedSession) GetSessionId() string {
@@ -1216,7 +1357,7 @@ type DeleteWorkspaceRequest struct {
 
 func (x *DeleteWorkspaceRequest) Reset() {
 	*x = DeleteWorkspaceRequest{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[16]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1369,7 @@ func (x *DeleteWorkspaceRequest) String() string {
 func (*DeleteWorkspaceRequest) ProtoMessage() {}
 
 func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[16]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1382,7 @@ func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{16}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteWorkspaceRequest) GetWorkspaceId() string {
@@ -1269,7 +1410,7 @@ type DeleteWorkspaceResponse struct {
 
 func (x *DeleteWorkspaceResponse) Reset() {
 	*x = DeleteWorkspaceResponse{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[17]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1422,7 @@ func (x *DeleteWorkspaceResponse) String() string {
 func (*DeleteWorkspaceResponse) ProtoMessage() {}
 
 func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[17]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1435,7 @@ func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{17}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeleteWorkspaceResponse) GetWorkspace() *Workspace {
@@ -1315,7 +1456,7 @@ type UndeleteWorkspaceRequest struct {
 
 func (x *UndeleteWorkspaceRequest) Reset() {
 	*x = UndeleteWorkspaceRequest{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[18]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1468,7 @@ func (x *UndeleteWorkspaceRequest) String() string {
 func (*UndeleteWorkspaceRequest) ProtoMessage() {}
 
 func (x *UndeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[18]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1481,7 @@ func (x *UndeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*UndeleteWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{18}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UndeleteWorkspaceRequest) GetWorkspaceId() string {
@@ -1361,7 +1502,7 @@ type UndeleteWorkspaceResponse struct {
 
 func (x *UndeleteWorkspaceResponse) Reset() {
 	*x = UndeleteWorkspaceResponse{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[19]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1514,7 @@ func (x *UndeleteWorkspaceResponse) String() string {
 func (*UndeleteWorkspaceResponse) ProtoMessage() {}
 
 func (x *UndeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[19]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1527,7 @@ func (x *UndeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndeleteWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*UndeleteWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{19}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UndeleteWorkspaceResponse) GetWorkspace() *Workspace {
@@ -1409,7 +1550,7 @@ type PurgeWorkspaceRequest struct {
 
 func (x *PurgeWorkspaceRequest) Reset() {
 	*x = PurgeWorkspaceRequest{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[20]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1562,7 @@ func (x *PurgeWorkspaceRequest) String() string {
 func (*PurgeWorkspaceRequest) ProtoMessage() {}
 
 func (x *PurgeWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[20]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1575,7 @@ func (x *PurgeWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*PurgeWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{20}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PurgeWorkspaceRequest) GetWorkspaceId() string {
@@ -1464,7 +1605,7 @@ type PurgeWorkspaceResponse struct {
 
 func (x *PurgeWorkspaceResponse) Reset() {
 	*x = PurgeWorkspaceResponse{}
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[21]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1617,7 @@ func (x *PurgeWorkspaceResponse) String() string {
 func (*PurgeWorkspaceResponse) ProtoMessage() {}
 
 func (x *PurgeWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[21]
+	mi := &file_logicspike_tenant_v1_workspace_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1630,7 @@ func (x *PurgeWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*PurgeWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{21}
+	return file_logicspike_tenant_v1_workspace_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PurgeWorkspaceResponse) GetMembershipCount() int32 {
@@ -1510,7 +1651,7 @@ var File_logicspike_tenant_v1_workspace_proto protoreflect.FileDescriptor
 
 const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"\n" +
-	"$logicspike/tenant/v1/workspace.proto\x12\x14logicspike.tenant.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a#logicspike/team/v1/membership.proto\"\x85\x03\n" +
+	"$logicspike/tenant/v1/workspace.proto\x12\x14logicspike.tenant.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1elogicspike/authz/v1/rule.proto\x1a#logicspike/team/v1/membership.proto\"\xbb\x03\n" +
 	"\tWorkspace\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1524,7 +1665,9 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"deleteTime\x129\n" +
 	"\n" +
 	"purge_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x12\n" +
-	"\x04etag\x18\t \x01(\tR\x04etag\"\x81\x02\n" +
+	"\x04etag\x18\t \x01(\tR\x04etag\x124\n" +
+	"\x16second_factor_required\x18\n" +
+	" \x01(\bR\x14secondFactorRequired\"\x81\x02\n" +
 	"\x16CreateWorkspaceRequest\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18dR\x04name\x12\x9b\x01\n" +
 	"\x04slug\x18\x02 \x01(\tB\x86\x01\xbaH\x82\x01\xba\x01x\n" +
@@ -1550,10 +1693,11 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"\n" +
 	"workspaces\x18\x01 \x03(\v2).logicspike.tenant.v1.WorkspaceMembershipR\n" +
 	"workspaces\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"h\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x01\n" +
 	"\x13WorkspaceMembership\x12=\n" +
 	"\tworkspace\x18\x01 \x01(\v2\x1f.logicspike.tenant.v1.WorkspaceR\tworkspace\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\tR\x04role\"\xfb\x02\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x122\n" +
+	"\x15second_factor_missing\x18\x03 \x01(\bR\x13secondFactorMissing\"\xfb\x02\n" +
 	"\x16UpdateWorkspaceRequest\x12K\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12\x1b\n" +
 	"\x04name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x04name\x12\x9b\x01\n" +
@@ -1563,6 +1707,15 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"updateMask\x12\x1c\n" +
 	"\x04etag\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\"X\n" +
 	"\x17UpdateWorkspaceResponse\x12=\n" +
+	"\tworkspace\x18\x01 \x01(\v2\x1f.logicspike.tenant.v1.WorkspaceR\tworkspace\"\x9b\x02\n" +
+	"\x1bUpdateSecurityPolicyRequest\x12K\n" +
+	"\fworkspace_id\x18\x01 \x01(\tB(\xbaH%r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x129\n" +
+	"\x16second_factor_required\x18\x02 \x01(\bH\x00R\x14secondFactorRequired\x88\x01\x01\x12;\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12\x1c\n" +
+	"\x04etag\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etagB\x19\n" +
+	"\x17_second_factor_required\"]\n" +
+	"\x1cUpdateSecurityPolicyResponse\x12=\n" +
 	"\tworkspace\x18\x01 \x01(\v2\x1f.logicspike.tenant.v1.WorkspaceR\tworkspace\"\xb8\x01\n" +
 	"\x1cCheckSlugAvailabilityRequest\x12\x97\x01\n" +
 	"\x04slug\x18\x01 \x01(\tB\x82\x01\xbaH\x7f\xba\x01x\n" +
@@ -1626,13 +1779,15 @@ const file_logicspike_tenant_v1_workspace_proto_rawDesc = "" +
 	"\x0eWorkspaceState\x12\x1f\n" +
 	"\x1bWORKSPACE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16WORKSPACE_STATE_ACTIVE\x10\x01\x12\x1b\n" +
-	"\x17WORKSPACE_STATE_DELETED\x10\x022\xd0\f\n" +
+	"\x17WORKSPACE_STATE_DELETED\x10\x022\xac\x0e\n" +
 	"\x10WorkspaceService\x12v\n" +
 	"\x0fCreateWorkspace\x12,.logicspike.tenant.v1.CreateWorkspaceRequest\x1a-.logicspike.tenant.v1.CreateWorkspaceResponse\"\x06\xd2\xe7\x18\x02\x12\x00\x12\xb5\x01\n" +
 	"\fGetWorkspace\x12).logicspike.tenant.v1.GetWorkspaceRequest\x1a*.logicspike.tenant.v1.GetWorkspaceResponse\"N\xd2\xe7\x18G\x1aE\n" +
 	"\rworkspace.get\x12\"See the workspace and its settings\x1a\fworkspace_id \x010\x01\x90\x02\x01\x12v\n" +
 	"\x0eListWorkspaces\x12+.logicspike.tenant.v1.ListWorkspacesRequest\x1a,.logicspike.tenant.v1.ListWorkspacesResponse\"\t\xd2\xe7\x18\x02\x12\x00\x90\x02\x01\x12\xca\x01\n" +
 	"\x0fUpdateWorkspace\x12,.logicspike.tenant.v1.UpdateWorkspaceRequest\x1a-.logicspike.tenant.v1.UpdateWorkspaceResponse\"Z\xd2\xe7\x18V0\x01\x1aR\n" +
+	"\x10workspace.update\x12.Change the workspace's name, slug and settings\x1a\fworkspace_id \x03\x12\xd9\x01\n" +
+	"\x14UpdateSecurityPolicy\x121.logicspike.tenant.v1.UpdateSecurityPolicyRequest\x1a2.logicspike.tenant.v1.UpdateSecurityPolicyResponse\"Z\xd2\xe7\x18V \x01\x1aR\n" +
 	"\x10workspace.update\x12.Change the workspace's name, slug and settings\x1a\fworkspace_id \x03\x12\x8b\x01\n" +
 	"\x15CheckSlugAvailability\x122.logicspike.tenant.v1.CheckSlugAvailabilityRequest\x1a3.logicspike.tenant.v1.CheckSlugAvailabilityResponse\"\t\xd2\xe7\x18\x02\x12\x00\x90\x02\x01\x12\xdc\x01\n" +
 	"\x16PreviewDeleteWorkspace\x123.logicspike.tenant.v1.PreviewDeleteWorkspaceRequest\x1a4.logicspike.tenant.v1.PreviewDeleteWorkspaceResponse\"W\xd2\xe7\x18P\x1aN\n" +
@@ -1657,7 +1812,7 @@ func file_logicspike_tenant_v1_workspace_proto_rawDescGZIP() []byte {
 }
 
 var file_logicspike_tenant_v1_workspace_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_logicspike_tenant_v1_workspace_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_logicspike_tenant_v1_workspace_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_logicspike_tenant_v1_workspace_proto_goTypes = []any{
 	(WorkspaceState)(0),                    // 0: logicspike.tenant.v1.WorkspaceState
 	(*Workspace)(nil),                      // 1: logicspike.tenant.v1.Workspace
@@ -1670,67 +1825,73 @@ var file_logicspike_tenant_v1_workspace_proto_goTypes = []any{
 	(*WorkspaceMembership)(nil),            // 8: logicspike.tenant.v1.WorkspaceMembership
 	(*UpdateWorkspaceRequest)(nil),         // 9: logicspike.tenant.v1.UpdateWorkspaceRequest
 	(*UpdateWorkspaceResponse)(nil),        // 10: logicspike.tenant.v1.UpdateWorkspaceResponse
-	(*CheckSlugAvailabilityRequest)(nil),   // 11: logicspike.tenant.v1.CheckSlugAvailabilityRequest
-	(*CheckSlugAvailabilityResponse)(nil),  // 12: logicspike.tenant.v1.CheckSlugAvailabilityResponse
-	(*PreviewDeleteWorkspaceRequest)(nil),  // 13: logicspike.tenant.v1.PreviewDeleteWorkspaceRequest
-	(*PreviewDeleteWorkspaceResponse)(nil), // 14: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse
-	(*AffectedUser)(nil),                   // 15: logicspike.tenant.v1.AffectedUser
-	(*AffectedSession)(nil),                // 16: logicspike.tenant.v1.AffectedSession
-	(*DeleteWorkspaceRequest)(nil),         // 17: logicspike.tenant.v1.DeleteWorkspaceRequest
-	(*DeleteWorkspaceResponse)(nil),        // 18: logicspike.tenant.v1.DeleteWorkspaceResponse
-	(*UndeleteWorkspaceRequest)(nil),       // 19: logicspike.tenant.v1.UndeleteWorkspaceRequest
-	(*UndeleteWorkspaceResponse)(nil),      // 20: logicspike.tenant.v1.UndeleteWorkspaceResponse
-	(*PurgeWorkspaceRequest)(nil),          // 21: logicspike.tenant.v1.PurgeWorkspaceRequest
-	(*PurgeWorkspaceResponse)(nil),         // 22: logicspike.tenant.v1.PurgeWorkspaceResponse
-	(*timestamppb.Timestamp)(nil),          // 23: google.protobuf.Timestamp
-	(*v1.Membership)(nil),                  // 24: logicspike.team.v1.Membership
-	(*fieldmaskpb.FieldMask)(nil),          // 25: google.protobuf.FieldMask
+	(*UpdateSecurityPolicyRequest)(nil),    // 11: logicspike.tenant.v1.UpdateSecurityPolicyRequest
+	(*UpdateSecurityPolicyResponse)(nil),   // 12: logicspike.tenant.v1.UpdateSecurityPolicyResponse
+	(*CheckSlugAvailabilityRequest)(nil),   // 13: logicspike.tenant.v1.CheckSlugAvailabilityRequest
+	(*CheckSlugAvailabilityResponse)(nil),  // 14: logicspike.tenant.v1.CheckSlugAvailabilityResponse
+	(*PreviewDeleteWorkspaceRequest)(nil),  // 15: logicspike.tenant.v1.PreviewDeleteWorkspaceRequest
+	(*PreviewDeleteWorkspaceResponse)(nil), // 16: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse
+	(*AffectedUser)(nil),                   // 17: logicspike.tenant.v1.AffectedUser
+	(*AffectedSession)(nil),                // 18: logicspike.tenant.v1.AffectedSession
+	(*DeleteWorkspaceRequest)(nil),         // 19: logicspike.tenant.v1.DeleteWorkspaceRequest
+	(*DeleteWorkspaceResponse)(nil),        // 20: logicspike.tenant.v1.DeleteWorkspaceResponse
+	(*UndeleteWorkspaceRequest)(nil),       // 21: logicspike.tenant.v1.UndeleteWorkspaceRequest
+	(*UndeleteWorkspaceResponse)(nil),      // 22: logicspike.tenant.v1.UndeleteWorkspaceResponse
+	(*PurgeWorkspaceRequest)(nil),          // 23: logicspike.tenant.v1.PurgeWorkspaceRequest
+	(*PurgeWorkspaceResponse)(nil),         // 24: logicspike.tenant.v1.PurgeWorkspaceResponse
+	(*timestamppb.Timestamp)(nil),          // 25: google.protobuf.Timestamp
+	(*v1.Membership)(nil),                  // 26: logicspike.team.v1.Membership
+	(*fieldmaskpb.FieldMask)(nil),          // 27: google.protobuf.FieldMask
 }
 var file_logicspike_tenant_v1_workspace_proto_depIdxs = []int32{
 	0,  // 0: logicspike.tenant.v1.Workspace.state:type_name -> logicspike.tenant.v1.WorkspaceState
-	23, // 1: logicspike.tenant.v1.Workspace.create_time:type_name -> google.protobuf.Timestamp
-	23, // 2: logicspike.tenant.v1.Workspace.update_time:type_name -> google.protobuf.Timestamp
-	23, // 3: logicspike.tenant.v1.Workspace.delete_time:type_name -> google.protobuf.Timestamp
-	23, // 4: logicspike.tenant.v1.Workspace.purge_time:type_name -> google.protobuf.Timestamp
+	25, // 1: logicspike.tenant.v1.Workspace.create_time:type_name -> google.protobuf.Timestamp
+	25, // 2: logicspike.tenant.v1.Workspace.update_time:type_name -> google.protobuf.Timestamp
+	25, // 3: logicspike.tenant.v1.Workspace.delete_time:type_name -> google.protobuf.Timestamp
+	25, // 4: logicspike.tenant.v1.Workspace.purge_time:type_name -> google.protobuf.Timestamp
 	1,  // 5: logicspike.tenant.v1.CreateWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
-	24, // 6: logicspike.tenant.v1.CreateWorkspaceResponse.membership:type_name -> logicspike.team.v1.Membership
+	26, // 6: logicspike.tenant.v1.CreateWorkspaceResponse.membership:type_name -> logicspike.team.v1.Membership
 	1,  // 7: logicspike.tenant.v1.GetWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
 	8,  // 8: logicspike.tenant.v1.ListWorkspacesResponse.workspaces:type_name -> logicspike.tenant.v1.WorkspaceMembership
 	1,  // 9: logicspike.tenant.v1.WorkspaceMembership.workspace:type_name -> logicspike.tenant.v1.Workspace
-	25, // 10: logicspike.tenant.v1.UpdateWorkspaceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	27, // 10: logicspike.tenant.v1.UpdateWorkspaceRequest.update_mask:type_name -> google.protobuf.FieldMask
 	1,  // 11: logicspike.tenant.v1.UpdateWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
-	15, // 12: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.deleted_users:type_name -> logicspike.tenant.v1.AffectedUser
-	15, // 13: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.remaining_users:type_name -> logicspike.tenant.v1.AffectedUser
-	24, // 14: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.memberships:type_name -> logicspike.team.v1.Membership
-	16, // 15: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.sessions:type_name -> logicspike.tenant.v1.AffectedSession
-	23, // 16: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.purge_time:type_name -> google.protobuf.Timestamp
-	23, // 17: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.subscription_end_time:type_name -> google.protobuf.Timestamp
-	23, // 18: logicspike.tenant.v1.AffectedSession.last_use_time:type_name -> google.protobuf.Timestamp
-	1,  // 19: logicspike.tenant.v1.DeleteWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
-	1,  // 20: logicspike.tenant.v1.UndeleteWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
-	2,  // 21: logicspike.tenant.v1.WorkspaceService.CreateWorkspace:input_type -> logicspike.tenant.v1.CreateWorkspaceRequest
-	4,  // 22: logicspike.tenant.v1.WorkspaceService.GetWorkspace:input_type -> logicspike.tenant.v1.GetWorkspaceRequest
-	6,  // 23: logicspike.tenant.v1.WorkspaceService.ListWorkspaces:input_type -> logicspike.tenant.v1.ListWorkspacesRequest
-	9,  // 24: logicspike.tenant.v1.WorkspaceService.UpdateWorkspace:input_type -> logicspike.tenant.v1.UpdateWorkspaceRequest
-	11, // 25: logicspike.tenant.v1.WorkspaceService.CheckSlugAvailability:input_type -> logicspike.tenant.v1.CheckSlugAvailabilityRequest
-	13, // 26: logicspike.tenant.v1.WorkspaceService.PreviewDeleteWorkspace:input_type -> logicspike.tenant.v1.PreviewDeleteWorkspaceRequest
-	17, // 27: logicspike.tenant.v1.WorkspaceService.DeleteWorkspace:input_type -> logicspike.tenant.v1.DeleteWorkspaceRequest
-	19, // 28: logicspike.tenant.v1.WorkspaceService.UndeleteWorkspace:input_type -> logicspike.tenant.v1.UndeleteWorkspaceRequest
-	21, // 29: logicspike.tenant.v1.WorkspaceService.PurgeWorkspace:input_type -> logicspike.tenant.v1.PurgeWorkspaceRequest
-	3,  // 30: logicspike.tenant.v1.WorkspaceService.CreateWorkspace:output_type -> logicspike.tenant.v1.CreateWorkspaceResponse
-	5,  // 31: logicspike.tenant.v1.WorkspaceService.GetWorkspace:output_type -> logicspike.tenant.v1.GetWorkspaceResponse
-	7,  // 32: logicspike.tenant.v1.WorkspaceService.ListWorkspaces:output_type -> logicspike.tenant.v1.ListWorkspacesResponse
-	10, // 33: logicspike.tenant.v1.WorkspaceService.UpdateWorkspace:output_type -> logicspike.tenant.v1.UpdateWorkspaceResponse
-	12, // 34: logicspike.tenant.v1.WorkspaceService.CheckSlugAvailability:output_type -> logicspike.tenant.v1.CheckSlugAvailabilityResponse
-	14, // 35: logicspike.tenant.v1.WorkspaceService.PreviewDeleteWorkspace:output_type -> logicspike.tenant.v1.PreviewDeleteWorkspaceResponse
-	18, // 36: logicspike.tenant.v1.WorkspaceService.DeleteWorkspace:output_type -> logicspike.tenant.v1.DeleteWorkspaceResponse
-	20, // 37: logicspike.tenant.v1.WorkspaceService.UndeleteWorkspace:output_type -> logicspike.tenant.v1.UndeleteWorkspaceResponse
-	22, // 38: logicspike.tenant.v1.WorkspaceService.PurgeWorkspace:output_type -> logicspike.tenant.v1.PurgeWorkspaceResponse
-	30, // [30:39] is the sub-list for method output_type
-	21, // [21:30] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	27, // 12: logicspike.tenant.v1.UpdateSecurityPolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 13: logicspike.tenant.v1.UpdateSecurityPolicyResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
+	17, // 14: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.deleted_users:type_name -> logicspike.tenant.v1.AffectedUser
+	17, // 15: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.remaining_users:type_name -> logicspike.tenant.v1.AffectedUser
+	26, // 16: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.memberships:type_name -> logicspike.team.v1.Membership
+	18, // 17: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.sessions:type_name -> logicspike.tenant.v1.AffectedSession
+	25, // 18: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.purge_time:type_name -> google.protobuf.Timestamp
+	25, // 19: logicspike.tenant.v1.PreviewDeleteWorkspaceResponse.subscription_end_time:type_name -> google.protobuf.Timestamp
+	25, // 20: logicspike.tenant.v1.AffectedSession.last_use_time:type_name -> google.protobuf.Timestamp
+	1,  // 21: logicspike.tenant.v1.DeleteWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
+	1,  // 22: logicspike.tenant.v1.UndeleteWorkspaceResponse.workspace:type_name -> logicspike.tenant.v1.Workspace
+	2,  // 23: logicspike.tenant.v1.WorkspaceService.CreateWorkspace:input_type -> logicspike.tenant.v1.CreateWorkspaceRequest
+	4,  // 24: logicspike.tenant.v1.WorkspaceService.GetWorkspace:input_type -> logicspike.tenant.v1.GetWorkspaceRequest
+	6,  // 25: logicspike.tenant.v1.WorkspaceService.ListWorkspaces:input_type -> logicspike.tenant.v1.ListWorkspacesRequest
+	9,  // 26: logicspike.tenant.v1.WorkspaceService.UpdateWorkspace:input_type -> logicspike.tenant.v1.UpdateWorkspaceRequest
+	11, // 27: logicspike.tenant.v1.WorkspaceService.UpdateSecurityPolicy:input_type -> logicspike.tenant.v1.UpdateSecurityPolicyRequest
+	13, // 28: logicspike.tenant.v1.WorkspaceService.CheckSlugAvailability:input_type -> logicspike.tenant.v1.CheckSlugAvailabilityRequest
+	15, // 29: logicspike.tenant.v1.WorkspaceService.PreviewDeleteWorkspace:input_type -> logicspike.tenant.v1.PreviewDeleteWorkspaceRequest
+	19, // 30: logicspike.tenant.v1.WorkspaceService.DeleteWorkspace:input_type -> logicspike.tenant.v1.DeleteWorkspaceRequest
+	21, // 31: logicspike.tenant.v1.WorkspaceService.UndeleteWorkspace:input_type -> logicspike.tenant.v1.UndeleteWorkspaceRequest
+	23, // 32: logicspike.tenant.v1.WorkspaceService.PurgeWorkspace:input_type -> logicspike.tenant.v1.PurgeWorkspaceRequest
+	3,  // 33: logicspike.tenant.v1.WorkspaceService.CreateWorkspace:output_type -> logicspike.tenant.v1.CreateWorkspaceResponse
+	5,  // 34: logicspike.tenant.v1.WorkspaceService.GetWorkspace:output_type -> logicspike.tenant.v1.GetWorkspaceResponse
+	7,  // 35: logicspike.tenant.v1.WorkspaceService.ListWorkspaces:output_type -> logicspike.tenant.v1.ListWorkspacesResponse
+	10, // 36: logicspike.tenant.v1.WorkspaceService.UpdateWorkspace:output_type -> logicspike.tenant.v1.UpdateWorkspaceResponse
+	12, // 37: logicspike.tenant.v1.WorkspaceService.UpdateSecurityPolicy:output_type -> logicspike.tenant.v1.UpdateSecurityPolicyResponse
+	14, // 38: logicspike.tenant.v1.WorkspaceService.CheckSlugAvailability:output_type -> logicspike.tenant.v1.CheckSlugAvailabilityResponse
+	16, // 39: logicspike.tenant.v1.WorkspaceService.PreviewDeleteWorkspace:output_type -> logicspike.tenant.v1.PreviewDeleteWorkspaceResponse
+	20, // 40: logicspike.tenant.v1.WorkspaceService.DeleteWorkspace:output_type -> logicspike.tenant.v1.DeleteWorkspaceResponse
+	22, // 41: logicspike.tenant.v1.WorkspaceService.UndeleteWorkspace:output_type -> logicspike.tenant.v1.UndeleteWorkspaceResponse
+	24, // 42: logicspike.tenant.v1.WorkspaceService.PurgeWorkspace:output_type -> logicspike.tenant.v1.PurgeWorkspaceResponse
+	33, // [33:43] is the sub-list for method output_type
+	23, // [23:33] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_logicspike_tenant_v1_workspace_proto_init() }
@@ -1738,13 +1899,14 @@ func file_logicspike_tenant_v1_workspace_proto_init() {
 	if File_logicspike_tenant_v1_workspace_proto != nil {
 		return
 	}
+	file_logicspike_tenant_v1_workspace_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_logicspike_tenant_v1_workspace_proto_rawDesc), len(file_logicspike_tenant_v1_workspace_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file logicspike/tenant/v1/workspace.proto.
  */
 export const file_logicspike_tenant_v1_workspace: GenFile = /*@__PURE__*/
-  fileDesc("CiRsb2dpY3NwaWtlL3RlbmFudC92MS93b3Jrc3BhY2UucHJvdG8SFGxvZ2ljc3Bpa2UudGVuYW50LnYxIrkCCglXb3Jrc3BhY2USCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRzbHVnGAMgASgJEjMKBXN0YXRlGAQgASgOMiQubG9naWNzcGlrZS50ZW5hbnQudjEuV29ya3NwYWNlU3RhdGUSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWxldGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcHVyZ2VfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZXRhZxgJIAEoCSLqAQoWQ3JlYXRlV29ya3NwYWNlUmVxdWVzdBIXCgRuYW1lGAEgASgJQgm6SAZyBBABGGQSlQEKBHNsdWcYAiABKAlChgG6SIIBugF4CgRzbHVnEj1tdXN0IGJlIDIgdG8gNjMgb2YgYS16LCAwLTkgYW5kIC0sIG5laXRoZXIgZmlyc3Qgbm9yIGxhc3QgYSAtGjF0aGlzLm1hdGNoZXMoJ15bYS16MC05XVthLXowLTktXXswLDYxfVthLXowLTldJCcp2AEBcgIYPxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASKBAQoXQ3JlYXRlV29ya3NwYWNlUmVzcG9uc2USMgoJd29ya3NwYWNlGAEgASgLMh8ubG9naWNzcGlrZS50ZW5hbnQudjEuV29ya3NwYWNlEjIKCm1lbWJlcnNoaXAYAiABKAsyHi5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcCJVChNHZXRXb3Jrc3BhY2VSZXF1ZXN0Ej4KDHdvcmtzcGFjZV9pZBgBIAEoCUIoukglciMyIV53c3BfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JCJKChRHZXRXb3Jrc3BhY2VSZXNwb25zZRIyCgl3b3Jrc3BhY2UYASABKAsyHy5sb2dpY3NwaWtlLnRlbmFudC52MS5Xb3Jrc3BhY2UiagoVTGlzdFdvcmtzcGFjZXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUYyAEoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiACBIUCgxzaG93X2RlbGV0ZWQYAyABKAgicAoWTGlzdFdvcmtzcGFjZXNSZXNwb25zZRI9Cgp3b3Jrc3BhY2VzGAEgAygLMikubG9naWNzcGlrZS50ZW5hbnQudjEuV29ya3NwYWNlTWVtYmVyc2hpcBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiVwoTV29ya3NwYWNlTWVtYmVyc2hpcBIyCgl3b3Jrc3BhY2UYASABKAsyHy5sb2dpY3NwaWtlLnRlbmFudC52MS5Xb3Jrc3BhY2USDAoEcm9sZRgCIAEoCSLQAgoWVXBkYXRlV29ya3NwYWNlUmVxdWVzdBI+Cgx3b3Jrc3BhY2VfaWQYASABKAlCKLpIJXIjMiFed3NwX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSFQoEbmFtZRgCIAEoCUIHukgEcgIYZBKVAQoEc2x1ZxgDIAEoCUKGAbpIggG6AXgKBHNsdWcSPW11c3QgYmUgMiB0byA2MyBvZiBhLXosIDAtOSBhbmQgLSwgbmVpdGhlciBmaXJzdCBub3IgbGFzdCBhIC0aMXRoaXMubWF0Y2hlcygnXlthLXowLTldW2EtejAtOS1dezAsNjF9W2EtejAtOV0kJynYAQFyAhg/Ei8KC3VwZGF0ZV9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIWCgRldGFnGAUgASgJQgi6SAVyAxiAASJNChdVcGRhdGVXb3Jrc3BhY2VSZXNwb25zZRIyCgl3b3Jrc3BhY2UYASABKAsyHy5sb2dpY3NwaWtlLnRlbmFudC52MS5Xb3Jrc3BhY2UisgEKHENoZWNrU2x1Z0F2YWlsYWJpbGl0eVJlcXVlc3QSkQEKBHNsdWcYASABKAlCggG6SH+6AXgKBHNsdWcSPW11c3QgYmUgMiB0byA2MyBvZiBhLXosIDAtOSBhbmQgLSwgbmVpdGhlciBmaXJzdCBub3IgbGFzdCBhIC0aMXRoaXMubWF0Y2hlcygnXlthLXowLTldW2EtejAtOS1dezAsNjF9W2EtejAtOV0kJylyAhg/IkYKHUNoZWNrU2x1Z0F2YWlsYWJpbGl0eVJlc3BvbnNlEhEKCWF2YWlsYWJsZRgBIAEoCBISCgpzdWdnZXN0aW9uGAIgASgJIl8KHVByZXZpZXdEZWxldGVXb3Jrc3BhY2VSZXF1ZXN0Ej4KDHdvcmtzcGFjZV9pZBgBIAEoCUIoukglciMyIV53c3BfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JCK7BQoeUHJldmlld0RlbGV0ZVdvcmtzcGFjZVJlc3BvbnNlEhoKEmRlbGV0ZWRfdXNlcl9jb3VudBgBIAEoBRI5Cg1kZWxldGVkX3VzZXJzGAIgAygLMiIubG9naWNzcGlrZS50ZW5hbnQudjEuQWZmZWN0ZWRVc2VyEhwKFHJlbWFpbmluZ191c2VyX2NvdW50GAMgASgFEjsKD3JlbWFpbmluZ191c2VycxgEIAMoCzIiLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkFmZmVjdGVkVXNlchIYChBtZW1iZXJzaGlwX2NvdW50GAUgASgFEjMKC21lbWJlcnNoaXBzGAYgAygLMh4ubG9naWNzcGlrZS50ZWFtLnYxLk1lbWJlcnNoaXASFQoNc2Vzc2lvbl9jb3VudBgHIAEoBRI3CghzZXNzaW9ucxgIIAMoCzIlLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkFmZmVjdGVkU2Vzc2lvbhIuCgpwdXJnZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAogASgJEhgKEGludml0YXRpb25fY291bnQYCyABKAUSHQoVaW52aXRhdGlvbl9saW5rX2NvdW50GAwgASgFEhIKCnJvbGVfY291bnQYDSABKAUSGgoSam9pbl9yZXF1ZXN0X2NvdW50GA4gASgFEhQKDGRvbWFpbl9jb3VudBgPIAEoBRIVCg1hcGlfa2V5X2NvdW50GBAgASgFEh0KFXNlcnZpY2VfYWNjb3VudF9jb3VudBgRIAEoBRI5ChVzdWJzY3JpcHRpb25fZW5kX3RpbWUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKEm9wZW5faW52b2ljZV9jb3VudBgTIAEoBSJECgxBZmZlY3RlZFVzZXISDwoHdXNlcl9pZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSDQoFZW1haWwYAyABKAkiaQoPQWZmZWN0ZWRTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSDwoHdXNlcl9pZBgCIAEoCRIxCg1sYXN0X3VzZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJyChZEZWxldGVXb3Jrc3BhY2VSZXF1ZXN0Ej4KDHdvcmtzcGFjZV9pZBgBIAEoCUIoukglciMyIV53c3BfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBIYCgRldGFnGAIgASgJQgq6SAdyBRABGIABIk0KF0RlbGV0ZVdvcmtzcGFjZVJlc3BvbnNlEjIKCXdvcmtzcGFjZRgBIAEoCzIfLmxvZ2ljc3Bpa2UudGVuYW50LnYxLldvcmtzcGFjZSJaChhVbmRlbGV0ZVdvcmtzcGFjZVJlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kIk8KGVVuZGVsZXRlV29ya3NwYWNlUmVzcG9uc2USMgoJd29ya3NwYWNlGAEgASgLMh8ubG9naWNzcGlrZS50ZW5hbnQudjEuV29ya3NwYWNlInEKFVB1cmdlV29ya3NwYWNlUmVxdWVzdBI+Cgx3b3Jrc3BhY2VfaWQYASABKAlCKLpIJXIjMiFed3NwX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSGAoEZXRhZxgCIAEoCUIKukgHcgUQARiAASJOChZQdXJnZVdvcmtzcGFjZVJlc3BvbnNlEhgKEG1lbWJlcnNoaXBfY291bnQYASABKAUSGgoSZGVsZXRlZF91c2VyX2NvdW50GAIgASgFKmoKDldvcmtzcGFjZVN0YXRlEh8KG1dPUktTUEFDRV9TVEFURV9VTlNQRUNJRklFRBAAEhoKFldPUktTUEFDRV9TVEFURV9BQ1RJVkUQARIbChdXT1JLU1BBQ0VfU1RBVEVfREVMRVRFRBACMtAMChBXb3Jrc3BhY2VTZXJ2aWNlEnYKD0NyZWF0ZVdvcmtzcGFjZRIsLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkNyZWF0ZVdvcmtzcGFjZVJlcXVlc3QaLS5sb2dpY3NwaWtlLnRlbmFudC52MS5DcmVhdGVXb3Jrc3BhY2VSZXNwb25zZSIG0ucYAhIAErUBCgxHZXRXb3Jrc3BhY2USKS5sb2dpY3NwaWtlLnRlbmFudC52MS5HZXRXb3Jrc3BhY2VSZXF1ZXN0GioubG9naWNzcGlrZS50ZW5hbnQudjEuR2V0V29ya3NwYWNlUmVzcG9uc2UiTpACAdLnGEcaRQoNd29ya3NwYWNlLmdldBIiU2VlIHRoZSB3b3Jrc3BhY2UgYW5kIGl0cyBzZXR0aW5ncxoMd29ya3NwYWNlX2lkIAEwARJ2Cg5MaXN0V29ya3NwYWNlcxIrLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkxpc3RXb3Jrc3BhY2VzUmVxdWVzdBosLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkxpc3RXb3Jrc3BhY2VzUmVzcG9uc2UiCZACAdLnGAISABLKAQoPVXBkYXRlV29ya3NwYWNlEiwubG9naWNzcGlrZS50ZW5hbnQudjEuVXBkYXRlV29ya3NwYWNlUmVxdWVzdBotLmxvZ2ljc3Bpa2UudGVuYW50LnYxLlVwZGF0ZVdvcmtzcGFjZVJlc3BvbnNlIlrS5xhWMAEaUgoQd29ya3NwYWNlLnVwZGF0ZRIuQ2hhbmdlIHRoZSB3b3Jrc3BhY2UncyBuYW1lLCBzbHVnIGFuZCBzZXR0aW5ncxoMd29ya3NwYWNlX2lkIAMSiwEKFUNoZWNrU2x1Z0F2YWlsYWJpbGl0eRIyLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkNoZWNrU2x1Z0F2YWlsYWJpbGl0eVJlcXVlc3QaMy5sb2dpY3NwaWtlLnRlbmFudC52MS5DaGVja1NsdWdBdmFpbGFiaWxpdHlSZXNwb25zZSIJkAIB0ucYAhIAEtwBChZQcmV2aWV3RGVsZXRlV29ya3NwYWNlEjMubG9naWNzcGlrZS50ZW5hbnQudjEuUHJldmlld0RlbGV0ZVdvcmtzcGFjZVJlcXVlc3QaNC5sb2dpY3NwaWtlLnRlbmFudC52MS5QcmV2aWV3RGVsZXRlV29ya3NwYWNlUmVzcG9uc2UiV5ACAdLnGFAaTgoQd29ya3NwYWNlLmRlbGV0ZRIoRGVsZXRlLCB1bmRlbGV0ZSBhbmQgcHVyZ2UgdGhlIHdvcmtzcGFjZRoMd29ya3NwYWNlX2lkIAQwARLGAQoPRGVsZXRlV29ya3NwYWNlEiwubG9naWNzcGlrZS50ZW5hbnQudjEuRGVsZXRlV29ya3NwYWNlUmVxdWVzdBotLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkRlbGV0ZVdvcmtzcGFjZVJlc3BvbnNlIlbS5xhSIAEaTgoQd29ya3NwYWNlLmRlbGV0ZRIoRGVsZXRlLCB1bmRlbGV0ZSBhbmQgcHVyZ2UgdGhlIHdvcmtzcGFjZRoMd29ya3NwYWNlX2lkIAQwARLKAQoRVW5kZWxldGVXb3Jrc3BhY2USLi5sb2dpY3NwaWtlLnRlbmFudC52MS5VbmRlbGV0ZVdvcmtzcGFjZVJlcXVlc3QaLy5sb2dpY3NwaWtlLnRlbmFudC52MS5VbmRlbGV0ZVdvcmtzcGFjZVJlc3BvbnNlIlTS5xhQGk4KEHdvcmtzcGFjZS5kZWxldGUSKERlbGV0ZSwgdW5kZWxldGUgYW5kIHB1cmdlIHRoZSB3b3Jrc3BhY2UaDHdvcmtzcGFjZV9pZCAEMAESwwEKDlB1cmdlV29ya3NwYWNlEisubG9naWNzcGlrZS50ZW5hbnQudjEuUHVyZ2VXb3Jrc3BhY2VSZXF1ZXN0GiwubG9naWNzcGlrZS50ZW5hbnQudjEuUHVyZ2VXb3Jrc3BhY2VSZXNwb25zZSJW0ucYUiABGk4KEHdvcmtzcGFjZS5kZWxldGUSKERlbGV0ZSwgdW5kZWxldGUgYW5kIHB1cmdlIHRoZSB3b3Jrc3BhY2UaDHdvcmtzcGFjZV9pZCAEMAFCRFpCZ2l0aHViLmNvbS9sb2dpY3NwaWtlL21hbmFnZXIvZ2VuL2dvL2xvZ2ljc3Bpa2UvdGVuYW50L3YxO3RlbmFudHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule, file_logicspike_team_v1_membership]);
+  fileDesc("CiRsb2dpY3NwaWtlL3RlbmFudC92MS93b3Jrc3BhY2UucHJvdG8SFGxvZ2ljc3Bpa2UudGVuYW50LnYxItkCCglXb3Jrc3BhY2USCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIMCgRzbHVnGAMgASgJEjMKBXN0YXRlGAQgASgOMiQubG9naWNzcGlrZS50ZW5hbnQudjEuV29ya3NwYWNlU3RhdGUSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtkZWxldGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcHVyZ2VfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZXRhZxgJIAEoCRIeChZzZWNvbmRfZmFjdG9yX3JlcXVpcmVkGAogASgIIuoBChZDcmVhdGVXb3Jrc3BhY2VSZXF1ZXN0EhcKBG5hbWUYASABKAlCCbpIBnIEEAEYZBKVAQoEc2x1ZxgCIAEoCUKGAbpIggG6AXgKBHNsdWcSPW11c3QgYmUgMiB0byA2MyBvZiBhLXosIDAtOSBhbmQgLSwgbmVpdGhlciBmaXJzdCBub3IgbGFzdCBhIC0aMXRoaXMubWF0Y2hlcygnXlthLXowLTldW2EtejAtOS1dezAsNjF9W2EtejAtOV0kJynYAQFyAhg/Eh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBIoEBChdDcmVhdGVXb3Jrc3BhY2VSZXNwb25zZRIyCgl3b3Jrc3BhY2UYASABKAsyHy5sb2dpY3NwaWtlLnRlbmFudC52MS5Xb3Jrc3BhY2USMgoKbWVtYmVyc2hpcBgCIAEoCzIeLmxvZ2ljc3Bpa2UudGVhbS52MS5NZW1iZXJzaGlwIlUKE0dldFdvcmtzcGFjZVJlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kIkoKFEdldFdvcmtzcGFjZVJlc3BvbnNlEjIKCXdvcmtzcGFjZRgBIAEoCzIfLmxvZ2ljc3Bpa2UudGVuYW50LnYxLldvcmtzcGFjZSJqChVMaXN0V29ya3NwYWNlc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjIASgAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAIEhQKDHNob3dfZGVsZXRlZBgDIAEoCCJwChZMaXN0V29ya3NwYWNlc1Jlc3BvbnNlEj0KCndvcmtzcGFjZXMYASADKAsyKS5sb2dpY3NwaWtlLnRlbmFudC52MS5Xb3Jrc3BhY2VNZW1iZXJzaGlwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ2ChNXb3Jrc3BhY2VNZW1iZXJzaGlwEjIKCXdvcmtzcGFjZRgBIAEoCzIfLmxvZ2ljc3Bpa2UudGVuYW50LnYxLldvcmtzcGFjZRIMCgRyb2xlGAIgASgJEh0KFXNlY29uZF9mYWN0b3JfbWlzc2luZxgDIAEoCCLQAgoWVXBkYXRlV29ya3NwYWNlUmVxdWVzdBI+Cgx3b3Jrc3BhY2VfaWQYASABKAlCKLpIJXIjMiFed3NwX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSFQoEbmFtZRgCIAEoCUIHukgEcgIYZBKVAQoEc2x1ZxgDIAEoCUKGAbpIggG6AXgKBHNsdWcSPW11c3QgYmUgMiB0byA2MyBvZiBhLXosIDAtOSBhbmQgLSwgbmVpdGhlciBmaXJzdCBub3IgbGFzdCBhIC0aMXRoaXMubWF0Y2hlcygnXlthLXowLTldW2EtejAtOS1dezAsNjF9W2EtejAtOV0kJynYAQFyAhg/Ei8KC3VwZGF0ZV9tYXNrGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIWCgRldGFnGAUgASgJQgi6SAVyAxiAASJNChdVcGRhdGVXb3Jrc3BhY2VSZXNwb25zZRIyCgl3b3Jrc3BhY2UYASABKAsyHy5sb2dpY3NwaWtlLnRlbmFudC52MS5Xb3Jrc3BhY2Ui5gEKG1VwZGF0ZVNlY3VyaXR5UG9saWN5UmVxdWVzdBI+Cgx3b3Jrc3BhY2VfaWQYASABKAlCKLpIJXIjMiFed3NwX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQSIwoWc2Vjb25kX2ZhY3Rvcl9yZXF1aXJlZBgCIAEoCEgAiAEBEi8KC3VwZGF0ZV9tYXNrGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIWCgRldGFnGAQgASgJQgi6SAVyAxiAAUIZChdfc2Vjb25kX2ZhY3Rvcl9yZXF1aXJlZCJSChxVcGRhdGVTZWN1cml0eVBvbGljeVJlc3BvbnNlEjIKCXdvcmtzcGFjZRgBIAEoCzIfLmxvZ2ljc3Bpa2UudGVuYW50LnYxLldvcmtzcGFjZSKyAQocQ2hlY2tTbHVnQXZhaWxhYmlsaXR5UmVxdWVzdBKRAQoEc2x1ZxgBIAEoCUKCAbpIf7oBeAoEc2x1ZxI9bXVzdCBiZSAyIHRvIDYzIG9mIGEteiwgMC05IGFuZCAtLCBuZWl0aGVyIGZpcnN0IG5vciBsYXN0IGEgLRoxdGhpcy5tYXRjaGVzKCdeW2EtejAtOV1bYS16MC05LV17MCw2MX1bYS16MC05XSQnKXICGD8iRgodQ2hlY2tTbHVnQXZhaWxhYmlsaXR5UmVzcG9uc2USEQoJYXZhaWxhYmxlGAEgASgIEhIKCnN1Z2dlc3Rpb24YAiABKAkiXwodUHJldmlld0RlbGV0ZVdvcmtzcGFjZVJlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kIrsFCh5QcmV2aWV3RGVsZXRlV29ya3NwYWNlUmVzcG9uc2USGgoSZGVsZXRlZF91c2VyX2NvdW50GAEgASgFEjkKDWRlbGV0ZWRfdXNlcnMYAiADKAsyIi5sb2dpY3NwaWtlLnRlbmFudC52MS5BZmZlY3RlZFVzZXISHAoUcmVtYWluaW5nX3VzZXJfY291bnQYAyABKAUSOwoPcmVtYWluaW5nX3VzZXJzGAQgAygLMiIubG9naWNzcGlrZS50ZW5hbnQudjEuQWZmZWN0ZWRVc2VyEhgKEG1lbWJlcnNoaXBfY291bnQYBSABKAUSMwoLbWVtYmVyc2hpcHMYBiADKAsyHi5sb2dpY3NwaWtlLnRlYW0udjEuTWVtYmVyc2hpcBIVCg1zZXNzaW9uX2NvdW50GAcgASgFEjcKCHNlc3Npb25zGAggAygLMiUubG9naWNzcGlrZS50ZW5hbnQudjEuQWZmZWN0ZWRTZXNzaW9uEi4KCnB1cmdlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBGV0YWcYCiABKAkSGAoQaW52aXRhdGlvbl9jb3VudBgLIAEoBRIdChVpbnZpdGF0aW9uX2xpbmtfY291bnQYDCABKAUSEgoKcm9sZV9jb3VudBgNIAEoBRIaChJqb2luX3JlcXVlc3RfY291bnQYDiABKAUSFAoMZG9tYWluX2NvdW50GA8gASgFEhUKDWFwaV9rZXlfY291bnQYECABKAUSHQoVc2VydmljZV9hY2NvdW50X2NvdW50GBEgASgFEjkKFXN1YnNjcmlwdGlvbl9lbmRfdGltZRgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoSb3Blbl9pbnZvaWNlX2NvdW50GBMgASgFIkQKDEFmZmVjdGVkVXNlchIPCgd1c2VyX2lkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRINCgVlbWFpbBgDIAEoCSJpCg9BZmZlY3RlZFNlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJEjEKDWxhc3RfdXNlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInIKFkRlbGV0ZVdvcmtzcGFjZVJlcXVlc3QSPgoMd29ya3NwYWNlX2lkGAEgASgJQii6SCVyIzIhXndzcF9bMC03XVswLTlhLWhqa21ucC10di16XXsyNX0kEhgKBGV0YWcYAiABKAlCCrpIB3IFEAEYgAEiTQoXRGVsZXRlV29ya3NwYWNlUmVzcG9uc2USMgoJd29ya3NwYWNlGAEgASgLMh8ubG9naWNzcGlrZS50ZW5hbnQudjEuV29ya3NwYWNlIloKGFVuZGVsZXRlV29ya3NwYWNlUmVxdWVzdBI+Cgx3b3Jrc3BhY2VfaWQYASABKAlCKLpIJXIjMiFed3NwX1swLTddWzAtOWEtaGprbW5wLXR2LXpdezI1fSQiTwoZVW5kZWxldGVXb3Jrc3BhY2VSZXNwb25zZRIyCgl3b3Jrc3BhY2UYASABKAsyHy5sb2dpY3NwaWtlLnRlbmFudC52MS5Xb3Jrc3BhY2UicQoVUHVyZ2VXb3Jrc3BhY2VSZXF1ZXN0Ej4KDHdvcmtzcGFjZV9pZBgBIAEoCUIoukglciMyIV53c3BfWzAtN11bMC05YS1oamttbnAtdHYtel17MjV9JBIYCgRldGFnGAIgASgJQgq6SAdyBRABGIABIk4KFlB1cmdlV29ya3NwYWNlUmVzcG9uc2USGAoQbWVtYmVyc2hpcF9jb3VudBgBIAEoBRIaChJkZWxldGVkX3VzZXJfY291bnQYAiABKAUqagoOV29ya3NwYWNlU3RhdGUSHwobV09SS1NQQUNFX1NUQVRFX1VOU1BFQ0lGSUVEEAASGgoWV09SS1NQQUNFX1NUQVRFX0FDVElWRRABEhsKF1dPUktTUEFDRV9TVEFURV9ERUxFVEVEEAIyrA4KEFdvcmtzcGFjZVNlcnZpY2USdgoPQ3JlYXRlV29ya3NwYWNlEiwubG9naWNzcGlrZS50ZW5hbnQudjEuQ3JlYXRlV29ya3NwYWNlUmVxdWVzdBotLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkNyZWF0ZVdvcmtzcGFjZVJlc3BvbnNlIgbS5xgCEgAStQEKDEdldFdvcmtzcGFjZRIpLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkdldFdvcmtzcGFjZVJlcXVlc3QaKi5sb2dpY3NwaWtlLnRlbmFudC52MS5HZXRXb3Jrc3BhY2VSZXNwb25zZSJOkAIB0ucYRxpFCg13b3Jrc3BhY2UuZ2V0EiJTZWUgdGhlIHdvcmtzcGFjZSBhbmQgaXRzIHNldHRpbmdzGgx3b3Jrc3BhY2VfaWQgATABEnYKDkxpc3RXb3Jrc3BhY2VzEisubG9naWNzcGlrZS50ZW5hbnQudjEuTGlzdFdvcmtzcGFjZXNSZXF1ZXN0GiwubG9naWNzcGlrZS50ZW5hbnQudjEuTGlzdFdvcmtzcGFjZXNSZXNwb25zZSIJkAIB0ucYAhIAEsoBCg9VcGRhdGVXb3Jrc3BhY2USLC5sb2dpY3NwaWtlLnRlbmFudC52MS5VcGRhdGVXb3Jrc3BhY2VSZXF1ZXN0Gi0ubG9naWNzcGlrZS50ZW5hbnQudjEuVXBkYXRlV29ya3NwYWNlUmVzcG9uc2UiWtLnGFYwARpSChB3b3Jrc3BhY2UudXBkYXRlEi5DaGFuZ2UgdGhlIHdvcmtzcGFjZSdzIG5hbWUsIHNsdWcgYW5kIHNldHRpbmdzGgx3b3Jrc3BhY2VfaWQgAxLZAQoUVXBkYXRlU2VjdXJpdHlQb2xpY3kSMS5sb2dpY3NwaWtlLnRlbmFudC52MS5VcGRhdGVTZWN1cml0eVBvbGljeVJlcXVlc3QaMi5sb2dpY3NwaWtlLnRlbmFudC52MS5VcGRhdGVTZWN1cml0eVBvbGljeVJlc3BvbnNlIlrS5xhWIAEaUgoQd29ya3NwYWNlLnVwZGF0ZRIuQ2hhbmdlIHRoZSB3b3Jrc3BhY2UncyBuYW1lLCBzbHVnIGFuZCBzZXR0aW5ncxoMd29ya3NwYWNlX2lkIAMSiwEKFUNoZWNrU2x1Z0F2YWlsYWJpbGl0eRIyLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkNoZWNrU2x1Z0F2YWlsYWJpbGl0eVJlcXVlc3QaMy5sb2dpY3NwaWtlLnRlbmFudC52MS5DaGVja1NsdWdBdmFpbGFiaWxpdHlSZXNwb25zZSIJkAIB0ucYAhIAEtwBChZQcmV2aWV3RGVsZXRlV29ya3NwYWNlEjMubG9naWNzcGlrZS50ZW5hbnQudjEuUHJldmlld0RlbGV0ZVdvcmtzcGFjZVJlcXVlc3QaNC5sb2dpY3NwaWtlLnRlbmFudC52MS5QcmV2aWV3RGVsZXRlV29ya3NwYWNlUmVzcG9uc2UiV5ACAdLnGFAaTgoQd29ya3NwYWNlLmRlbGV0ZRIoRGVsZXRlLCB1bmRlbGV0ZSBhbmQgcHVyZ2UgdGhlIHdvcmtzcGFjZRoMd29ya3NwYWNlX2lkIAQwARLGAQoPRGVsZXRlV29ya3NwYWNlEiwubG9naWNzcGlrZS50ZW5hbnQudjEuRGVsZXRlV29ya3NwYWNlUmVxdWVzdBotLmxvZ2ljc3Bpa2UudGVuYW50LnYxLkRlbGV0ZVdvcmtzcGFjZVJlc3BvbnNlIlbS5xhSIAEaTgoQd29ya3NwYWNlLmRlbGV0ZRIoRGVsZXRlLCB1bmRlbGV0ZSBhbmQgcHVyZ2UgdGhlIHdvcmtzcGFjZRoMd29ya3NwYWNlX2lkIAQwARLKAQoRVW5kZWxldGVXb3Jrc3BhY2USLi5sb2dpY3NwaWtlLnRlbmFudC52MS5VbmRlbGV0ZVdvcmtzcGFjZVJlcXVlc3QaLy5sb2dpY3NwaWtlLnRlbmFudC52MS5VbmRlbGV0ZVdvcmtzcGFjZVJlc3BvbnNlIlTS5xhQGk4KEHdvcmtzcGFjZS5kZWxldGUSKERlbGV0ZSwgdW5kZWxldGUgYW5kIHB1cmdlIHRoZSB3b3Jrc3BhY2UaDHdvcmtzcGFjZV9pZCAEMAESwwEKDlB1cmdlV29ya3NwYWNlEisubG9naWNzcGlrZS50ZW5hbnQudjEuUHVyZ2VXb3Jrc3BhY2VSZXF1ZXN0GiwubG9naWNzcGlrZS50ZW5hbnQudjEuUHVyZ2VXb3Jrc3BhY2VSZXNwb25zZSJW0ucYUiABGk4KEHdvcmtzcGFjZS5kZWxldGUSKERlbGV0ZSwgdW5kZWxldGUgYW5kIHB1cmdlIHRoZSB3b3Jrc3BhY2UaDHdvcmtzcGFjZV9pZCAEMAFCRFpCZ2l0aHViLmNvbS9sb2dpY3NwaWtlL21hbmFnZXIvZ2VuL2dvL2xvZ2ljc3Bpa2UvdGVuYW50L3YxO3RlbmFudHYxYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_logicspike_authz_v1_rule, file_logicspike_team_v1_membership]);
 
 /**
  * A workspace: what a customer of the product signs up for.
@@ -88,6 +88,14 @@ export type Workspace = Message<"logicspike.tenant.v1.Workspace"> & {
    * @generated from field: string etag = 9;
    */
   etag: string;
+
+  /**
+   * Whether members must have proven a second factor in the session by which they
+   * call. Default: no.
+   *
+   * @generated from field: bool second_factor_required = 10;
+   */
+  secondFactorRequired: boolean;
 };
 
 /**
@@ -288,6 +296,14 @@ export type WorkspaceMembership = Message<"logicspike.tenant.v1.WorkspaceMembers
    * @generated from field: string role = 2;
    */
   role: string;
+
+  /**
+   * Whether it requires a second factor that the caller's session has not proven: it is
+   * closed to them until then.
+   *
+   * @generated from field: bool second_factor_missing = 3;
+   */
+  secondFactorMissing: boolean;
 };
 
 /**
@@ -369,6 +385,71 @@ export const UpdateWorkspaceResponseSchema: GenMessage<UpdateWorkspaceResponse> 
   messageDesc(file_logicspike_tenant_v1_workspace, 9);
 
 /**
+ * Request of UpdateSecurityPolicy.
+ *
+ * @generated from message logicspike.tenant.v1.UpdateSecurityPolicyRequest
+ */
+export type UpdateSecurityPolicyRequest = Message<"logicspike.tenant.v1.UpdateSecurityPolicyRequest"> & {
+  /**
+   * The workspace.
+   *
+   * @generated from field: string workspace_id = 1;
+   */
+  workspaceId: string;
+
+  /**
+   * Whether members must have proven a second factor in the session by which they
+   * call.
+   *
+   * @generated from field: optional bool second_factor_required = 2;
+   */
+  secondFactorRequired?: boolean | undefined;
+
+  /**
+   * Which fields to change: `second_factor_required`. Default: those that are set.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 3;
+   */
+  updateMask?: FieldMask | undefined;
+
+  /**
+   * The etag of the workspace that was read; the call fails if it is not the present
+   * one. Default: not checked.
+   *
+   * @generated from field: string etag = 4;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message logicspike.tenant.v1.UpdateSecurityPolicyRequest.
+ * Use `create(UpdateSecurityPolicyRequestSchema)` to create a new message.
+ */
+export const UpdateSecurityPolicyRequestSchema: GenMessage<UpdateSecurityPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_logicspike_tenant_v1_workspace, 10);
+
+/**
+ * Response of UpdateSecurityPolicy.
+ *
+ * @generated from message logicspike.tenant.v1.UpdateSecurityPolicyResponse
+ */
+export type UpdateSecurityPolicyResponse = Message<"logicspike.tenant.v1.UpdateSecurityPolicyResponse"> & {
+  /**
+   * The workspace as changed.
+   *
+   * @generated from field: logicspike.tenant.v1.Workspace workspace = 1;
+   */
+  workspace?: Workspace | undefined;
+};
+
+/**
+ * Describes the message logicspike.tenant.v1.UpdateSecurityPolicyResponse.
+ * Use `create(UpdateSecurityPolicyResponseSchema)` to create a new message.
+ */
+export const UpdateSecurityPolicyResponseSchema: GenMessage<UpdateSecurityPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_logicspike_tenant_v1_workspace, 11);
+
+/**
  * Request of CheckSlugAvailability.
  *
  * @generated from message logicspike.tenant.v1.CheckSlugAvailabilityRequest
@@ -387,7 +468,7 @@ export type CheckSlugAvailabilityRequest = Message<"logicspike.tenant.v1.CheckSl
  * Use `create(CheckSlugAvailabilityRequestSchema)` to create a new message.
  */
 export const CheckSlugAvailabilityRequestSchema: GenMessage<CheckSlugAvailabilityRequest> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 10);
+  messageDesc(file_logicspike_tenant_v1_workspace, 12);
 
 /**
  * Response of CheckSlugAvailability.
@@ -415,7 +496,7 @@ export type CheckSlugAvailabilityResponse = Message<"logicspike.tenant.v1.CheckS
  * Use `create(CheckSlugAvailabilityResponseSchema)` to create a new message.
  */
 export const CheckSlugAvailabilityResponseSchema: GenMessage<CheckSlugAvailabilityResponse> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 11);
+  messageDesc(file_logicspike_tenant_v1_workspace, 13);
 
 /**
  * Request of PreviewDeleteWorkspace.
@@ -436,7 +517,7 @@ export type PreviewDeleteWorkspaceRequest = Message<"logicspike.tenant.v1.Previe
  * Use `create(PreviewDeleteWorkspaceRequestSchema)` to create a new message.
  */
 export const PreviewDeleteWorkspaceRequestSchema: GenMessage<PreviewDeleteWorkspaceRequest> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 12);
+  messageDesc(file_logicspike_tenant_v1_workspace, 14);
 
 /**
  * Response of PreviewDeleteWorkspace. Counts are exact; each list holds the
@@ -586,7 +667,7 @@ export type PreviewDeleteWorkspaceResponse = Message<"logicspike.tenant.v1.Previ
  * Use `create(PreviewDeleteWorkspaceResponseSchema)` to create a new message.
  */
 export const PreviewDeleteWorkspaceResponseSchema: GenMessage<PreviewDeleteWorkspaceResponse> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 13);
+  messageDesc(file_logicspike_tenant_v1_workspace, 15);
 
 /**
  * A user whom a deletion concerns.
@@ -621,7 +702,7 @@ export type AffectedUser = Message<"logicspike.tenant.v1.AffectedUser"> & {
  * Use `create(AffectedUserSchema)` to create a new message.
  */
 export const AffectedUserSchema: GenMessage<AffectedUser> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 14);
+  messageDesc(file_logicspike_tenant_v1_workspace, 16);
 
 /**
  * A session that a deletion ends.
@@ -656,7 +737,7 @@ export type AffectedSession = Message<"logicspike.tenant.v1.AffectedSession"> & 
  * Use `create(AffectedSessionSchema)` to create a new message.
  */
 export const AffectedSessionSchema: GenMessage<AffectedSession> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 15);
+  messageDesc(file_logicspike_tenant_v1_workspace, 17);
 
 /**
  * Request of DeleteWorkspace.
@@ -684,7 +765,7 @@ export type DeleteWorkspaceRequest = Message<"logicspike.tenant.v1.DeleteWorkspa
  * Use `create(DeleteWorkspaceRequestSchema)` to create a new message.
  */
 export const DeleteWorkspaceRequestSchema: GenMessage<DeleteWorkspaceRequest> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 16);
+  messageDesc(file_logicspike_tenant_v1_workspace, 18);
 
 /**
  * Response of DeleteWorkspace.
@@ -705,7 +786,7 @@ export type DeleteWorkspaceResponse = Message<"logicspike.tenant.v1.DeleteWorksp
  * Use `create(DeleteWorkspaceResponseSchema)` to create a new message.
  */
 export const DeleteWorkspaceResponseSchema: GenMessage<DeleteWorkspaceResponse> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 17);
+  messageDesc(file_logicspike_tenant_v1_workspace, 19);
 
 /**
  * Request of UndeleteWorkspace.
@@ -726,7 +807,7 @@ export type UndeleteWorkspaceRequest = Message<"logicspike.tenant.v1.UndeleteWor
  * Use `create(UndeleteWorkspaceRequestSchema)` to create a new message.
  */
 export const UndeleteWorkspaceRequestSchema: GenMessage<UndeleteWorkspaceRequest> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 18);
+  messageDesc(file_logicspike_tenant_v1_workspace, 20);
 
 /**
  * Response of UndeleteWorkspace.
@@ -747,7 +828,7 @@ export type UndeleteWorkspaceResponse = Message<"logicspike.tenant.v1.UndeleteWo
  * Use `create(UndeleteWorkspaceResponseSchema)` to create a new message.
  */
 export const UndeleteWorkspaceResponseSchema: GenMessage<UndeleteWorkspaceResponse> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 19);
+  messageDesc(file_logicspike_tenant_v1_workspace, 21);
 
 /**
  * Request of PurgeWorkspace.
@@ -775,7 +856,7 @@ export type PurgeWorkspaceRequest = Message<"logicspike.tenant.v1.PurgeWorkspace
  * Use `create(PurgeWorkspaceRequestSchema)` to create a new message.
  */
 export const PurgeWorkspaceRequestSchema: GenMessage<PurgeWorkspaceRequest> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 20);
+  messageDesc(file_logicspike_tenant_v1_workspace, 22);
 
 /**
  * Response of PurgeWorkspace.
@@ -803,7 +884,7 @@ export type PurgeWorkspaceResponse = Message<"logicspike.tenant.v1.PurgeWorkspac
  * Use `create(PurgeWorkspaceResponseSchema)` to create a new message.
  */
 export const PurgeWorkspaceResponseSchema: GenMessage<PurgeWorkspaceResponse> = /*@__PURE__*/
-  messageDesc(file_logicspike_tenant_v1_workspace, 21);
+  messageDesc(file_logicspike_tenant_v1_workspace, 23);
 
 /**
  * The state of a workspace.
@@ -846,6 +927,13 @@ export const WorkspaceStateSchema: GenEnum<WorkspaceState> = /*@__PURE__*/
  * sets `purge_time`; until then UndeleteWorkspace brings everything back. At
  * `purge_time`, or by PurgeWorkspace, every row of the workspace is removed, and
  * with it the users who belong to no other workspace.
+ *
+ * The members are mailed when it is deleted: who belongs to no other workspace, that the
+ * account will go with it, when, and how to keep it; the others, that the workspace goes.
+ * Who was told is told when it is undeleted. The purge mails those who lose their account
+ * by it, and everybody if it was not deleted before. Mails go to proven addresses alone,
+ * and to deactivated members, who have no access that could end, only where their account
+ * is at stake.
  *
  * @generated from service logicspike.tenant.v1.WorkspaceService
  */
@@ -898,6 +986,32 @@ export const WorkspaceService: GenService<{
     methodKind: "unary";
     input: typeof UpdateWorkspaceRequestSchema;
     output: typeof UpdateWorkspaceResponseSchema;
+  },
+  /**
+   * UpdateSecurityPolicy decides what the workspace requires of its members. Who
+   * requires a second factor has proven one in this session.
+   *
+   * From then on the workspace is closed to members whose session has not proven a
+   * second factor: every call that names the workspace fails with
+   * `failed_precondition` SECOND_FACTOR_REQUIRED_BY_WORKSPACE, and no access token is
+   * issued for it; AuthorizationService answers that nothing is permitted. They still
+   * list their workspaces, add a factor, prove it by Reauthenticate, leave and sign
+   * out. So it is for who removes their last second factor. API keys of users work
+   * while the account has a second factor, those of service accounts as before. An
+   * access token that was issued before stays valid until it expires, at most 5 minutes
+   * later. The members are mailed when a second factor is first required.
+   *
+   * Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
+   * SECOND_FACTOR_REQUIRED_BY_WORKSPACE while the caller's own session has proven no
+   * second factor; `invalid_argument` for an unknown path of the mask, or when there is
+   * nothing to change; `aborted` ETAG_MISMATCH.
+   *
+   * @generated from rpc logicspike.tenant.v1.WorkspaceService.UpdateSecurityPolicy
+   */
+  updateSecurityPolicy: {
+    methodKind: "unary";
+    input: typeof UpdateSecurityPolicyRequestSchema;
+    output: typeof UpdateSecurityPolicyResponseSchema;
   },
   /**
    * CheckSlugAvailability tells whether a slug can be used now, and offers one
