@@ -1,6 +1,7 @@
+import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { addAuthenticator } from "../../client/ts/test/authenticator.js";
-import { joins, startConsole, type Visitor } from "./support.js";
+import { joins, row, startConsole, type Visitor } from "./support.js";
 
 describe("a workspace that requires a second factor", () => {
   const console = startConsole("console-second-factor");
@@ -22,6 +23,10 @@ describe("a workspace that requires a second factor", () => {
     await console.press("Use a passkey");
     await console.reads("A second factor is required.");
     await console.page().getByRole("switch", { name: "Require a second factor", checked: true }).waitFor();
+
+    await console.open(`/w/${owner.slug}/members`);
+    await row(console.page(), member.email).getByText("No second factor").waitFor();
+    assert.equal(await row(console.page(), owner.email).getByText("No second factor").count(), 0);
 
     const other = await console.visitor();
     await other.openAs(member.email, `/w/${owner.slug}/members`);

@@ -14,6 +14,7 @@ export const teamTexts = {
     anyState: "All states",
     active: "Active",
     deactivated: "Deactivated",
+    noSecondFactor: "No second factor",
     filterState: "Filter by state",
     order: "Sort",
     oldest: "Longest here first",

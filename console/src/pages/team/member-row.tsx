@@ -32,7 +32,7 @@ export const MemberRow = memo(function MemberRow({
   roles: Roles;
   ask: (what: Asked["what"], member: Membership) => void;
 }) {
-  const { may } = useWorkspace();
+  const { workspace, may } = useWorkspace();
   const deactivated = member.state === MembershipState.DEACTIVATED;
   const changeable = roles.mayGive(member.role) && !self;
   const offered: Offered[] = [
@@ -54,6 +54,7 @@ export const MemberRow = memo(function MemberRow({
               <span>{name}</span>
               {self && <span className={styles.badge}>{teamTexts.members.you}</span>}
               {deactivated && <span className={styles.badge}>{teamTexts.members.deactivated}</span>}
+              {workspace.secondFactorRequired && member.hasSecondFactor === false && <span className={styles.badge}>{teamTexts.members.noSecondFactor}</span>}
             </div>
             <div className={styles.email}>{member.email}</div>
           </div>
