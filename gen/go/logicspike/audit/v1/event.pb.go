@@ -473,7 +473,7 @@ const file_logicspike_audit_v1_event_proto_rawDesc = "" +
 	"\x18actor_service_account_id\x18\n" +
 	" \x01(\tR\x15actorServiceAccountId\x12'\n" +
 	"\x10actor_api_key_id\x18\v \x01(\tR\ractorApiKeyId\x120\n" +
-	"\x14impersonator_user_id\x18\f \x01(\tR\x12impersonatorUserId\"\xf7\x03\n" +
+	"\x14impersonator_user_id\x18\f \x01(\tR\x12impersonatorUserId\"\xf9\x03\n" +
 	"\x11ListEventsRequest\x12N\n" +
 	"\fworkspace_id\x18\x01 \x01(\tB+\xbaH(\xd8\x01\x01r#2!^wsp_[0-7][0-9a-hjkmnp-tv-z]{25}$R\vworkspaceId\x12\x1f\n" +
 	"\x06action\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\x06action\x12?\n" +
@@ -481,8 +481,8 @@ const file_logicspike_audit_v1_event_proto_rawDesc = "" +
 	"\tpage_size\x18\x04 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xc8\x01(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12L\n" +
-	"\bactor_id\x18\x06 \x01(\tB1\xbaH.\xd8\x01\x01r)2'^(usr|sva)_[0-7][0-9a-hjkmnp-tv-z]{25}$R\aactorId\x12I\n" +
+	"page_token\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\tpageToken\x12N\n" +
+	"\bactor_id\x18\x06 \x01(\tB3\xbaH0\xd8\x01\x01r+\x18\x1e2'^(usr|sva)_[0-7][0-9a-hjkmnp-tv-z]{25}$R\aactorId\x12I\n" +
 	"\n" +
 	"start_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x0e\xbaH\v\xb2\x01\b2\x06\b\x80\x87\xb5\xc3\x03R\tstartTime\x12E\n" +
 	"\bend_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x0e\xbaH\v\xb2\x01\b\x1a\x06\b\x80\xb2\xf8\x84\x1bR\aendTime\"p\n" +
