@@ -17,6 +17,9 @@ BENCH ?= .
 # What builds the console; none builds the program without it (make build NPM=).
 NPM ?= $(shell command -v npm)
 
+# No program holds paths of this machine, and what is compiled serves every clone.
+export GOFLAGS := $(GOFLAGS) -trimpath
+
 # Tools that are not in go.mod or package.json.
 PROTOVALIDATE := github.com/bufbuild/protovalidate@v1.2.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -81,7 +84,7 @@ check: check-generated check-format lint check-breaking ## all that is not a tes
 .PHONY: build
 build: $(if $(NPM),console/dist/index.html) ## build bin/manager, with the console in it where Node is installed
 	@echo 'go build $(if $(NPM),,-tags noconsole )-o bin/manager ./cmd/manager'
-	go build -buildvcs=false -trimpath $(if $(NPM),,-tags noconsole )-ldflags '-X main.version=$(VERSION)' -o bin/manager ./cmd/manager
+	go build -buildvcs=false $(if $(NPM),,-tags noconsole )-ldflags '-X main.version=$(VERSION)' -o bin/manager ./cmd/manager
 
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is built
