@@ -119,6 +119,7 @@ func Modules(o ModuleOptions) []Service {
 	})
 	t := tenant.New(tenant.Options{
 		Store: o.Store, Clock: o.Clock, Create: limit(20, time.Hour), Resolver: o.Resolver, Verify: limit(60, time.Hour),
+		Tell: limit(10, 24*time.Hour),
 	})
 	m := team.New(team.Options{
 		Store: o.Store, Clock: o.Clock, Permissions: o.Permissions, PublicURL: o.PublicURL, Passwords: a, IssueSession: auth.IssueSession,

@@ -55,11 +55,12 @@ func (a *acting) is(m *team.Membership) bool { return a.member != nil && a.membe
 func (a *acting) holds(p authz.Permission) bool { return p.HeldBy(a.role, a.custom) }
 
 // lockTeam locks a live workspace against other changes of its team, and returns
-// the caller as its member. The permission that the rule of the call asked for is
-// asked for again: the role may have been changed since.
+// the caller as its member. What the rule of the call asked for is asked for again: the
+// role may have been changed since, or the workspace closed to who has proven no second
+// factor.
 //
 // Errors: fault NOT_FOUND when the workspace is deleted, or the caller is not an
-// active member; PERMISSION_MISSING.
+// active member; PERMISSION_MISSING; SECOND_FACTOR_REQUIRED_BY_WORKSPACE.
 func (t *tx) lockTeam(ctx context.Context, id ids.Workspace) (*acting, error) {
 	w, err := t.lockLive(ctx, id)
 	if err != nil {
@@ -76,11 +77,41 @@ func (t *tx) act(ctx context.Context, w *tenant.Workspace) (*acting, error) {
 	if err != nil {
 		return nil, err
 	}
-	if checked, ok := authz.MembershipFrom(ctx); ok && !a.holds(checked.Permission) {
+	checked, ok := authz.MembershipFrom(ctx)
+	if !ok {
+		return a, nil
+	}
+	if w.SecondFactorRequired {
+		if err := t.mayEnter(ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	if !a.holds(checked.Permission) {
 		return nil, fault.New(fault.PermissionDenied, fault.PermissionMissing, "your role in the workspace lacks the permission "+checked.Permission.Name).
 			WithMetadata("permission", checked.Permission.Name)
 	}
 	return a, nil
+}
+
+// mayEnter reports whether a workspace that requires a second factor is open to who acts:
+// by a session that has proven one, by an API key whose user has one, or as a program.
+//
+// Errors: fault SECOND_FACTOR_REQUIRED_BY_WORKSPACE.
+func (t *tx) mayEnter(ctx context.Context, a *acting) error {
+	if a.member == nil {
+		return nil
+	}
+	if caller := authz.SessionFrom(ctx); caller != nil {
+		if !caller.SecondFactorProven {
+			return ErrSecondFactorRequired()
+		}
+		return nil
+	}
+	factors, err := t.auth.SecondFactors(ctx, a.user())
+	if err == nil && !factors.Required() {
+		err = ErrSecondFactorRequired()
+	}
+	return err
 }
 
 func (t *tx) actor(ctx context.Context, w *tenant.Workspace) (*acting, error) {

@@ -72,7 +72,8 @@ type Resolution struct {
 // Errors: fault ETAG_MISMATCH when the etag is not that of the present preview;
 // OWNER_REQUIRED when a workspace has no resolution; FIELD_INVALID when a
 // resolution is for another workspace or names a membership that is not another
-// one of it.
+// one of it; SECOND_FACTOR_REQUIRED_BY_WORKSPACE when a workspace with a resolution is
+// closed to the caller's session.
 func (s *Store) DeleteUser(ctx context.Context, user ids.User, etag string, resolutions []Resolution) error {
 	return s.write(ctx, func(ctx context.Context, t *tx) error {
 		// Workspaces first, then users: the order in which everything locks.
@@ -138,6 +139,17 @@ func (t *tx) resolve(ctx context.Context, user ids.User, d *UserDeletion, resolu
 	for id := range open {
 		return fault.New(fault.FailedPrecondition, fault.OwnerRequired, "a workspace of which you are the only owner has no resolution").
 			WithField("resolutions").WithMetadata("workspace_id", id.String())
+	}
+	// What becomes of a workspace is decided by who may enter it.
+	caller := authz.SessionFrom(ctx)
+	for _, r := range resolutions {
+		w, err := t.tenant.Workspace(ctx, r.Workspace)
+		if err != nil {
+			return err
+		}
+		if w.SecondFactorRequired && (caller == nil || !caller.SecondFactorProven) {
+			return ErrSecondFactorRequired()
+		}
 	}
 	// Transfers first: to whom a workspace was transferred belongs to something.
 	for i, r := range resolutions {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -98,7 +99,11 @@ func (t *tx) tellPage(ctx context.Context, id ids.Workspace) (more bool, err err
 	if err != nil || n == nil || !n.Pending {
 		return false, err
 	}
-	members, err := t.team.Recipients(ctx, id, n.Last, n.Until, noticePage)
+	var until ids.Membership
+	if n.Undeleted {
+		until = n.Until
+	}
+	members, err := t.team.Recipients(ctx, id, n.Last, until, noticePage)
 	if err != nil {
 		return false, err
 	}
@@ -116,8 +121,19 @@ func (t *tx) tellPage(ctx context.Context, id ids.Workspace) (more bool, err err
 }
 
 // mailPurged tells those who lose their account with a locked workspace, which is about to
-// be purged, and all its members if nobody had deleted it before.
+// be purged, and all its members who were not told of its deletion before.
 func (t *tx) mailPurged(ctx context.Context, w *tenant.Workspace) error {
+	n, err := t.tenant.DeletionNotice(ctx, w.ID)
+	if err != nil {
+		return err
+	}
+	knows := func(m team.Recipient) bool {
+		if !w.Deleted() || n == nil {
+			return false
+		}
+		last, id := n.Last.UUID(), m.MembershipID.UUID()
+		return !n.Pending || bytes.Compare(id[:], last[:]) <= 0
+	}
 	gone := *w
 	gone.DeleteTime, gone.PurgeTime = t.now, time.Time{}
 	for after := (ids.Membership{}); ; {
@@ -128,7 +144,7 @@ func (t *tx) mailPurged(ctx context.Context, w *tenant.Workspace) error {
 		after = members[len(members)-1].MembershipID
 		told := members[:0]
 		for _, m := range members {
-			if m.Sole || !w.Deleted() {
+			if m.Sole || !knows(m) {
 				told = append(told, m)
 			}
 		}

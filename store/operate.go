@@ -293,6 +293,9 @@ func (s *Store) ImpersonateUser(ctx context.Context, in Impersonation) (session 
 			return err
 		} else {
 			in.Operator = caller.User
+			if err := t.identity.HoldUser(ctx, in.Operator); err != nil { // who removes no second factor meanwhile
+				return err
+			}
 		}
 		if err := t.mayBeImpersonated(ctx, in.User, in.Operator); err != nil {
 			return err
@@ -305,9 +308,16 @@ func (s *Store) ImpersonateUser(ctx context.Context, in Impersonation) (session 
 		}
 		session.ExpireTime = t.now.Add(ImpersonationLifetime)
 		if caller != nil {
-			session.ImpersonatorSessionID, session.Methods = caller.ID, caller.Methods
-			session.SecondFactorProven = caller.SecondFactorProven
-			session.ExpireTime = earlier(session.ExpireTime, caller.ExpireTime)
+			own, err := t.auth.LiveSession(ctx, caller.ID, t.now) // as it is now: the call may have waited
+			if err != nil {
+				return err
+			}
+			if own == nil {
+				return errNoSession()
+			}
+			session.ImpersonatorSessionID, session.Methods = own.ID, own.Methods
+			session.SecondFactorProven = own.SecondFactorProven
+			session.ExpireTime = earlier(session.ExpireTime, own.ExpireTime)
 		}
 		session.IdleExpireTime = earlier(session.IdleExpireTime, session.ExpireTime)
 		if err := t.auth.InsertSession(ctx, session); err != nil {

@@ -173,11 +173,32 @@ func TestNobodyIsFloodedWithMail(t *testing.T) {
 	if err := begin("", known); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := srv.Client("").Registration.VerifyRegistration(t.Context(), &authv1.VerifyRegistrationRequest{
+	account, err := srv.Client("").Registration.VerifyRegistration(t.Context(), &authv1.VerifyRegistrationRequest{
 		Token: queued(t, srv, known).Data["token"], Password: testkit.Password,
-	}); err != nil {
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+	// By an owner who deletes the workspace and brings it back again and again.
+	owner := &testkit.Person{Client: srv.Client("").As(account.Account.SessionToken)}
+	id := account.Account.Workspace.Id
+	remove := func(etag string) error {
+		_, err := owner.Workspaces.DeleteWorkspace(t.Context(), &tenantv1.DeleteWorkspaceRequest{WorkspaceId: id, Etag: etag})
+		return err
+	}
+	etag := preview(t, owner, id).Etag
+	for i := range 10 {
+		because(t, "by another etag", remove("another"), "ETAG_MISMATCH")
+		if err := remove(etag); err != nil {
+			t.Fatalf("deletion %d: %v", i, err)
+		}
+		if _, err := owner.Workspaces.UndeleteWorkspace(t.Context(), &tenantv1.UndeleteWorkspaceRequest{WorkspaceId: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	because(t, "the eleventh deletion", remove(etag), "RATE_LIMITED")
+	because(t, "to require a second factor besides", requireSecondFactor(t, owner, id, true), "RATE_LIMITED")
+	because(t, "to require none", requireSecondFactor(t, owner, id, false), "")
 	for what, email := range map[string]string{"an account's address": known, "nobody's address": testkit.NewEmail()} {
 		spelled := strings.ToUpper(email[:1]) + email[1:]
 		for i := range mails {

@@ -50,8 +50,12 @@ func TestMembersAreToldWhatBecomesOfTheirWorkspace(t *testing.T) {
 	s, owner := newTeam(t, testkit.Options{})
 	id := owner.Workspace.Id
 	testkit.Fill(t, s.SQL, uuidOf(t, id), 1, 1200) // 12 of whom are deactivated, and belong to nothing else
-	elsewhere, removed, unproven := s.person(t), s.person(t), s.person(t)
+	elsewhere, late, removed, unproven := s.person(t), s.person(t), s.person(t), s.person(t)
 	s.Join(t, elsewhere, id, authz.Member)
+	if _, err := s.SQL.Exec(t.Context(), "UPDATE team.memberships SET id = 'ffffffff-ffff-7fff-bfff-ffffffffffff' WHERE id = $1",
+		uuidOf(t, s.Join(t, late, id, authz.Member).String())); err != nil { // the last one that is told
+		t.Fatal(err)
+	}
 	membership := s.Join(t, removed, id, authz.Member)
 	s.Join(t, unproven, id, authz.Member)
 	if _, err := owner.Memberships.DeactivateMembership(t.Context(), &teamv1.DeactivateMembershipRequest{
@@ -99,7 +103,7 @@ func TestMembersAreToldWhatBecomesOfTheirWorkspace(t *testing.T) {
 		}
 		for address, message := range got {
 			want := sole
-			if address == elsewhere.Email {
+			if address == elsewhere.Email || address == late.Email {
 				want = other
 			}
 			if message != want {
@@ -114,7 +118,7 @@ func TestMembersAreToldWhatBecomesOfTheirWorkspace(t *testing.T) {
 	}
 
 	// Deleted: everybody once.
-	const everybody = 1202 // the owner, the crowd, and who belongs elsewhere as well
+	const everybody = 1203 // the owner, the crowd, and the two who belong elsewhere as well
 	s.delete(t, owner, id)
 	if got := s.told(t); len(got) != 0 {
 		t.Errorf("%d were told by the transaction that deletes", len(got))
@@ -165,14 +169,36 @@ func TestMembersAreToldWhatBecomesOfTheirWorkspace(t *testing.T) {
 	must(work())
 	want("undeleted before", s.told(t), 0, "", "")
 
-	// Purged: those who lost their account.
-	etag := s.delete(t, owner, id)
+	// Deleted and undeleted again before anybody knows of the first restoration: all who
+	// were told of a deletion are told that there is none any more.
+	s.delete(t, owner, id)
 	must(work())
 	ending("deleted again")
+	for range 2 {
+		undelete()
+		s.delete(t, owner, id)
+	}
+	onePage()
+	s.told(t)
+	undelete()
+	must(work())
+	want("undeleted again", s.told(t), everybody, back, back)
+
+	// Purged while they are told: those who lose their account, and who does not know of
+	// the deletion.
+	etag := s.delete(t, owner, id)
+	onePage()
+	if got := s.told(t); got[elsewhere.Email] == "" || got[late.Email] != "" {
+		t.Fatalf("the first page told %q and %q", got[elsewhere.Email], got[late.Email])
+	}
 	_, err := owner.Workspaces.PurgeWorkspace(t.Context(), &tenantv1.PurgeWorkspaceRequest{WorkspaceId: id, Etag: etag})
 	must(err)
 	must(work())
-	want("purged", s.told(t), everybody-1, string(mail.AccountEnding)+" ;", "")
+	got = s.told(t)
+	if got[elsewhere.Email] != "" {
+		t.Errorf("who knew of the deletion and belongs elsewhere was told %q", got[elsewhere.Email])
+	}
+	want("purged", got, everybody-1, string(mail.AccountEnding)+" ;", string(mail.WorkspaceDeleted)+" ;")
 	s.CheckPurged(t, id, owner.User.Id)
 	s.CheckInvariants(t)
 }

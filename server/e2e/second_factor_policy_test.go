@@ -14,6 +14,7 @@ import (
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	authzv1 "github.com/logicspike/manager/gen/go/logicspike/authz/v1"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
+	identityv1 "github.com/logicspike/manager/gen/go/logicspike/identity/v1"
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/authz"
@@ -332,5 +333,44 @@ func TestEveryMethodOfAWorkspaceAsksForItsSecondFactor(t *testing.T) {
 	if count < 50 {
 		t.Errorf("only %d methods of workspaces were found", count)
 	}
+	// Nor is it given away or purged with an account.
+	mine, err := w.owner.Users.PreviewDeleteMe(t.Context(), &identityv1.PreviewDeleteMeRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &identityv1.DeleteMeRequest{Etag: mine.Etag}
+	for _, owned := range mine.SoleOwnedWorkspaces {
+		req.Resolutions = append(req.Resolutions, &identityv1.WorkspaceResolution{
+			WorkspaceId: owned.WorkspaceId, Resolution: &identityv1.WorkspaceResolution_Delete{Delete: true},
+		})
+	}
+	_, err = w.owner.Users.DeleteMe(t.Context(), req)
+	because(t, "DeleteMe", err, closedByPolicy)
 	w.sql("UPDATE tenant.workspaces SET second_factor_required = false WHERE id = $1", uuidOf(t, w.workspace))
+}
+
+// TestAnOperatorActsInANameWithTheSecondFactorThatTheyHaveThen removes an operator's last
+// factor while their call waits.
+func TestAnOperatorActsInANameWithTheSecondFactorThatTheyHaveThen(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, nil)
+	srv := s.Server
+	operator, ann := makeOperator(t, srv, s.person(t)), s.person(t)
+	a, _ := enrol(t, srv, operator)
+	confirm(t, srv, operator, &authv1.ReauthenticateRequest{TotpCode: a.code(t, 0)})
+	var session *authv1.Session
+	act := func() error {
+		res, err := operator.Operators.ImpersonateUser(t.Context(), &authv1.ImpersonateUserRequest{UserId: ann.User.Id, Reason: "A test"})
+		session = res.GetSession()
+		return err
+	}
+	if err := act(); err != nil || !session.SecondFactorProven {
+		t.Fatalf("with a second factor: %v, %v", session, err)
+	}
+	err := whileItWaits(t, srv, "identity.users", ann.User.Id, act, `
+		WITH gone AS (DELETE FROM auth.totp_factors WHERE user_id = $1)
+		UPDATE auth.sessions SET second_factor_proven = false WHERE $1 IN (user_id, impersonator_id)`, operator.User.Id)
+	if err != nil || session.SecondFactorProven {
+		t.Errorf("once it is removed: %v, %v", session, err)
+	}
 }

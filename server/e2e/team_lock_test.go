@@ -37,6 +37,23 @@ func TestWhatACallerLosesWhileTheirCallWaitsCounts(t *testing.T) {
 		err := whileItWaits(t, s.Server, "tenant.workspaces", owner.Workspace.Id, func() error { return c.call(p, tag) },
 			"UPDATE team.memberships SET deactivate_time = now() WHERE id = $1", p.Membership.Id)
 		because(t, c.what, err, "NOT_FOUND")
+
+		// Or the workspace is closed to them meanwhile, by a session and by a key.
+		p = s.member(t, owner, c.role)
+		for _, by := range []string{p.Token, keyOf(t, p, "workspace.update", "invitation.create").Token} {
+			caller := *p
+			caller.Client = s.Client("").As(by)
+			if by != p.Token && c.what == "DeleteWorkspace" {
+				continue // which no key does
+			}
+			tag = etag()
+			err = whileItWaits(t, s.Server, "tenant.workspaces", owner.Workspace.Id, func() error { return c.call(&caller, tag) },
+				"UPDATE tenant.workspaces SET second_factor_required = true WHERE id = $1", owner.Workspace.Id)
+			because(t, c.what+" where a second factor is required", err, closedByPolicy)
+			if _, err := s.SQL.Exec(t.Context(), "UPDATE tenant.workspaces SET second_factor_required = false"); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	w, err := owner.Workspaces.GetWorkspace(t.Context(), &tenantv1.GetWorkspaceRequest{WorkspaceId: owner.Workspace.Id})
 	if err != nil || w.Workspace.State != tenantv1.WorkspaceState_WORKSPACE_STATE_ACTIVE || w.Workspace.Name == "Theirs" {

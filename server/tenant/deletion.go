@@ -5,6 +5,7 @@ import (
 
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/server/convert"
+	"github.com/logicspike/manager/store/tenant"
 )
 
 // PreviewDeleteWorkspace implements WorkspaceService.
@@ -54,8 +55,11 @@ func (m *Module) DeleteWorkspace(ctx context.Context, req *tenantv1.DeleteWorksp
 	if err != nil {
 		return nil, err
 	}
-	w, err := m.options.Store.DeleteWorkspace(ctx, id, req.Etag)
-	if err != nil {
+	var w *tenant.Workspace
+	if err := m.telling(ctx, id, func() (err error) {
+		w, err = m.options.Store.DeleteWorkspace(ctx, id, req.Etag)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	return &tenantv1.DeleteWorkspaceResponse{Workspace: convert.Workspace(w)}, nil

@@ -3,6 +3,7 @@ package tenant
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
@@ -22,6 +23,9 @@ type Options struct {
 	Clock clock.Clock
 	// Create limits the workspaces that one user creates.
 	Create store.Limit
+	// Tell limits how often the members of one workspace are mailed of what somebody
+	// makes of it: its deletions, and that it requires a second factor.
+	Tell store.Limit
 	// Resolver finds the DNS records that prove domains.
 	Resolver *dns.Resolver
 	// Verify limits how often one workspace asks DNS.
@@ -160,11 +164,35 @@ func (m *Module) UpdateSecurityPolicy(ctx context.Context, req *tenantv1.UpdateS
 	if err != nil {
 		return nil, err
 	}
-	w, err := m.options.Store.RequireSecondFactor(ctx, id, req.GetSecondFactorRequired(), version)
+	var w *tenant.Workspace
+	update := func() (err error) {
+		w, err = m.options.Store.RequireSecondFactor(ctx, id, req.GetSecondFactorRequired(), version)
+		return err
+	}
+	if req.GetSecondFactorRequired() {
+		err = m.telling(ctx, id, update)
+	} else {
+		err = update()
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &tenantv1.UpdateSecurityPolicyResponse{Workspace: convert.Workspace(w)}, nil
+}
+
+// telling does what the members of a workspace are mailed of, and counts it.
+//
+// Errors: fault RATE_LIMITED.
+func (m *Module) telling(ctx context.Context, id ids.Workspace, change func() error) error {
+	throttle, key := m.options.Store.Throttle, "tell members of "+id.String()
+	if err := throttle.Take(ctx, key, m.options.Tell); err != nil {
+		return err
+	}
+	err := change()
+	if err != nil {
+		err = errors.Join(err, throttle.Return(ctx, key, m.options.Tell))
+	}
+	return err
 }
 
 // CheckSlugAvailability implements WorkspaceService.

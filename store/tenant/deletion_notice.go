@@ -19,17 +19,19 @@ type DeletionNotice struct {
 	// Undeleted is whether they are told that the workspace was undeleted.
 	Undeleted bool
 	// Last is the last membership whose member was told, zero for none yet, and Until the
-	// last one whose member is told of the restoration.
+	// last one whose member is told of the restoration: of this one, or of the next one
+	// where the workspace was deleted again before all knew of the one before.
 	Last    ids.Membership `bun:"last_membership_id"`
 	Until   ids.Membership `bun:"until_membership_id"`
 	Pending bool           // whether somebody is still to be told
 }
 
 // BeginDeletionNotice has the members of a locked workspace told that it was deleted, from
-// the first one on.
+// the first one on. Those who are still to be told of its restoration remain so, for when
+// it is undeleted before they are told that it was deleted again.
 func (r Repository) BeginDeletionNotice(ctx context.Context, workspace ids.Workspace) error {
 	_, err := r.db.NewInsert().Model(&DeletionNotice{WorkspaceID: workspace, Pending: true}).
-		On("CONFLICT (workspace_id) DO UPDATE SET undeleted = false, last_membership_id = NULL, until_membership_id = NULL, pending = true").
+		On("CONFLICT (workspace_id) DO UPDATE SET undeleted = false, last_membership_id = NULL, pending = true").
 		Exec(ctx)
 	return err
 }
@@ -37,13 +39,13 @@ func (r Repository) BeginDeletionNotice(ctx context.Context, workspace ids.Works
 // RevertDeletionNotice has those members of a locked workspace told that it was undeleted
 // who were told of its deletion, and nobody else told of that.
 func (r Repository) RevertDeletionNotice(ctx context.Context, workspace ids.Workspace) error {
-	if _, err := r.db.NewRaw("DELETE FROM tenant.deletion_notices WHERE workspace_id = ? AND last_membership_id IS NULL", workspace).
-		Exec(ctx); err != nil {
+	if _, err := r.db.NewRaw("DELETE FROM tenant.deletion_notices WHERE workspace_id = ? AND coalesce(last_membership_id, until_membership_id) IS NULL",
+		workspace).Exec(ctx); err != nil {
 		return err
 	}
 	_, err := r.db.NewRaw(`
 		UPDATE tenant.deletion_notices
-		SET undeleted = true, until_membership_id = last_membership_id, last_membership_id = NULL, pending = true
+		SET undeleted = true, until_membership_id = greatest(last_membership_id, until_membership_id), last_membership_id = NULL, pending = true
 		WHERE workspace_id = ?`, workspace).Exec(ctx)
 	return err
 }

@@ -1004,7 +1004,8 @@ export const WorkspaceService: GenService<{
    * Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
    * SECOND_FACTOR_REQUIRED_BY_WORKSPACE while the caller's own session has proven no
    * second factor; `invalid_argument` for an unknown path of the mask, or when there is
-   * nothing to change; `aborted` ETAG_MISMATCH.
+   * nothing to change; `aborted` ETAG_MISMATCH; `resource_exhausted` RATE_LIMITED as
+   * DeleteWorkspace, where one is required.
    *
    * @generated from rpc logicspike.tenant.v1.WorkspaceService.UpdateSecurityPolicy
    */
@@ -1045,7 +1046,8 @@ export const WorkspaceService: GenService<{
    *
    * Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
    * WORKSPACE_DELETED; `aborted` ETAG_MISMATCH when the etag is not that of a
-   * present preview.
+   * present preview; `resource_exhausted` RATE_LIMITED when its members were told
+   * of such changes 10 times within a day.
    *
    * @generated from rpc logicspike.tenant.v1.WorkspaceService.DeleteWorkspace
    */

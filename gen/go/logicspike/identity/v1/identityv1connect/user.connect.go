@@ -81,7 +81,9 @@ type UserServiceClient interface {
 	// request says to delete, with the users who belong to nothing else.
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or OWNER_REQUIRED
-	// when a workspace of which the caller is the only owner has no resolution;
+	// when a workspace of which the caller is the only owner has no resolution, or
+	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE when one requires a second factor while the
+	// session has proven none;
 	// `aborted` ETAG_MISMATCH when things changed since the preview;
 	// `invalid_argument` for a resolution that names another workspace or a
 	// membership that cannot own it.
@@ -235,7 +237,9 @@ type UserServiceHandler interface {
 	// request says to delete, with the users who belong to nothing else.
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or OWNER_REQUIRED
-	// when a workspace of which the caller is the only owner has no resolution;
+	// when a workspace of which the caller is the only owner has no resolution, or
+	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE when one requires a second factor while the
+	// session has proven none;
 	// `aborted` ETAG_MISMATCH when things changed since the preview;
 	// `invalid_argument` for a resolution that names another workspace or a
 	// membership that cannot own it.

@@ -100,7 +100,8 @@ type WorkspaceServiceClient interface {
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
 	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE while the caller's own session has proven no
 	// second factor; `invalid_argument` for an unknown path of the mask, or when there is
-	// nothing to change; `aborted` ETAG_MISMATCH.
+	// nothing to change; `aborted` ETAG_MISMATCH; `resource_exhausted` RATE_LIMITED as
+	// DeleteWorkspace, where one is required.
 	UpdateSecurityPolicy(context.Context, *v1.UpdateSecurityPolicyRequest) (*v1.UpdateSecurityPolicyResponse, error)
 	// CheckSlugAvailability tells whether a slug can be used now, and offers one
 	// that can. Nothing is reserved.
@@ -117,7 +118,8 @@ type WorkspaceServiceClient interface {
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
 	// WORKSPACE_DELETED; `aborted` ETAG_MISMATCH when the etag is not that of a
-	// present preview.
+	// present preview; `resource_exhausted` RATE_LIMITED when its members were told
+	// of such changes 10 times within a day.
 	DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error)
 	// UndeleteWorkspace brings a deleted workspace back, with everything in it. It
 	// needs no recent sign-in, since it takes nothing away.
@@ -355,7 +357,8 @@ type WorkspaceServiceHandler interface {
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
 	// SECOND_FACTOR_REQUIRED_BY_WORKSPACE while the caller's own session has proven no
 	// second factor; `invalid_argument` for an unknown path of the mask, or when there is
-	// nothing to change; `aborted` ETAG_MISMATCH.
+	// nothing to change; `aborted` ETAG_MISMATCH; `resource_exhausted` RATE_LIMITED as
+	// DeleteWorkspace, where one is required.
 	UpdateSecurityPolicy(context.Context, *v1.UpdateSecurityPolicyRequest) (*v1.UpdateSecurityPolicyResponse, error)
 	// CheckSlugAvailability tells whether a slug can be used now, and offers one
 	// that can. Nothing is reserved.
@@ -372,7 +375,8 @@ type WorkspaceServiceHandler interface {
 	//
 	// Errors: `failed_precondition` REAUTHENTICATION_REQUIRED, or
 	// WORKSPACE_DELETED; `aborted` ETAG_MISMATCH when the etag is not that of a
-	// present preview.
+	// present preview; `resource_exhausted` RATE_LIMITED when its members were told
+	// of such changes 10 times within a day.
 	DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error)
 	// UndeleteWorkspace brings a deleted workspace back, with everything in it. It
 	// needs no recent sign-in, since it takes nothing away.
