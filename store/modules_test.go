@@ -257,10 +257,13 @@ func TestTenantNeedsItsOwnSchemaOnly(t *testing.T) {
 	e.call("RevertDeletionNotice", w.ID)
 	n.Undeleted, n.Until, n.Last, n.Pending = true, n.Last, ids.Membership{}, true
 	e.want(n, "DeletionNotice", w.ID)
-	e.call("RevertDeletionNotice", w.ID) // of whose restoration nobody was told
+	e.call("BeginDeletionNotice", w.ID) // before anybody was told of the restoration
+	e.call("RevertDeletionNotice", w.ID)
+	e.want(n, "DeletionNotice", w.ID)
+	e.call("DeleteDeletionNotice", w.ID)
 	e.want((*tenant.DeletionNotice)(nil), "DeletionNotice", w.ID)
 	e.call("BeginDeletionNotice", w.ID)
-	e.call("DeleteDeletionNotice", w.ID)
+	e.call("RevertDeletionNotice", w.ID) // before anybody was told of the deletion
 	e.want((*tenant.DeletionNotice)(nil), "DeletionNotice", w.ID)
 	e.call("BeginPolicyNotice", w.ID)
 	p := &tenant.PolicyNotice{WorkspaceID: w.ID}
