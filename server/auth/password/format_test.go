@@ -300,17 +300,17 @@ func TestLargeHashesAreCheckedOneAtATime(t *testing.T) {
 func TestAHashMadeElsewhereIsNoQuickerThanNobodys(t *testing.T) {
 	h := newHasher(t, Options{})
 	took := func(hash string) time.Duration {
-		least := time.Hour
-		for range 5 {
-			began := time.Now()
-			if match, _, err := h.Verify(t.Context(), "wrong", hash); match || err != nil {
-				t.Fatal(match, err)
-			}
-			least = min(least, time.Since(began))
+		began := time.Now()
+		if match, _, err := h.Verify(t.Context(), "wrong", hash); match || err != nil {
+			t.Fatal(match, err)
 		}
-		return least
+		return time.Since(began)
 	}
-	nobody, cheap := took(""), took("$2b$04$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW")
+	nobody, cheap := time.Hour, time.Hour
+	for range 15 { // in turns: what else the machine does delays both
+		nobody = min(nobody, took(""))
+		cheap = min(cheap, took("$2b$04$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"))
+	}
 	if cheap < nobody*8/10 {
 		t.Errorf("%v, of nobody %v", cheap, nobody)
 	}
