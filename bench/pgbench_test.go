@@ -244,6 +244,7 @@ func newPgbench(b *testing.B, s *loggingServer) *pgbench {
 		b.Fatal(err)
 	}
 	return &pgbench{program: program, database: cfg.Database, environment: append(os.Environ(),
+		"PGOPTIONS=-c plan_cache_mode=force_generic_plan", // as the product's own connections
 		"PGHOST="+cfg.Host, "PGPORT="+strconv.Itoa(int(cfg.Port)), "PGUSER="+cfg.User)}
 }
 
