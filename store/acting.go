@@ -103,13 +103,13 @@ func (t *tx) mayEnter(ctx context.Context, a *acting) error {
 	}
 	if caller := authz.SessionFrom(ctx); caller != nil {
 		if !caller.SecondFactorProven {
-			return ErrSecondFactorRequired()
+			return fault.SecondFactorMissing()
 		}
 		return nil
 	}
 	factors, err := t.auth.SecondFactors(ctx, a.user())
 	if err == nil && !factors.Required() {
-		err = ErrSecondFactorRequired()
+		err = fault.SecondFactorMissing()
 	}
 	return err
 }

@@ -148,7 +148,7 @@ func (t *tx) resolve(ctx context.Context, user ids.User, d *UserDeletion, resolu
 			return err
 		}
 		if w.SecondFactorRequired && (caller == nil || !caller.SecondFactorProven) {
-			return ErrSecondFactorRequired()
+			return fault.SecondFactorMissing()
 		}
 	}
 	// Transfers first: to whom a workspace was transferred belongs to something.

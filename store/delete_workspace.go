@@ -152,7 +152,7 @@ func (t *tx) markDeleted(ctx context.Context, w *tenant.Workspace, etag string) 
 	if err := t.tenant.BeginDeletionNotice(ctx, w.ID); err != nil {
 		return err
 	}
-	return t.queueDeletionNotices(ctx)
+	return t.queueNotices(ctx)
 }
 
 // UndeleteWorkspace brings a deleted workspace back. Who was told that it was deleted is
@@ -179,7 +179,7 @@ func (s *Store) UndeleteWorkspace(ctx context.Context, id ids.Workspace) (w *ten
 		if err := t.tenant.RevertDeletionNotice(ctx, id); err != nil {
 			return err
 		}
-		if err := t.queueDeletionNotices(ctx); err != nil {
+		if err := t.queueNotices(ctx); err != nil {
 			return err
 		}
 		return t.record(ctx, audit.Event{WorkspaceID: id, Action: "workspace.undeleted", TargetID: id.String()})

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/fault"
@@ -17,15 +16,8 @@ import (
 // of each method is, by what the look-up of the membership finds: see authz.Membership.
 // Here is how it comes to require one.
 
-// ErrSecondFactorRequired is the fault of a session that has proven no second factor where
-// a workspace requires one.
-func ErrSecondFactorRequired() error {
-	return fault.New(fault.FailedPrecondition, fault.SecondFactorRequiredByWorkspace,
-		"your session has proven no second factor; add one if you have none, and call Reauthenticate with it")
-}
-
 // RequireSecondFactor has a workspace require a second factor of its members, or no more.
-// When it begins to, they are mailed, as in deletion_notice.go. The version must be the
+// When it begins to, they are mailed, as notices.go says. The version must be the
 // workspace's present one, unless it is 0.
 //
 // Errors: fault SECOND_FACTOR_REQUIRED_BY_WORKSPACE when the caller, who would be shut
@@ -41,7 +33,7 @@ func (s *Store) RequireSecondFactor(ctx context.Context, id ids.Workspace, requi
 			return errETag()
 		}
 		if caller := authz.SessionFrom(ctx); required && (caller == nil || !caller.SecondFactorProven) {
-			return ErrSecondFactorRequired()
+			return fault.SecondFactorMissing()
 		}
 		before := w.SecondFactorRequired
 		w.SecondFactorRequired = required
@@ -60,25 +52,9 @@ func (s *Store) RequireSecondFactor(ctx context.Context, id ids.Workspace, requi
 		if err := t.tenant.BeginPolicyNotice(ctx, id); err != nil {
 			return err
 		}
-		if _, err := s.jobs.InsertTx(ctx, t.sql.Tx, PolicyNoticeJob{}, nil); err != nil {
-			return fmt.Errorf("queue what members are told: %w", err)
-		}
-		return nil
+		return t.queueNotices(ctx)
 	})
 	return w, err
-}
-
-// PolicyNoticeJob has members told that their workspaces require a second factor. It says
-// nothing, as DeletionNoticeJob.
-type PolicyNoticeJob struct{}
-
-// Kind names the job in the queue.
-func (PolicyNoticeJob) Kind() string { return "policy_notices" }
-
-// WorkPolicyNotices puts the mails into the queue by which active members are told that
-// their workspaces require a second factor. It may be run again, and several times at once.
-func (s *Store) WorkPolicyNotices(ctx context.Context) error {
-	return s.workNotices(ctx, s.Tenant.PolicyNotices, (*tx).tellPolicyPage)
 }
 
 // tellPolicyPage has the next members of a workspace told, and reports whether there may be

@@ -67,7 +67,7 @@ func (s *Store) GrantOf(ctx context.Context, caller *authz.Session, audience str
 		return nil, fault.NotFoundFault()
 	}
 	if m.ClosedTo(caller) {
-		return nil, ErrSecondFactorRequired()
+		return nil, fault.SecondFactorMissing()
 	}
 	g.Workspace, g.Role, g.Permissions = workspace, m.Role, s.permissionsOf(m)
 	return g, nil
@@ -148,7 +148,7 @@ func (s *Store) CreateRefreshToken(ctx context.Context, caller *authz.Session, a
 				return err
 			}
 			if m.ClosedTo(caller) {
-				return ErrSecondFactorRequired()
+				return fault.SecondFactorMissing()
 			}
 		}
 		if err := t.identity.HoldUser(ctx, caller.User); err != nil {
@@ -251,7 +251,7 @@ func (s *Store) Refresh(ctx context.Context, token string, audiences []string) (
 				return err
 			}
 			if m.SecondFactorRequired && !session.SecondFactorProven {
-				return ErrSecondFactorRequired() // the line goes on once it is proven
+				return fault.SecondFactorMissing() // the line goes on once it is proven
 			}
 			g.Workspace, g.Role, g.Permissions = l.WorkspaceID, m.Role, s.permissionsOf(m)
 		}

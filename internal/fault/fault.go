@@ -155,6 +155,13 @@ func Invalid(field, message string) *Fault {
 // caller may not know of. It is the same for every kind of resource and id.
 func NotFoundFault() *Fault { return New(NotFound, Missing, "not found") }
 
+// SecondFactorMissing returns the fault of who calls a workspace that requires a second
+// factor, which their session has not proven, or their API key's user does not have.
+func SecondFactorMissing() *Fault {
+	return New(FailedPrecondition, SecondFactorRequiredByWorkspace,
+		"the workspace requires a second factor: add one if your account has none; a session proves it by Reauthenticate")
+}
+
 // WithField returns a copy that names the request field at fault.
 func (f *Fault) WithField(field string) *Fault {
 	c := *f

@@ -46,34 +46,17 @@ func (w *refusalWorker) Work(ctx context.Context, job *river.Job[store.RefusalJo
 	return w.store.WorkRefusal(ctx, job.Args)
 }
 
-// deletionNoticeWorker has members told of the deletion of their workspaces.
-type deletionNoticeWorker struct {
-	river.WorkerDefaults[store.DeletionNoticeJob]
+// noticeWorker has members told what becomes of their workspaces.
+type noticeWorker struct {
+	river.WorkerDefaults[store.NoticeJob]
 	store *store.Store
 }
 
 // Timeout leaves time for large workspaces: the default is a minute.
-func (*deletionNoticeWorker) Timeout(*river.Job[store.DeletionNoticeJob]) time.Duration {
-	return 10 * time.Minute
-}
+func (*noticeWorker) Timeout(*river.Job[store.NoticeJob]) time.Duration { return 10 * time.Minute }
 
-func (w *deletionNoticeWorker) Work(ctx context.Context, _ *river.Job[store.DeletionNoticeJob]) error {
-	return w.store.WorkDeletionNotices(ctx)
-}
-
-// policyNoticeWorker has members told what their workspaces require.
-type policyNoticeWorker struct {
-	river.WorkerDefaults[store.PolicyNoticeJob]
-	store *store.Store
-}
-
-// Timeout leaves time for large workspaces: the default is a minute.
-func (*policyNoticeWorker) Timeout(*river.Job[store.PolicyNoticeJob]) time.Duration {
-	return 10 * time.Minute
-}
-
-func (w *policyNoticeWorker) Work(ctx context.Context, _ *river.Job[store.PolicyNoticeJob]) error {
-	return w.store.WorkPolicyNotices(ctx)
+func (w *noticeWorker) Work(ctx context.Context, _ *river.Job[store.NoticeJob]) error {
+	return w.store.WorkNotices(ctx)
 }
 
 // purgeJob purges the workspaces whose time has come.

@@ -4,6 +4,7 @@ package audit
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	auditv1 "github.com/logicspike/manager/gen/go/logicspike/audit/v1"
@@ -53,9 +54,9 @@ func (m *Module) ListEvents(ctx context.Context, req *auditv1.ListEventsRequest)
 // parseFilter takes over who and when is asked for.
 func parseFilter(req *auditv1.ListEventsRequest, f *audit.Filter) error {
 	if user, err := ids.Parse[ids.User](req.ActorId); err == nil {
-		f.Actor = user.UUID()
+		f.Actor = uuid.NullUUID{UUID: user.UUID(), Valid: true}
 	} else if account, err := ids.Parse[ids.ServiceAccount](req.ActorId); err == nil {
-		f.Actor = account.UUID()
+		f.Actor = uuid.NullUUID{UUID: account.UUID(), Valid: true}
 	} else if req.ActorId != "" {
 		return fault.Invalid("actor_id", err.Error())
 	}

@@ -66,7 +66,7 @@ func TestMembersAreToldWhatBecomesOfTheirWorkspace(t *testing.T) {
 	if _, err := s.SQL.Exec(t.Context(), "UPDATE identity.emails SET verified_time = NULL WHERE user_id = $1", uuidOf(t, unproven.User.Id)); err != nil {
 		t.Fatal(err)
 	}
-	work := func() error { return s.Store.WorkDeletionNotices(t.Context()) }
+	work := func() error { return s.Store.WorkNotices(t.Context()) }
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

@@ -182,6 +182,7 @@ func TestTheLogIsFilteredByWhoAndWhen(t *testing.T) {
 		"by the admin":            {&auditv1.ListEventsRequest{ActorId: admin.User.Id}, []string{"Admin's later", "Admin's"}},
 		"by the program":          {&auditv1.ListEventsRequest{ActorId: account}, []string{"Program's"}},
 		"by nobody":               {&auditv1.ListEventsRequest{ActorId: ids.New[ids.User]().String()}, nil},
+		"by the zero id":          {&auditv1.ListEventsRequest{ActorId: "usr_00000000000000000000000000"}, nil},
 		"before noon":             {&auditv1.ListEventsRequest{EndTime: noon}, []string{"Program's", "Admin's", "Owner's"}},
 		"from noon on":            {&auditv1.ListEventsRequest{StartTime: noon}, []string{"Admin's later"}},
 		"by the admin, of before": {&auditv1.ListEventsRequest{ActorId: admin.User.Id, EndTime: noon}, []string{"Admin's"}},

@@ -114,9 +114,9 @@ func TestAWorkspaceRequiresASecondFactor(t *testing.T) {
 
 	// The members are told, once.
 	s.told(t)
-	must(s.Store.WorkPolicyNotices(t.Context()))
+	must(s.Store.WorkNotices(t.Context()))
 	must(requireSecondFactor(t, owner, id, true)) // again, which is no news
-	must(s.Store.WorkPolicyNotices(t.Context()))
+	must(s.Store.WorkNotices(t.Context()))
 	told := s.told(t)
 	for _, p := range []*testkit.Person{owner, member} {
 		if told[p.Email] != string(mail.SecondFactorRequired)+" ;" {
@@ -250,7 +250,7 @@ func TestAWorkspaceRequiresASecondFactor(t *testing.T) {
 	_, err = member.Memberships.LeaveWorkspace(t.Context(), &teamv1.LeaveWorkspaceRequest{WorkspaceId: id})
 	must(err)
 	must(requireSecondFactor(t, owner, id, false)) // before anybody was told
-	must(s.Store.WorkPolicyNotices(t.Context()))
+	must(s.Store.WorkNotices(t.Context()))
 	if told := s.told(t); len(told) != 0 {
 		t.Errorf("told of what is not required: %v", told)
 	}

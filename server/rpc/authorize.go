@@ -77,7 +77,7 @@ func (s *Stack) authorizeMember(ctx context.Context, m *method, session *authz.S
 		return ctx, fault.NotFoundFault()
 	}
 	if membership.ClosedTo(session) {
-		return ctx, errSecondFactorRequired("your session has proven none; add one if you have none, and call Reauthenticate with it")
+		return ctx, fault.SecondFactorMissing()
 	}
 	if !membership.Holds(*m.permission) {
 		return ctx, fault.New(fault.PermissionDenied, fault.PermissionMissing, "your role in the workspace lacks the permission "+m.permission.Name).
@@ -85,10 +85,6 @@ func (s *Stack) authorizeMember(ctx context.Context, m *method, session *authz.S
 	}
 	membership.Permission = *m.permission
 	return authz.WithMembership(ctx, membership), nil
-}
-
-func errSecondFactorRequired(why string) error {
-	return fault.New(fault.FailedPrecondition, fault.SecondFactorRequiredByWorkspace, "the workspace requires a second factor: "+why)
 }
 
 // workspaceOf returns the workspace that a request names, and whether it names one:

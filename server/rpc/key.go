@@ -53,7 +53,7 @@ func (s *Stack) authorizeKey(ctx context.Context, m *method, key *authz.Key, req
 		return ctx, fault.NotFoundFault()
 	}
 	if key.SecondFactorMissing {
-		return ctx, errSecondFactorRequired("the user whose API key it is has none")
+		return ctx, fault.SecondFactorMissing()
 	}
 	membership := key.Membership()
 	if !membership.Holds(*m.permission) {

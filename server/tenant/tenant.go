@@ -169,7 +169,7 @@ func (m *Module) UpdateSecurityPolicy(ctx context.Context, req *tenantv1.UpdateS
 		w, err = m.options.Store.RequireSecondFactor(ctx, id, req.GetSecondFactorRequired(), version)
 		return err
 	}
-	if req.GetSecondFactorRequired() {
+	if member, _ := authz.MembershipFrom(ctx); req.GetSecondFactorRequired() && !member.SecondFactorRequired {
 		err = m.telling(ctx, id, update)
 	} else {
 		err = update()

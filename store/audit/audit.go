@@ -76,7 +76,7 @@ type Filter struct {
 	UserID      ids.User      // the account
 	Action      string        // only this action, if set
 	Except      string        // not this action, if set
-	Actor       uuid.UUID     // only what this user or service account did, if set
+	Actor       uuid.NullUUID // only what this user or service account did, if set
 	From, To    time.Time     // only from the one on, and before the other, if set
 	OldestFirst bool
 }
@@ -103,9 +103,9 @@ func (r Repository) List(ctx context.Context, f Filter, page postgres.Page) ([]E
 		scope += " but " + f.Except
 		q = q.Where("e.action <> ?", f.Except)
 	}
-	if f.Actor != uuid.Nil {
-		scope += " by " + f.Actor.String()
-		q = q.Where("coalesce(e.actor_user_id, e.actor_service_account_id) = ?", f.Actor)
+	if f.Actor.Valid {
+		scope += " by " + f.Actor.UUID.String()
+		q = q.Where("coalesce(e.actor_user_id, e.actor_service_account_id) = ?", f.Actor.UUID)
 	}
 	if !f.From.IsZero() {
 		scope += " from " + f.From.String()

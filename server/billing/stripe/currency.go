@@ -3,11 +3,11 @@ package stripe
 import "github.com/bojanz/currency"
 
 // otherDigits are the currencies whose amounts have another number of decimals at Stripe
-// than in ISO 4217.
+// than in ISO 4217 (https://docs.stripe.com/currencies).
 var otherDigits = map[string]uint8{"ISK": 2, "MGA": 0, "UGX": 2}
 
-// amountAtStripe returns an amount of minor units as Stripe takes it, rounded down where it
-// takes tens of them only.
+// amountAtStripe returns an amount of minor units as Stripe takes it, rounded towards zero
+// where it takes tens of them only.
 func amountAtStripe(amount int64, code string) int64 {
 	here, _ := currency.GetDigits(code)
 	if here == 3 {
@@ -28,7 +28,7 @@ func amountHere(amount int64, code string) int64 {
 	return amount
 }
 
-// shift gives an amount other decimals than it has, rounded down.
+// shift gives an amount other decimals than it has, rounded towards zero.
 func shift(amount int64, from, to uint8) int64 {
 	for ; from < to; from++ {
 		amount *= 10
