@@ -61,7 +61,7 @@ export const texts = {
     CODE_INVALID: "The code is wrong or has expired.",
     ACCOUNT_DISABLED: "This account is disabled. Ask your administrator.",
     REAUTHENTICATION_REQUIRED: "Confirm that it is you, then try again.",
-    SECOND_FACTOR_REQUIRED_BY_WORKSPACE: "This workspace requires a second factor. Reload the page to confirm yours.",
+    SECOND_FACTOR_REQUIRED_BY_WORKSPACE: "The workspace requires a second factor. Open it to confirm yours, then try again.",
     PASSWORD_COMMON: "This password is easy to guess. Choose another one.",
     PASSWORD_LEAKED: "This password is known from a leak. Choose another one.",
     SLUG_TAKEN: "Another workspace has this address.",
