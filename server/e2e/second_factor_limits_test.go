@@ -57,6 +57,9 @@ func TestWrongSecondFactorsAreCountedForTheAccount(t *testing.T) {
 		return client.RetryAfter(err)
 	}
 	srv.Clock.Stop() // no wait passes by itself
+	if got := atOnce(2, guess); got["RATE_LIMITED"] == 0 { // but one may have, before
+		t.Errorf("two more guesses: %v", got)
+	}
 	wait := time.Duration(0)
 	for i := range 15 {
 		// Next to none is left of the wait: a try of any kind counts.

@@ -307,11 +307,11 @@ func TestAHashMadeElsewhereIsNoQuickerThanNobodys(t *testing.T) {
 		return time.Since(began)
 	}
 	nobody, cheap := time.Hour, time.Hour
-	for range 15 { // in turns: what else the machine does delays both
+	for range 15 { // in turns, and the quickest: what else the machine does delays both
 		nobody = min(nobody, took(""))
 		cheap = min(cheap, took("$2b$04$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"))
 	}
-	if cheap < nobody*8/10 {
+	if cheap < nobody/2 { // alone, it takes a fiftieth
 		t.Errorf("%v, of nobody %v", cheap, nobody)
 	}
 }
