@@ -178,7 +178,7 @@ $(proto_deps):
 .PHONY: test-tools
 test-tools:
 	@missing=
-	[ -n "$${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || missing=chromium
+	[ -n "$${CHROMIUM:-}" ] || command -v chromium-headless-shell chromium chromium-browser google-chrome >/dev/null || missing=chromium-headless-shell
 	command -v curl >/dev/null || missing="$$missing curl"
 	command -v psql >/dev/null || missing="$$missing postgresql-client"
 	if [ -z "$$missing" ]; then

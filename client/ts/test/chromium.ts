@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { chromium, type Browser } from "playwright-core";
 
-const names = ["chromium", "chromium-browser", "google-chrome"];
+// The first one is Chromium without its windows, which takes a quarter less.
+const names = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
 
 /**
  * Starts the Chromium of this machine, named by the variable CHROMIUM or found on PATH,
@@ -40,5 +41,5 @@ function findChromium(): string {
       // The next one.
     }
   }
-  throw new Error("This test needs Chromium. Install it (Debian: apt-get install chromium), or name it: CHROMIUM=/path/to/it");
+  throw new Error("This test needs Chromium. Install it (Debian: apt-get install chromium-headless-shell), or name it: CHROMIUM=/path/to/it");
 }
