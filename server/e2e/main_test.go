@@ -24,12 +24,12 @@ func sized(all int) int {
 }
 
 // sampled are the first and the step of a test that breaks one write after another: all of
-// them with -large, and a quarter otherwise, each time another one.
+// them with -large, and an eighth otherwise, each time others.
 func sampled() (first, step int) {
 	if *large {
 		return 1, 1
 	}
-	return 1 + rand.IntN(4), 4
+	return 1 + rand.IntN(8), 8
 }
 
 func TestMain(m *testing.M) {
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	// So many random runs of so many steps, each time others; -large makes enough of them
 	// for all that should be met to be met.
-	checks := "10"
+	checks := "6"
 	if *large {
 		checks = "60"
 	}
