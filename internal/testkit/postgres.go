@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"sync"
 	"syscall"
 	"testing"
@@ -32,7 +31,6 @@ var cluster struct {
 // Main runs a package's tests and ends their PostgreSQL server. Call it in
 // TestMain. Each of before runs first, and may start what examples need.
 func Main(m *testing.M, before ...func(*ForMain)) {
-	debug.SetGCPercent(400) // there is more memory than time
 	tb := new(ForMain)
 	for _, prepare := range before {
 		prepare(tb)

@@ -143,7 +143,7 @@ func New(t testing.TB, o Options) *Server {
 		if runner, err = jobs.Start(t.Context(), jobs.Options{
 			URL: s.Database, Store: s.Store, Renderer: mail.NewRenderer(public, s.Settings.ProductName), Sender: s.Mailbox, Logger: logger, Payments: s.Server.Payments(),
 			Workers: 1, // so that mails come in the order in which they were asked for
-			Poll:    50 * time.Millisecond,
+			Poll:    250 * time.Millisecond,
 		}); err != nil {
 			t.Fatal(err)
 		}

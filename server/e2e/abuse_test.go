@@ -226,6 +226,8 @@ func TestNobodyIsFloodedWithMail(t *testing.T) {
 // It is not parallel, since it measures memory.
 func TestAFloodOfSignInsCostsBoundedMemory(t *testing.T) {
 	const many, megabyte = 500, 1 << 20
+	debug.SetGCPercent(100) // as the product is
+	defer debug.SetGCPercent(gcPercent)
 	srv := testkit.New(t, testkit.Options{WithoutJobs: true, Settings: func(s *config.Settings) {
 		s.EmailVerification = config.VerifyAfter
 		s.Argon2Memory, s.Argon2Iterations, s.HashConcurrency, s.HashQueue = 19456, 2, 1, 32

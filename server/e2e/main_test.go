@@ -6,6 +6,7 @@ import (
 	"flag"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"testing"
 
@@ -49,5 +50,9 @@ func TestMain(m *testing.M) {
 			_ = f.Value.Set(value)
 		}
 	}
+	debug.SetGCPercent(gcPercent)
 	testkit.Main(m)
 }
+
+// gcPercent is how much garbage is collected at once: there is more memory than time.
+const gcPercent = 400

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -303,8 +304,9 @@ func leavesAll(method protoreflect.MethodDescriptor, cell string) bool {
 
 // TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays calls every method as
 // every kind of caller, each time in a world of its own, except that calls that leave
-// everything as it was share one. What an outsider gets is the same, to the byte, as for
-// a workspace that never existed.
+// everything as it was share one. Of the callers for whom a call does its work, only the
+// first and every third or so by chance make it, without -large. What an outsider gets is
+// the same, to the byte, as for a workspace that never existed.
 func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 	t.Parallel()
 	srv := quick(t)
@@ -326,6 +328,7 @@ func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 				}
 				shared := &scene{cast: all, live: newWorld(t, srv, "owner"), request: request, messages: map[*world]proto.Message{}}
 				nobody := map[string]answer{} // the answers to those without a session
+				worked := false
 				for i, caller := range callers {
 					cell := row.cells[i]
 					want := outcomes[cell]
@@ -337,7 +340,10 @@ func TestEveryMethodAnswersEveryKindOfCallerAsTheMatrixSays(t *testing.T) {
 					var message proto.Message
 					if leavesAll(method, cell) {
 						w, old, message = shared.enter(caller)
+					} else if worked && cell == "ok" && !*large && rand.IntN(3) > 0 {
+						continue
 					} else {
+						worked = true
 						w = newWorld(t, srv, caller)
 						message = request(w)
 						w.spoil(caller)

@@ -56,7 +56,7 @@ func TestWrongSecondFactorsAreCountedForTheAccount(t *testing.T) {
 		refused(t, what, err, connect.CodeResourceExhausted, faultv1.Reason_REASON_RATE_LIMITED)
 		return client.RetryAfter(err)
 	}
-	srv.Clock.Stop() // no wait passes by itself
+	srv.Clock.Stop()                                       // no wait passes by itself
 	if got := atOnce(2, guess); got["RATE_LIMITED"] == 0 { // but one may have, before
 		t.Errorf("two more guesses: %v", got)
 	}

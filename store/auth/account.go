@@ -7,6 +7,7 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 
 	"github.com/logicspike/manager/internal/ids"
+	"github.com/logicspike/manager/store/postgres"
 )
 
 // SecondFactors is how many second factors of each kind an account has.
@@ -20,14 +21,15 @@ type SecondFactors struct {
 // one.
 func (f SecondFactors) Required() bool { return f.TOTP+f.Passkeys > 0 }
 
+const secondFactors = postgres.Prepared(`
+	SELECT (SELECT count(*) FROM auth.totp_factors WHERE user_id = $1 AND confirm_time IS NOT NULL),
+	       (SELECT count(*) FROM auth.passkeys WHERE user_id = $1),
+	       (SELECT count(*) FROM auth.recovery_codes WHERE user_id = $1)`)
+
 // SecondFactors returns how many second factors a user has.
 func (r Repository) SecondFactors(ctx context.Context, user ids.User) (SecondFactors, error) {
 	var f SecondFactors
-	err := r.db.NewRaw(`
-		SELECT (SELECT count(*) FROM auth.totp_factors WHERE user_id = ?0 AND confirm_time IS NOT NULL),
-		       (SELECT count(*) FROM auth.passkeys WHERE user_id = ?0),
-		       (SELECT count(*) FROM auth.recovery_codes WHERE user_id = ?0)`, user).
-		Scan(ctx, &f.TOTP, &f.Passkeys, &f.RecoveryCodes)
+	err := secondFactors.QueryRow(ctx, r.db, user).Scan(&f.TOTP, &f.Passkeys, &f.RecoveryCodes)
 	return f, err
 }
 
@@ -45,10 +47,12 @@ func (r Repository) HaveSecondFactor(ctx context.Context, users []ids.User) (map
 	return found, err
 }
 
+const isDisabled = postgres.Prepared("SELECT EXISTS (SELECT FROM auth.disablements WHERE user_id = $1)")
+
 // Disabled reports whether an operator has disabled the account.
 func (r Repository) Disabled(ctx context.Context, user ids.User) (bool, error) {
 	var disabled bool
-	err := r.db.NewRaw("SELECT EXISTS (SELECT FROM auth.disablements WHERE user_id = ?)", user).Scan(ctx, &disabled)
+	err := isDisabled.QueryRow(ctx, r.db, user).Scan(&disabled)
 	return disabled, err
 }
 

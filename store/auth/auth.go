@@ -44,30 +44,29 @@ func (r Repository) PasswordHash(ctx context.Context, user ids.User) (string, er
 	return hash, err
 }
 
+const passwordHashAt = postgres.Prepared(`
+	SELECT p.user_id, c.password_hash
+	FROM identity.profiles p JOIN auth.credentials c ON c.user_id = p.user_id
+	WHERE p.address_key = $1`)
+
 // PasswordHashAt returns the user of an address and their password hash; zero
 // and "" when there is none.
 func (r Repository) PasswordHashAt(ctx context.Context, addressKey string) (ids.User, string, error) {
 	var user ids.User
 	var hash string
-	err := r.db.NewRaw(`
-		SELECT p.user_id, c.password_hash
-		FROM identity.profiles p JOIN auth.credentials c ON c.user_id = p.user_id
-		WHERE p.address_key = ?`, addressKey).Scan(ctx, &user, &hash)
+	err := passwordHashAt.QueryRow(ctx, r.db, addressKey).Scan(&user, &hash)
 	if postgres.NotFound(err) {
 		return ids.User{}, "", nil
 	}
 	return user, hash, err
 }
 
+const holdPassword = postgres.Prepared("SELECT 1 FROM auth.credentials WHERE user_id = $1 AND password_hash = $2 FOR SHARE")
+
 // HoldPassword reports whether the hash is still the user's, and keeps it so
 // until the transaction ends.
 func (r Repository) HoldPassword(ctx context.Context, user ids.User, hash string) (bool, error) {
-	n, err := r.db.NewSelect().Model((*Credential)(nil)).ColumnExpr("1").
-		Where("user_id = ? AND password_hash = ?", user, hash).For("SHARE").Exec(ctx)
-	if err != nil {
-		return false, err
-	}
-	rows, err := n.RowsAffected()
+	rows, err := holdPassword.Exec(ctx, r.db, user, hash)
 	return rows == 1, err
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/secret"
+	"github.com/logicspike/manager/store/postgres"
 )
 
 const (
@@ -58,6 +59,14 @@ func (r Repository) DeviceIssued(ctx context.Context, token secret.Hash) (bool, 
 	return issued, err
 }
 
+const (
+	deleteOldestDevices = postgres.Prepared(`
+		DELETE FROM auth.devices WHERE id IN (
+			SELECT id FROM auth.devices WHERE user_id = $1 AND token_hash <> $2
+			ORDER BY last_use_time > create_time DESC, last_use_time DESC, id DESC OFFSET $3)`)
+	countDevices = postgres.Prepared("SELECT count(*) FROM auth.devices WHERE user_id = $1 AND create_time >= $2")
+)
+
 // InsertDevice stores a new device of a user, and makes room for it. It returns how
 // many of the user's devices, this one included, are not older than since.
 func (r Repository) InsertDevice(ctx context.Context, d *Device, since time.Time) (recent int, err error) {
@@ -67,14 +76,10 @@ func (r Repository) InsertDevice(ctx context.Context, d *Device, since time.Time
 		Set("last_use_time = EXCLUDED.last_use_time").Set("user_agent = EXCLUDED.user_agent").Exec(ctx); err != nil {
 		return 0, err
 	}
-	if _, err := r.db.NewRaw(`
-		DELETE FROM auth.devices WHERE id IN (
-			SELECT id FROM auth.devices WHERE user_id = ?0 AND token_hash <> ?1
-			ORDER BY last_use_time > create_time DESC, last_use_time DESC, id DESC OFFSET ?2)`,
-		d.UserID, d.TokenHash, maxDevices-1).Exec(ctx); err != nil {
+	if _, err := deleteOldestDevices.Exec(ctx, r.db, d.UserID, d.TokenHash, maxDevices-1); err != nil {
 		return 0, err
 	}
-	err = r.db.NewRaw("SELECT count(*) FROM auth.devices WHERE user_id = ? AND create_time >= ?", d.UserID, since).Scan(ctx, &recent)
+	err = countDevices.QueryRow(ctx, r.db, d.UserID, since).Scan(&recent)
 	return recent, err
 }
 

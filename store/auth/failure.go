@@ -8,11 +8,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/secret"
+	"github.com/logicspike/manager/store/postgres"
 )
 
 // Backoff is how long one has to wait after failures in a row.
@@ -55,6 +54,34 @@ type Try struct {
 	free time.Time
 }
 
+// countFailure takes the key, the time, when the failure is forgotten, which time is
+// wrong, how many tries are free, the first and the longest wait, in which time all are
+// forgotten and in which one is; durations in microseconds.
+var countFailure = func() postgres.Prepared {
+	const (
+		over  = "(f.expire_time <= $2 OR f.free_time > $4)"
+		last  = "(f.expire_time - $8 * interval '1 microsecond')" // when the last one was counted
+		count = "CASE WHEN " + over + " THEN 1 ELSE greatest(f.count - greatest(floor(extract(epoch FROM $2::timestamptz - " + last + ") * 1000000 / $9), 0), 0)::int + 1 END"
+		// A try that is free is so for those, too, who looked at the clock a little earlier
+		// and come to count a little later.
+		wait = "CASE WHEN %[1]s < $5 THEN $2::timestamptz - interval '1 minute' ELSE $2::timestamptz + least($6 * power(2, least(%[1]s - $5, 40)), $7) * interval '1 microsecond' END"
+	)
+	return postgres.Prepared(`
+		INSERT INTO auth.failures AS f (key, count, free_time, expire_time) VALUES ($1, 1, ` + fmt.Sprintf(wait, "1") + `, $3)
+		ON CONFLICT (key) DO UPDATE SET
+			count = ` + count + `,
+			free_time = ` + fmt.Sprintf(wait, "("+count+")") + `,
+			expire_time = $3
+		WHERE f.free_time <= $2 OR ` + over + `
+		RETURNING free_time`)
+}()
+
+const (
+	returnFailure = postgres.Prepared(`
+		UPDATE auth.failures SET count = greatest(count - 1, 0), free_time = CASE WHEN free_time = $1 THEN $2 ELSE free_time END WHERE key = $3`)
+	deleteFailures = postgres.Prepared("DELETE FROM auth.failures WHERE key = ANY ($1)")
+)
+
 // Begin counts a try for the key.
 //
 // Errors: fault RATE_LIMITED, with the time after which the next try may be made;
@@ -71,24 +98,9 @@ func (f Failures) Begin(ctx context.Context, key string, b Backoff) (Try, error)
 	if b.Decay > 0 {
 		decay = b.Decay
 	}
-	const (
-		over  = "(f.expire_time <= ?1 OR f.free_time > ?3)"
-		last  = "(f.expire_time - ?7 * interval '1 microsecond')" // when the last one was counted
-		count = "CASE WHEN " + over + " THEN 1 ELSE greatest(f.count - greatest(floor(extract(epoch FROM ?1::timestamptz - " + last + ") * 1000000 / ?8), 0), 0)::int + 1 END"
-		// A try that is free is so for those, too, who looked at the clock a little earlier
-		// and come to count a little later.
-		wait = "CASE WHEN %[1]s < ?4 THEN ?1::timestamptz - interval '1 minute' ELSE ?1::timestamptz + least(?5 * power(2, least(%[1]s - ?4, 40)), ?6) * interval '1 microsecond' END"
-	)
 	try := Try{key: hash[:]}
-	err := f.repository.db.NewRaw(`
-		INSERT INTO auth.failures AS f (key, count, free_time, expire_time) VALUES (?0, 1, `+fmt.Sprintf(wait, "1")+`, ?2)
-		ON CONFLICT (key) DO UPDATE SET
-			count = `+count+`,
-			free_time = `+fmt.Sprintf(wait, "("+count+")")+`,
-			expire_time = ?2
-		WHERE f.free_time <= ?1 OR `+over+`
-		RETURNING free_time`,
-		hash[:], now, now.Add(forget), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds(), forget.Microseconds(), decay.Microseconds()).Scan(ctx, &try.free)
+	err := countFailure.QueryRow(ctx, f.repository.db,
+		hash[:], now, now.Add(forget), wrong, b.Free, b.First.Microseconds(), b.Max.Microseconds(), forget.Microseconds(), decay.Microseconds()).Scan(&try.free)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return try, err
 	}
@@ -106,9 +118,7 @@ func (f Failures) Return(ctx context.Context, try Try) error {
 	if try.key == nil {
 		return nil
 	}
-	_, err := f.repository.db.NewRaw(`
-		UPDATE auth.failures SET count = greatest(count - 1, 0), free_time = CASE WHEN free_time = ?0 THEN ?1 ELSE free_time END WHERE key = ?2`,
-		try.free, f.clock.Now(), try.key).Exec(ctx)
+	_, err := returnFailure.Exec(ctx, f.repository.db, try.free, f.clock.Now(), try.key)
 	return err
 }
 
@@ -119,7 +129,7 @@ func (f Failures) Succeed(ctx context.Context, keys ...string) error {
 		hash := secret.HashOf("failures", key)
 		hashes[i] = hash[:]
 	}
-	_, err := f.repository.db.NewRaw("DELETE FROM auth.failures WHERE key IN (?)", bun.List(hashes)).Exec(ctx)
+	_, err := deleteFailures.Exec(ctx, f.repository.db, hashes)
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/secret"
+	"github.com/logicspike/manager/store/postgres"
 )
 
 // Limit is a rate: a burst at once, then one each interval. The zero Limit
@@ -66,6 +67,17 @@ func (t Throttle) TakeEach(ctx context.Context, keys []string, limit Limit) ([]e
 	return t.take(ctx, keys, 1, limit)
 }
 
+// countCalls takes the keys, when they are free after so many calls, the time, what the
+// calls take of the limit in microseconds, until when all of it is taken, and which time is
+// wrong. It returns the keys of which so many were free.
+const countCalls = postgres.Prepared(`
+	INSERT INTO auth.throttles AS t (key, free_time)
+	SELECT decode(k, 'hex'), $2 FROM unnest($1::text[]) k ORDER BY k
+	ON CONFLICT (key) DO UPDATE
+	SET free_time = CASE WHEN t.free_time > $6 THEN $2 ELSE greatest(t.free_time, $3) + $4 * interval '1 microsecond' END
+	WHERE t.free_time > $6 OR greatest(t.free_time, $3) + $4 * interval '1 microsecond' <= $5
+	RETURNING encode(key, 'hex')`)
+
 func (t Throttle) take(ctx context.Context, keys []string, count int, limit Limit) ([]error, error) {
 	refused := make([]error, len(keys))
 	if limit.Burst <= 0 || limit.Interval <= 0 || len(keys) == 0 || count == 0 {
@@ -90,15 +102,8 @@ func (t Throttle) take(ctx context.Context, keys []string, count int, limit Limi
 	}
 	// A time so far ahead was written while a clock was wrong: it counts for nothing.
 	wrong := now.Add(2*burst + time.Minute)
-	var taken []string
-	err := t.repository.db.NewRaw(`
-		INSERT INTO auth.throttles AS t (key, free_time)
-		SELECT decode(k, 'hex'), ?1 FROM unnest(?0::text[]) k ORDER BY k
-		ON CONFLICT (key) DO UPDATE
-		SET free_time = CASE WHEN t.free_time > ?5 THEN ?1 ELSE greatest(t.free_time, ?2) + ?3 * interval '1 microsecond' END
-		WHERE t.free_time > ?5 OR greatest(t.free_time, ?2) + ?3 * interval '1 microsecond' <= ?4
-		RETURNING encode(key, 'hex')`,
-		pgdialect.Array(hashes), now.Add(cost), now, cost.Microseconds(), now.Add(burst), wrong).Scan(ctx, &taken)
+	taken, err := postgres.Column[string](countCalls.Query(ctx, t.repository.db,
+		hashes, now.Add(cost), now, cost.Microseconds(), now.Add(burst), wrong))
 	if err != nil || len(taken) == len(keys) {
 		return refused, err
 	}

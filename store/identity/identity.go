@@ -83,10 +83,12 @@ func (r Repository) LockUser(ctx context.Context, id ids.User) (*User, error) {
 	return r.User(ctx, id)
 }
 
+const holdUser = postgres.Prepared("SELECT 1 FROM identity.users WHERE id = $1 FOR KEY SHARE")
+
 // HoldUser keeps a user from being deleted until the transaction ends, while
 // others may change them. An id of nobody is passed over.
 func (r Repository) HoldUser(ctx context.Context, id ids.User) error {
-	_, err := r.db.NewSelect().Model((*User)(nil)).ColumnExpr("1").Where("u.id = ?", id).For("KEY SHARE").Exec(ctx)
+	_, err := holdUser.Exec(ctx, r.db, id)
 	return err
 }
 
