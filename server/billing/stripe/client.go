@@ -25,11 +25,8 @@ type Options struct {
 	SecretKey     string
 	WebhookSecret string
 	// URL is where Stripe is. Default: Stripe's own.
-	URL string
-	// Retries is how often a call is repeated at once whose answer is lost, 0 to 2: jobs
-	// repeat it in any case, later.
-	Retries int
-	Logger  *slog.Logger
+	URL    string
+	Logger *slog.Logger
 }
 
 // callTimeout is how long one call may take.
@@ -53,7 +50,7 @@ func New(o Options) (*Client, error) {
 	config := &stripe.BackendConfig{
 		HTTPClient:        &http.Client{Timeout: callTimeout},
 		LeveledLogger:     logger{o.Logger},
-		MaxNetworkRetries: stripe.Int64(int64(min(max(o.Retries, 0), 2))),
+		MaxNetworkRetries: stripe.Int64(0), // jobs repeat what failed
 		EnableTelemetry:   stripe.Bool(false),
 	}
 	if o.URL != "" {
