@@ -34,7 +34,7 @@ const password = testkit.Password
 // publicURL is the setting public-url.
 const publicURL = "https://accounts.example.com"
 
-// product is what `manager serve` runs, in this process.
+// product is what `manager serve` runs, in this process and one that hashes passwords.
 type product struct {
 	settings config.Settings
 	address  string
@@ -74,7 +74,9 @@ func startOn(b *testing.B, database string, key secret.Key, beside http.Handler)
 		b.Fatal(err)
 	}
 	b.Cleanup(p.store.Close)
-	s, err := server.FromSettings(p.settings, server.Dependencies{Store: p.store, Clock: clock.System{}, Logger: p.log, Mailbox: beside})
+	s, err := server.FromSettings(p.settings, server.Dependencies{
+		Store: p.store, Clock: clock.System{}, Logger: p.log, Mailbox: beside, Hashing: testkit.Hashing(b),
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

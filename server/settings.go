@@ -37,6 +37,8 @@ type Dependencies struct {
 	Logger *slog.Logger
 	// Traces makes the traces; nil for none.
 	Traces trace.TracerProvider
+	// Hashing hashes passwords; nil: this process does.
+	Hashing *password.Process
 	// Mailbox shows the development mailbox under /mailbox/; nil for none.
 	Mailbox http.Handler
 	// Console is the built browser application; nil for the one that is built into the
@@ -50,16 +52,14 @@ type Dependencies struct {
 //
 // Errors: when a setting cannot be used.
 func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
-	hasher, err := password.NewHasher(password.Options{
+	hasher := password.NewHasher(password.Options{
 		MemoryKiB:   s.Argon2Memory,
 		Iterations:  s.Argon2Iterations,
 		Parallelism: s.Argon2Parallelism,
 		Concurrency: s.HashLimit(),
 		Queue:       s.HashQueue,
+		Process:     d.Hashing,
 	})
-	if err != nil {
-		return nil, err
-	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -73,6 +73,7 @@ func FromSettings(s config.Settings, d Dependencies) (*Server, error) {
 	}, func() float64 { return float64(leaks.Failed()) }))
 	var humans rpc.Humans
 	if s.CaptchaProvider != config.CaptchaNone {
+		var err error
 		if humans, err = captcha.New(captcha.Options{
 			Provider: string(s.CaptchaProvider), Secret: s.CaptchaSecret.Reveal(), URL: s.CaptchaVerifyURL, Hostnames: s.CaptchaHostnames,
 		}); err != nil {

@@ -33,11 +33,16 @@ func assemble(ctx context.Context, s config.Settings, st *store.Store, databaseU
 	if err != nil {
 		return nil, nil, err
 	}
+	hashing, err := newHashing()
+	if err != nil {
+		return nil, nil, errors.Join(err, closeTraces())
+	}
 	srv, err := server.FromSettings(s, server.Dependencies{
 		Store:   st,
 		Clock:   st.Clock(),
 		Logger:  log,
 		Traces:  traces,
+		Hashing: hashing,
 		Mailbox: mailbox,
 	})
 	if err != nil {
@@ -66,6 +71,6 @@ func assemble(ctx context.Context, s config.Settings, st *store.Store, databaseU
 		unfollow()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobsTimeout)
 		defer cancel()
-		return errors.Join(queue.Stop(ctx), closeTraces())
+		return errors.Join(queue.Stop(ctx), hashing.Close(), closeTraces())
 	}, nil
 }

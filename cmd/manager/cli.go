@@ -17,6 +17,8 @@ type cli struct {
 	Operator operatorCmd `cmd:"" help:"Say who is an operator of the server."`
 	User     userCmd     `cmd:"" help:"Find accounts, and disable, sign out or help them."`
 	Version  versionCmd  `cmd:"" help:"Show the version of this program."`
+
+	HashPasswords hashPasswordsCmd `cmd:"" hidden:"" help:"Hash passwords for the server that started it."`
 }
 
 // console is where a command writes to.

@@ -23,6 +23,7 @@ import (
 	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/internal/secret"
 	"github.com/logicspike/manager/server"
+	"github.com/logicspike/manager/server/auth/password"
 	"github.com/logicspike/manager/store"
 )
 
@@ -40,6 +41,8 @@ type Options struct {
 	Key secret.Key
 	// Clock is the server's. Default: a new one.
 	Clock *clock.Manual
+	// Hashing hashes passwords; nil: this process does.
+	Hashing *password.Process
 	// WithoutJobs does not work the queue.
 	WithoutJobs bool
 }
@@ -130,7 +133,7 @@ func New(t testing.TB, o Options) *Server {
 		t.Fatal(err)
 	}
 	if s.Server, err = server.FromSettings(s.Settings, server.Dependencies{
-		Store: s.Store, Clock: s.Clock, Logger: logger, Mailbox: s.Mailbox.Handler(), Unlimited: !o.Limited,
+		Store: s.Store, Clock: s.Clock, Logger: logger, Mailbox: s.Mailbox.Handler(), Unlimited: !o.Limited, Hashing: o.Hashing,
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -52,17 +52,8 @@ var vectors = []struct{ name, password, hash string }{
 		"d197b1b33db0143e018b12f3d1d1479e6cdebdcc97c5c0f87f6902e072f457b5143f30602641b3d55cd335988cb36b84376060ecd532e039b742a239434af2d5")},
 }
 
-func newHasher(t testing.TB, o Options) *Hasher {
-	t.Helper()
-	h, err := NewHasher(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
 func TestHashesMadeElsewhere(t *testing.T) {
-	h := newHasher(t, Options{Queue: 100})
+	h := NewHasher(Options{Queue: 100})
 	for _, v := range vectors {
 		t.Run(v.name, func(t *testing.T) {
 			if err := CheckFormat("password_hash", v.hash); err != nil {
@@ -84,7 +75,7 @@ func TestHashesMadeElsewhere(t *testing.T) {
 // TestBcryptLooksAt72Bytes: a limit of the algorithm, which every other program
 // that checks these hashes has.
 func TestBcryptLooksAt72Bytes(t *testing.T) {
-	h := newHasher(t, Options{})
+	h := NewHasher(Options{})
 	const hash = "$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui"
 	const head = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	for password, want := range map[string]bool{head: true, head + "x": true, head[:71]: false} {
@@ -95,7 +86,7 @@ func TestBcryptLooksAt72Bytes(t *testing.T) {
 }
 
 func TestOurOwnHashesAreStaleOnlyWhenTheSettingsChanged(t *testing.T) {
-	h := newHasher(t, Options{MemoryKiB: 64, Iterations: 1})
+	h := NewHasher(Options{MemoryKiB: 64, Iterations: 1})
 	hash, err := h.Hash(t.Context(), "a password")
 	if err != nil {
 		t.Fatal(err)
@@ -105,10 +96,10 @@ func TestOurOwnHashesAreStaleOnlyWhenTheSettingsChanged(t *testing.T) {
 		stale bool
 	}{
 		"the same":        {h, false},
-		"more memory":     {newHasher(t, Options{MemoryKiB: 128, Iterations: 1}), true},
-		"less memory":     {newHasher(t, Options{MemoryKiB: 32, Iterations: 1}), true},
-		"more iterations": {newHasher(t, Options{MemoryKiB: 64, Iterations: 2}), true},
-		"more threads":    {newHasher(t, Options{MemoryKiB: 64, Iterations: 1, Parallelism: 2}), true},
+		"more memory":     {NewHasher(Options{MemoryKiB: 128, Iterations: 1}), true},
+		"less memory":     {NewHasher(Options{MemoryKiB: 32, Iterations: 1}), true},
+		"more iterations": {NewHasher(Options{MemoryKiB: 64, Iterations: 2}), true},
+		"more threads":    {NewHasher(Options{MemoryKiB: 64, Iterations: 1, Parallelism: 2}), true},
 	} {
 		if match, stale, err := test.h.Verify(t.Context(), "a password", hash); !match || stale != test.stale || err != nil {
 			t.Errorf("%s: %t, stale %t, %v", name, match, stale, err)
@@ -142,7 +133,7 @@ func refused(t *testing.T, hash string) {
 // TestHashesAboveTheCeilings are refused when they are brought, and again when they
 // are checked.
 func TestHashesAboveTheCeilings(t *testing.T) {
-	h := newHasher(t, Options{MemoryKiB: 64, Iterations: 1})
+	h := NewHasher(Options{MemoryKiB: 64, Iterations: 1})
 	salt, key := "c2FsdHNhbHRzYWx0", "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	for _, hash := range []string{
 		"$argon2i$v=19$m=262145,t=1,p=1$" + salt + "$" + key,
@@ -172,7 +163,7 @@ func TestHashesAboveTheCeilings(t *testing.T) {
 }
 
 func TestHashesThatAreNoHashes(t *testing.T) {
-	h := newHasher(t, Options{MemoryKiB: 64, Iterations: 1})
+	h := NewHasher(Options{MemoryKiB: 64, Iterations: 1})
 	var all []string
 	for _, v := range vectors {
 		all = append(all,
@@ -242,7 +233,7 @@ func FuzzParse(f *testing.F) {
 // TestLargeHashesAreCheckedOneAtATime: so many at once as there are slots would break
 // the bound of memory.
 func TestLargeHashesAreCheckedOneAtATime(t *testing.T) {
-	h := newHasher(t, Options{MemoryKiB: 64, Iterations: 1, Concurrency: 4, Queue: 100})
+	h := NewHasher(Options{MemoryKiB: 64, Iterations: 1, Concurrency: 4, Queue: 100})
 	const hash = "$scrypt$ln=15,r=8,p=1$c2FsdHNhbHRzYWx0$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc" // 32 MiB
 	var all sync.WaitGroup
 	var most uint64
@@ -298,7 +289,7 @@ func TestLargeHashesAreCheckedOneAtATime(t *testing.T) {
 // TestAHashMadeElsewhereIsNoQuickerThanNobodys, so that cheap ones don't tell that
 // there is an account.
 func TestAHashMadeElsewhereIsNoQuickerThanNobodys(t *testing.T) {
-	h := newHasher(t, Options{})
+	h := NewHasher(Options{})
 	took := func(hash string) time.Duration {
 		began := time.Now()
 		if match, _, err := h.Verify(t.Context(), "wrong", hash); match || err != nil {
@@ -318,7 +309,7 @@ func TestAHashMadeElsewhereIsNoQuickerThanNobodys(t *testing.T) {
 
 // BenchmarkCeilings shows how long the most expensive hashes take that are accepted.
 func BenchmarkCeilings(b *testing.B) {
-	h := newHasher(b, Options{})
+	h := NewHasher(Options{})
 	salt, key := "c2FsdHNhbHRzYWx0", "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	for _, hash := range []string{
 		"$argon2id$v=19$m=262144,t=4,p=1$" + salt + "$" + key,

@@ -3,8 +3,6 @@ package password
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +22,8 @@ type Options struct {
 	Concurrency int
 	// Queue is how many calls may wait for that before further ones are refused.
 	Queue int
+	// Process hashes; nil: this process does.
+	Process *Process
 }
 
 // Hasher hashes passwords with argon2id, and compares them with such hashes and with
@@ -31,34 +31,24 @@ type Options struct {
 // that memory stays bounded and the processor keeps time for other calls.
 type Hasher struct {
 	params  argon2id.Params
+	process *Process
 	slots   chan struct{}
 	large   chan struct{} // one slot, for hashes that need more memory than new ones
 	waiting atomic.Int64
 	queue   int64
-	dummy   string
-	// reserve is memory that is never used, nor ever given by the system. But the
-	// collector counts it as in use, and begins its work after that much garbage
-	// more: without it nearly every hash, whose memory is garbage at once, would have
-	// it begin, and the calls beside wait for it.
-	reserve []byte
+	nobody  string // a hash with our own parameters that no password has
 }
 
-const (
-	// reserved is how many hashes' memory becomes garbage before it is collected.
-	reserved = 10
-	// maxReserve bounds that, in bytes.
-	maxReserve = 256 << 20
-)
-
 // NewHasher returns a hasher.
-func NewHasher(o Options) (*Hasher, error) {
+func NewHasher(o Options) *Hasher {
 	h := &Hasher{
 		params: argon2id.Params{
 			Memory: o.MemoryKiB, Iterations: o.Iterations, Parallelism: o.Parallelism, SaltLength: 16, KeyLength: 32,
 		},
-		slots: make(chan struct{}, max(1, o.Concurrency)),
-		large: make(chan struct{}, 1),
-		queue: int64(max(0, o.Queue)),
+		process: o.Process,
+		slots:   make(chan struct{}, max(1, o.Concurrency)),
+		large:   make(chan struct{}, 1),
+		queue:   int64(max(0, o.Queue)),
 	}
 	if h.params.Memory == 0 {
 		h.params.Memory = 19456
@@ -69,12 +59,8 @@ func NewHasher(o Options) (*Hasher, error) {
 	if h.params.Parallelism == 0 {
 		h.params.Parallelism = 1
 	}
-	h.reserve = make([]byte, min(reserved*int64(h.params.Memory)<<10, maxReserve))
-	var err error
-	if h.dummy, err = argon2id.CreateHash("nobody's password", &h.params); err != nil {
-		return nil, fmt.Errorf("password hasher: %w", err)
-	}
-	return h, nil
+	h.nobody = nobodys(&h.params)
+	return h
 }
 
 // Hash returns the PHC string of a password.
@@ -82,8 +68,11 @@ func NewHasher(o Options) (*Hasher, error) {
 // Errors: fault OVERLOADED when too many wait; the context's.
 func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err error) {
 	err = h.Admit(ctx, func() error {
-		hash, err = argon2id.CreateHash(password, &h.params)
-		return err
+		request := NewHash{password, h.params}
+		if h.process != nil {
+			return h.process.call("Hash", request, &hash)
+		}
+		return work{}.Hash(request, &hash)
 	})
 	return hash, err
 }
@@ -102,24 +91,24 @@ func (h *Hasher) Hash(ctx context.Context, password string) (hash string, err er
 func (h *Hasher) Verify(ctx context.Context, password, hash string) (match, stale bool, err error) {
 	known := hash != ""
 	if !known {
-		hash = h.dummy
+		hash = h.nobody
 	}
 	f, err := parse(hash)
 	if err != nil {
 		return false, false, err
 	}
-	given := []byte(password)
 	stale = f.own == nil || f.own.memory != h.params.Memory || f.own.iterations != h.params.Iterations ||
 		f.own.parallelism != h.params.Parallelism || f.own.salt != int(h.params.SaltLength) || f.own.key != int(h.params.KeyLength)
+	large := f.memoryKiB > h.params.Memory
 	check := func() error {
-		ok, err := f.matches(given)
+		ok, err := h.check(Check{password, hash, large})
 		match = ok && known && err == nil
 		if err == nil && f.own == nil && !ok { // one that is right is hashed anew by the caller
-			_, _, err = argon2id.CheckHash(password, h.dummy)
+			_, err = h.check(Check{Password: password, Hash: h.nobody})
 		}
 		return err
 	}
-	if f.memoryKiB > h.params.Memory {
+	if large {
 		err = h.admitLarge(ctx, check)
 	} else {
 		err = h.Admit(ctx, check)
@@ -127,17 +116,23 @@ func (h *Hasher) Verify(ctx context.Context, password, hash string) (match, stal
 	return match && err == nil, stale, err
 }
 
+func (h *Hasher) check(c Check) (match bool, err error) {
+	if h.process != nil {
+		err = h.process.call("Check", c, &match)
+	} else {
+		err = work{}.Check(c, &match)
+	}
+	return match, err
+}
+
 // admitLarge is Admit for work that needs more memory than a hash of our own: one at
-// a time, so that the memory of all of them is that of one. It is given back at once.
+// a time, so that the memory of all of them is that of one.
 func (h *Hasher) admitLarge(ctx context.Context, work func() error) error {
 	if err := h.enter(ctx, h.large); err != nil {
 		return err
 	}
 	defer func() { <-h.large }()
-	return h.Admit(ctx, func() error {
-		defer debug.FreeOSMemory()
-		return work()
-	})
+	return h.Admit(ctx, work)
 }
 
 // Waiting returns how many calls wait for their turn.
