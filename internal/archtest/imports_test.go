@@ -165,6 +165,8 @@ func TestCheck(t *testing.T) {
 		{"cmd/manager", in("internal/config"), true},
 		{"internal/testkit", in("server"), true},
 		{"internal/testkit", bun, true},
+		{"internal/testkit/fake", in("internal/testkit"), false},
+		{"internal/testkit/fake", in("internal/clock"), false},
 
 		{"internal/ids", in("internal/fault"), false},
 		{"internal/fault", in("internal/ids"), false},

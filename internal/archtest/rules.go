@@ -92,6 +92,7 @@ var table = []row{
 	{packages: []string{"client", "client/**"}, may: []string{stubs, "client"}, never: database},
 
 	{packages: []string{"cmd/*", "internal/testkit", "bench"}, may: []string{"**"}},
+	{packages: []string{"internal/testkit/fake"}, never: append(database, protocol...)}, // nor anything of the product
 
 	{packages: []string{"internal/ids"}, never: wire}, // an id says how it is stored: database/sql/driver
 	{packages: []string{"internal/fault", "internal/clock", "internal/secret", "internal/email"}, never: append(database, wire...)},

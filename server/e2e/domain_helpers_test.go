@@ -13,6 +13,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 )
 
 const (
@@ -22,9 +23,9 @@ const (
 )
 
 // withDNS starts a server that asks a DNS server of its own.
-func withDNS(t testing.TB, o testkit.Options) (*testkit.Server, *testkit.DNS) {
+func withDNS(t testing.TB, o testkit.Options) (*testkit.Server, *fake.DNS) {
 	t.Helper()
-	resolver := testkit.NewDNS(t)
+	resolver := fake.NewDNS(t)
 	o.Settings = func(s *config.Settings) { s.DNSResolver = resolver.Address }
 	return testkit.New(t, o), resolver
 }
@@ -52,7 +53,7 @@ func verifyDomain(t testing.TB, p *testkit.Person, d *tenantv1.Domain) (*tenantv
 
 // mustVerifyDomain sets the record of a domain, beside those of others, and has it
 // verified.
-func mustVerifyDomain(t testing.TB, resolver *testkit.DNS, p *testkit.Person, name string, others ...string) *tenantv1.Domain {
+func mustVerifyDomain(t testing.TB, resolver *fake.DNS, p *testkit.Person, name string, others ...string) *tenantv1.Domain {
 	t.Helper()
 	d := mustCreateDomain(t, p, name)
 	resolver.SetTXT(d.RecordName, append(others, d.RecordValue)...)

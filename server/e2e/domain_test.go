@@ -18,6 +18,7 @@ import (
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 )
 
 func TestADomainIsProvenByItsRecordAndDecidesWhoJoins(t *testing.T) {
@@ -147,7 +148,7 @@ func TestOnlyTheExactRecordProvesADomain(t *testing.T) {
 			resolver.SetTXT(d.RecordName, "v=spf1 -all", "", d.RecordValue, "logicspike-domain-verification=other")
 		}, proven},
 		{"the record in several strings", func(_ *testing.T, d *tenantv1.Domain) {
-			resolver.Set(d.RecordName, testkit.TXT(d.RecordName, d.RecordValue[:9], "", d.RecordValue[9:40], d.RecordValue[40:]))
+			resolver.Set(d.RecordName, fake.TXT(d.RecordName, d.RecordValue[:9], "", d.RecordValue[9:40], d.RecordValue[40:]))
 		}, proven},
 		{"the record at the end of a huge answer", func(t *testing.T, d *tenantv1.Domain) {
 			_, before := resolver.Queries()
@@ -161,7 +162,7 @@ func TestOnlyTheExactRecordProvesADomain(t *testing.T) {
 		{"the record behind an alias", func(_ *testing.T, d *tenantv1.Domain) {
 			resolver.Set(d.RecordName, &dns.CNAME{
 				Hdr: dns.RR_Header{Name: dns.Fqdn(d.RecordName), Rrtype: dns.TypeCNAME, Class: dns.ClassINET}, Target: "elsewhere.example.net.",
-			}, testkit.TXT("elsewhere.example.net", d.RecordValue))
+			}, fake.TXT("elsewhere.example.net", d.RecordValue))
 		}, proven},
 
 		{"no such name", func(*testing.T, *tenantv1.Domain) {}, missing},

@@ -25,6 +25,7 @@ import (
 	"github.com/logicspike/manager/internal/clock"
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 )
 
 // broken is a call of a method that is disturbed.
@@ -59,14 +60,14 @@ var brokenCalls = map[string]func(w *world) broken{
 		}}
 	},
 	"MfaService/VerifySecondFactor(passkey)": func(w *world) broken {
-		key, _ := addPasskey(w.t, w.srv, w.owner, testkit.EdDSA)
+		key, _ := addPasskey(w.t, w.srv, w.owner, fake.EdDSA)
 		token := owing(w.t, w.srv, w.owner.Email)
 		return broken{token: token, message: &authv1.VerifySecondFactorRequest{
 			Proof: &authv1.VerifySecondFactorRequest_Passkey{Passkey: answerPasskey(w.t, key, askPasskey(w.t, passkeysOf(w.srv, token)))},
 		}}
 	},
 	"AuthenticationService/Reauthenticate(passkey)": func(w *world) broken {
-		key, _ := addPasskey(w.t, w.srv, w.owner, testkit.EdDSA)
+		key, _ := addPasskey(w.t, w.srv, w.owner, fake.EdDSA)
 		return broken{token: w.owner.Token, message: &authv1.ReauthenticateRequest{
 			Passkey: answerPasskey(w.t, key, askPasskey(w.t, passkeysOf(w.srv, w.owner.Token))),
 		}}
@@ -164,7 +165,7 @@ func (w *world) guarded() string {
 	w.t.Helper()
 	keyOf(w.t, w.owner, "workspace.get")
 	w.identity(w.owner)
-	addPasskey(w.t, w.srv, w.owner, testkit.EdDSA)
+	addPasskey(w.t, w.srv, w.owner, fake.EdDSA)
 	enrol(w.t, w.srv, w.owner)
 	begin(w.t, w.srv, w.owner.Email)
 	refreshToken(w.t, w.owner, w.workspace)
@@ -193,7 +194,7 @@ var unbroken = map[string]string{
 // proven gives the owner a passkey, and proves it in their session: it returns its token,
 // and the passkey's id.
 func proven(w *world) (token, passkey string) {
-	key, added := addPasskey(w.t, w.srv, w.owner, testkit.EdDSA)
+	key, added := addPasskey(w.t, w.srv, w.owner, fake.EdDSA)
 	res, err := w.owner.Authentication.Reauthenticate(w.t.Context(), &authv1.ReauthenticateRequest{
 		Passkey: answerPasskey(w.t, key, askPasskey(w.t, passkeysOf(w.srv, w.owner.Token))),
 	})
@@ -220,7 +221,7 @@ func TestFailureOfAnyWriteOfAnyMethodLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	resolver := testkit.NewDNS(t)
+	resolver := fake.NewDNS(t)
 	calls["DomainService/VerifyDomain(unproven)"] = func(w *world) broken {
 		d := mustCreateDomain(w.t, w.owner, newDomain())
 		resolver.SetTXT(d.RecordName, d.RecordValue)

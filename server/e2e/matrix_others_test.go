@@ -14,6 +14,7 @@ import (
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 )
 
 // TestWhatBelongsToOthersIsAnsweredLikeWhatNeverExisted is the same promise for
@@ -52,7 +53,7 @@ func TestWhatBelongsToOthersIsAnsweredLikeWhatNeverExisted(t *testing.T) {
 	key, account := w.apiKey(bob, bobs, "", "workspace.get").ApiKey.Id, w.serviceAccount(bob)
 	neverKey, neverAccount := ids.New[ids.APIKey]().String(), ids.New[ids.ServiceAccount]().String()
 	w.prove(bob)
-	_, added := addPasskey(t, srv, bob, testkit.EdDSA)
+	_, added := addPasskey(t, srv, bob, fake.EdDSA)
 	bobsPasskey := added.Passkey.Id
 	never := struct{ workspace, membership, invitation, link, role, domain, joinRequest, user string }{
 		ids.New[ids.Workspace]().String(), ids.New[ids.Membership]().String(), ids.New[ids.Invitation]().String(), ids.New[ids.InvitationLink]().String(),

@@ -12,7 +12,7 @@ import (
 	authv1 "github.com/logicspike/manager/gen/go/logicspike/auth/v1"
 	tenantv1 "github.com/logicspike/manager/gen/go/logicspike/tenant/v1"
 	"github.com/logicspike/manager/internal/ids"
-	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 	"github.com/logicspike/manager/store"
 )
 
@@ -85,7 +85,7 @@ type modelFactors struct {
 
 type modelPasskey struct {
 	id   string
-	key  *testkit.Passkey
+	key  *fake.Passkey
 	gone bool
 }
 
@@ -416,7 +416,7 @@ func (m *model) addPasskey(rt *rapid.T) {
 	if want != "" {
 		return
 	}
-	key := testkit.NewPasskey(m.t, passkeyOrigin(m.srv), testkit.EdDSA)
+	key := fake.NewPasskey(m.t, passkeyOrigin(m.srv), fake.EdDSA)
 	made, err := m.as(s).Passkeys.RegisterPasskey(m.t.Context(), &authv1.RegisterPasskeyRequest{
 		ChallengeId: start.ChallengeId, CredentialJson: key.Create(m.t, start.OptionsJson),
 	})

@@ -17,21 +17,22 @@ import (
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 )
 
 // forgedPasskeys are answers that are wrong in what the authenticator or the browser
 // tells; server/auth/passkey has many more.
-var forgedPasskeys = map[string]func(*testkit.Ceremony){
-	"another challenge":                           func(c *testkit.Ceremony) { c.ClientData["challenge"] = strings.Repeat("A", 43) },
-	"another origin":                              func(c *testkit.Ceremony) { c.ClientData["origin"] = "https://evil.example" },
-	"an origin of another port":                   func(c *testkit.Ceremony) { c.ClientData["origin"] = "http://localhost:1" },
-	"an allowed origin that is of another domain": func(c *testkit.Ceremony) { c.ClientData["origin"] = "http://app.example.com" },
-	"another relying party":                       func(c *testkit.Ceremony) { c.RPID = "evil.example" },
-	"another type":                                func(c *testkit.Ceremony) { c.ClientData["type"] = "payment.get" },
-	"an absent user":                              func(c *testkit.Ceremony) { c.Flags &^= testkit.UserPresent },
-	"an unverified user":                          func(c *testkit.Ceremony) { c.Flags &^= testkit.UserVerified },
-	"backed up, and not eligible":                 func(c *testkit.Ceremony) { c.Flags |= testkit.BackedUp },
-	"a frame in a page of another site": func(c *testkit.Ceremony) {
+var forgedPasskeys = map[string]func(*fake.Ceremony){
+	"another challenge":                           func(c *fake.Ceremony) { c.ClientData["challenge"] = strings.Repeat("A", 43) },
+	"another origin":                              func(c *fake.Ceremony) { c.ClientData["origin"] = "https://evil.example" },
+	"an origin of another port":                   func(c *fake.Ceremony) { c.ClientData["origin"] = "http://localhost:1" },
+	"an allowed origin that is of another domain": func(c *fake.Ceremony) { c.ClientData["origin"] = "http://app.example.com" },
+	"another relying party":                       func(c *fake.Ceremony) { c.RPID = "evil.example" },
+	"another type":                                func(c *fake.Ceremony) { c.ClientData["type"] = "payment.get" },
+	"an absent user":                              func(c *fake.Ceremony) { c.Flags &^= fake.UserPresent },
+	"an unverified user":                          func(c *fake.Ceremony) { c.Flags &^= fake.UserVerified },
+	"backed up, and not eligible":                 func(c *fake.Ceremony) { c.Flags |= fake.BackedUp },
+	"a frame in a page of another site": func(c *fake.Ceremony) {
 		c.ClientData["crossOrigin"], c.ClientData["topOrigin"] = true, "https://evil.example"
 	},
 }
@@ -41,7 +42,7 @@ func TestForgedPasskeyRegistrationsMakeNothing(t *testing.T) {
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
 	for name, forge := range forgedPasskeys {
-		_, err := tryAddPasskey(t, srv, p, testkit.NewPasskey(t, passkeyOrigin(srv), testkit.ES256), forge)
+		_, err := tryAddPasskey(t, srv, p, fake.NewPasskey(t, passkeyOrigin(srv), fake.ES256), forge)
 		secondPasskeyRefused(t, name, err)
 	}
 	c := passkeysOf(srv, p.Token)
@@ -53,7 +54,7 @@ func TestForgedPasskeyRegistrationsMakeNothing(t *testing.T) {
 		_, err = c.RegisterPasskey(t.Context(), &authv1.RegisterPasskeyRequest{ChallengeId: start.ChallengeId, CredentialJson: garbage})
 		secondPasskeyRefused(t, name, err)
 		_, err = c.RegisterPasskey(t.Context(), &authv1.RegisterPasskeyRequest{
-			ChallengeId: start.ChallengeId, CredentialJson: testkit.NewPasskey(t, passkeyOrigin(srv), testkit.ES256).Create(t, start.OptionsJson),
+			ChallengeId: start.ChallengeId, CredentialJson: fake.NewPasskey(t, passkeyOrigin(srv), fake.ES256).Create(t, start.OptionsJson),
 		})
 		challengeRefused(t, "a right answer after "+name, err)
 	}
@@ -83,18 +84,18 @@ func TestForgedPasskeysSignNobodyIn(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p, q := srv.Register(t), srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
-	other, _ := addPasskey(t, srv, q, testkit.EdDSA)
+	key, _ := addPasskey(t, srv, p, fake.ES256)
+	other, _ := addPasskey(t, srv, q, fake.EdDSA)
 	var token string
-	all := map[string]func(*testkit.Ceremony){
-		"another user's handle":     func(c *testkit.Ceremony) { c.Handle = other.Handle },
-		"another user's credential": func(c *testkit.Ceremony) { c.ID = other.ID },
-		"another user's both":       func(c *testkit.Ceremony) { c.ID, c.Handle = other.ID, other.Handle },
-		"an unknown credential":     func(c *testkit.Ceremony) { c.ID = make([]byte, 32) },
-		"an eligibility that is new": func(c *testkit.Ceremony) {
-			c.Flags |= testkit.BackupEligible
+	all := map[string]func(*fake.Ceremony){
+		"another user's handle":     func(c *fake.Ceremony) { c.Handle = other.Handle },
+		"another user's credential": func(c *fake.Ceremony) { c.ID = other.ID },
+		"another user's both":       func(c *fake.Ceremony) { c.ID, c.Handle = other.ID, other.Handle },
+		"an unknown credential":     func(c *fake.Ceremony) { c.ID = make([]byte, 32) },
+		"an eligibility that is new": func(c *fake.Ceremony) {
+			c.Flags |= fake.BackupEligible
 		},
-		"a signature that is altered": func(c *testkit.Ceremony) {
+		"a signature that is altered": func(c *fake.Ceremony) {
 			c.Send = func(_, response map[string]any) {
 				s := []byte(response["signature"].(string))
 				s[len(s)/2] ^= 1
@@ -113,7 +114,7 @@ func TestForgedPasskeysSignNobodyIn(t *testing.T) {
 		_, err = passkeyVerify(t, srv, token, key, forge)
 		secondPasskeyRefused(t, name, err)
 	}
-	_, err := passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Handle = nil })
+	_, err := passkeySignIn(t, srv, key, func(c *fake.Ceremony) { c.Handle = nil })
 	passkeyRefused(t, "no handle, where it is not known who answers", err)
 	for name, garbage := range garbagePasskeys {
 		c := passkeysOf(srv, "")
@@ -147,11 +148,11 @@ func TestARefusedPasskeyIsInTheLogOfItsOwner(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
-	forge := func(c *testkit.Ceremony) { c.RPID = "evil.example" }
+	key, _ := addPasskey(t, srv, p, fake.ES256)
+	forge := func(c *fake.Ceremony) { c.RPID = "evil.example" }
 	_, err := passkeySignIn(t, srv, key, forge)
 	passkeyRefused(t, "to sign in", err)
-	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.ID = make([]byte, 32) })
+	_, err = passkeySignIn(t, srv, key, func(c *fake.Ceremony) { c.ID = make([]byte, 32) })
 	passkeyRefused(t, "an unknown passkey", err)
 	_, err = passkeyReauthenticate(t, srv, p.Token, key, forge)
 	secondPasskeyRefused(t, "to reauthenticate", err)
@@ -168,7 +169,7 @@ func TestAChallengeIsForOnePurposeAndOneSessionAndOnce(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
+	key, _ := addPasskey(t, srv, p, fake.ES256)
 	second, err := passkeySignIn(t, srv, key)
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +194,7 @@ func TestAChallengeIsForOnePurposeAndOneSessionAndOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	asRegister := &authv1.StartPasskeyAssertionResponse{ChallengeId: toRegister.ChallengeId, OptionsJson: toRegister.OptionsJson}
-	fresh := testkit.NewPasskey(t, passkeyOrigin(srv), testkit.ES256)
+	fresh := fake.NewPasskey(t, passkeyOrigin(srv), fake.ES256)
 	challengeRefused(t, "a challenge to prove, to sign in", signInBy(answerPasskey(t, key, toProve)))
 	challengeRefused(t, "a challenge to register, to sign in", signInBy(answerPasskey(t, key, asRegister)))
 	challengeRefused(t, "a challenge to sign in, to prove", prove(mine, answerPasskey(t, key, toSignIn)))
@@ -259,7 +260,7 @@ func TestASessionKeepsFewChallenges(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
+	key, _ := addPasskey(t, srv, p, fake.ES256)
 	c := passkeysOf(srv, p.Token)
 	var last *authv1.StartPasskeyAssertionResponse
 	for range 20 {
@@ -277,7 +278,7 @@ func TestOneOfManyAnswersToAChallengeCounts(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
+	key, _ := addPasskey(t, srv, p, fake.ES256)
 	c := passkeysOf(srv, "")
 	answer := answerPasskey(t, key, askPasskey(t, c))
 	var won atomic.Int32
@@ -309,7 +310,7 @@ func TestACountThatDoesNotGoOnIsRefusedAndTold(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key := testkit.NewPasskey(t, passkeyOrigin(srv), testkit.ES256)
+	key := fake.NewPasskey(t, passkeyOrigin(srv), fake.ES256)
 	key.Count = 7
 	if _, err := tryAddPasskey(t, srv, p, key); err != nil {
 		t.Fatal(err)
@@ -324,20 +325,20 @@ func TestACountThatDoesNotGoOnIsRefusedAndTold(t *testing.T) {
 		}
 	}
 	for i, at := range []uint32{8, 7, 1, 0} {
-		_, err := passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Count = at })
+		_, err := passkeySignIn(t, srv, key, func(c *fake.Ceremony) { c.Count = at })
 		passkeyRefused(t, fmt.Sprintf("a count of %d after 8", at), err)
 		suspected(i + 1)
 	}
 	token := passwordSession(t, srv, p)
-	_, err := passkeyVerify(t, srv, token, key, func(c *testkit.Ceremony) { c.Count = 8 })
+	_, err := passkeyVerify(t, srv, token, key, func(c *fake.Ceremony) { c.Count = 8 })
 	secondPasskeyRefused(t, "for a second factor", err)
-	_, err = passkeyReauthenticate(t, srv, p.Token, key, func(c *testkit.Ceremony) { c.Count = 8 })
+	_, err = passkeyReauthenticate(t, srv, p.Token, key, func(c *fake.Ceremony) { c.Count = 8 })
 	secondPasskeyRefused(t, "to reauthenticate", err)
 	suspected(6)
 	passkeyMails(t, srv, p.Email, "A passkey was refused", 6)
-	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Count, c.ID = 1, make([]byte, 32) })
+	_, err = passkeySignIn(t, srv, key, func(c *fake.Ceremony) { c.Count, c.ID = 1, make([]byte, 32) })
 	passkeyRefused(t, "an unknown passkey", err)
-	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Count, c.RPID = 1, "evil.example" })
+	_, err = passkeySignIn(t, srv, key, func(c *fake.Ceremony) { c.Count, c.RPID = 1, "evil.example" })
 	passkeyRefused(t, "a count that nobody signed for", err)
 	suspected(6)
 
@@ -345,7 +346,7 @@ func TestACountThatDoesNotGoOnIsRefusedAndTold(t *testing.T) {
 	c := passkeysOf(srv, "")
 	answers := make([]*authv1.PasskeyAssertion, 8)
 	for i := range answers {
-		answers[i] = answerPasskey(t, key, askPasskey(t, c), func(c *testkit.Ceremony) { c.Count = 1000 })
+		answers[i] = answerPasskey(t, key, askPasskey(t, c), func(c *fake.Ceremony) { c.Count = 1000 })
 	}
 	var won atomic.Int32
 	together(len(answers), func(i int) {
@@ -371,13 +372,13 @@ func TestABackupIsSeen(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key := testkit.NewPasskey(t, passkeyOrigin(srv), testkit.ES256)
-	key.Flags |= testkit.BackupEligible
+	key := fake.NewPasskey(t, passkeyOrigin(srv), fake.ES256)
+	key.Flags |= fake.BackupEligible
 	if _, err := tryAddPasskey(t, srv, p, key); err != nil {
 		t.Fatal(err)
 	}
-	for _, flags := range []byte{testkit.BackedUp, 0} {
-		in, err := passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Flags |= flags })
+	for _, flags := range []byte{fake.BackedUp, 0} {
+		in, err := passkeySignIn(t, srv, key, func(c *fake.Ceremony) { c.Flags |= flags })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -386,6 +387,6 @@ func TestABackupIsSeen(t *testing.T) {
 			t.Errorf("ListPasskeys = %v, %v", list, err)
 		}
 	}
-	_, err := passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.Flags &^= testkit.BackupEligible })
+	_, err := passkeySignIn(t, srv, key, func(c *fake.Ceremony) { c.Flags &^= fake.BackupEligible })
 	passkeyRefused(t, "an eligibility that is gone", err)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/logicspike/manager/gen/go/logicspike/auth/v1/authv1connect"
 	faultv1 "github.com/logicspike/manager/gen/go/logicspike/fault/v1"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 )
 
 // passkeyClients are the clients that passkeys need.
@@ -38,9 +39,9 @@ func passkeyOrigin(srv *testkit.Server) string {
 }
 
 // addPasskey gives a person a new passkey, and returns what was answered.
-func addPasskey(t testing.TB, srv *testkit.Server, p *testkit.Person, alg int) (*testkit.Passkey, *authv1.RegisterPasskeyResponse) {
+func addPasskey(t testing.TB, srv *testkit.Server, p *testkit.Person, alg int) (*fake.Passkey, *authv1.RegisterPasskeyResponse) {
 	t.Helper()
-	key := testkit.NewPasskey(t, passkeyOrigin(srv), alg)
+	key := fake.NewPasskey(t, passkeyOrigin(srv), alg)
 	res, err := tryAddPasskey(t, srv, p, key)
 	if err != nil {
 		t.Fatalf("RegisterPasskey: %v", err)
@@ -48,7 +49,7 @@ func addPasskey(t testing.TB, srv *testkit.Server, p *testkit.Person, alg int) (
 	return key, res
 }
 
-func tryAddPasskey(t testing.TB, srv *testkit.Server, p *testkit.Person, key *testkit.Passkey, changes ...func(*testkit.Ceremony)) (*authv1.RegisterPasskeyResponse, error) {
+func tryAddPasskey(t testing.TB, srv *testkit.Server, p *testkit.Person, key *fake.Passkey, changes ...func(*fake.Ceremony)) (*authv1.RegisterPasskeyResponse, error) {
 	t.Helper()
 	c := passkeysOf(srv, p.Token)
 	start, err := c.StartPasskeyRegistration(t.Context(), &authv1.StartPasskeyRegistrationRequest{})
@@ -71,20 +72,20 @@ func askPasskey(t testing.TB, c passkeyClients) *authv1.StartPasskeyAssertionRes
 }
 
 // answerPasskey is a passkey's answer to what was asked.
-func answerPasskey(t testing.TB, key *testkit.Passkey, start *authv1.StartPasskeyAssertionResponse, changes ...func(*testkit.Ceremony)) *authv1.PasskeyAssertion {
+func answerPasskey(t testing.TB, key *fake.Passkey, start *authv1.StartPasskeyAssertionResponse, changes ...func(*fake.Ceremony)) *authv1.PasskeyAssertion {
 	t.Helper()
 	return &authv1.PasskeyAssertion{ChallengeId: start.ChallengeId, CredentialJson: key.Get(t, start.OptionsJson, changes...)}
 }
 
 // passkeySignIn signs in by a passkey.
-func passkeySignIn(t testing.TB, srv *testkit.Server, key *testkit.Passkey, changes ...func(*testkit.Ceremony)) (*authv1.SignInWithPasskeyResponse, error) {
+func passkeySignIn(t testing.TB, srv *testkit.Server, key *fake.Passkey, changes ...func(*fake.Ceremony)) (*authv1.SignInWithPasskeyResponse, error) {
 	t.Helper()
 	c := passkeysOf(srv, "")
 	return c.SignInWithPasskey(t.Context(), &authv1.SignInWithPasskeyRequest{Passkey: answerPasskey(t, key, askPasskey(t, c), changes...)})
 }
 
 // passkeyVerify gives a session a passkey for the second factor that it owes.
-func passkeyVerify(t testing.TB, srv *testkit.Server, token string, key *testkit.Passkey, changes ...func(*testkit.Ceremony)) (*authv1.VerifySecondFactorResponse, error) {
+func passkeyVerify(t testing.TB, srv *testkit.Server, token string, key *fake.Passkey, changes ...func(*fake.Ceremony)) (*authv1.VerifySecondFactorResponse, error) {
 	t.Helper()
 	c := passkeysOf(srv, token)
 	return c.mfa.VerifySecondFactor(t.Context(), &authv1.VerifySecondFactorRequest{
@@ -93,7 +94,7 @@ func passkeyVerify(t testing.TB, srv *testkit.Server, token string, key *testkit
 }
 
 // passkeyReauthenticate proves again whose a session is.
-func passkeyReauthenticate(t testing.TB, srv *testkit.Server, token string, key *testkit.Passkey, changes ...func(*testkit.Ceremony)) (*authv1.ReauthenticateResponse, error) {
+func passkeyReauthenticate(t testing.TB, srv *testkit.Server, token string, key *fake.Passkey, changes ...func(*fake.Ceremony)) (*authv1.ReauthenticateResponse, error) {
 	t.Helper()
 	c := passkeysOf(srv, token)
 	return c.auth.Reauthenticate(t.Context(), &authv1.ReauthenticateRequest{Passkey: answerPasskey(t, key, askPasskey(t, c), changes...)})
@@ -136,7 +137,7 @@ func challengeRefused(t testing.TB, what string, err error) {
 func (w *world) passkey() string {
 	w.t.Helper()
 	w.prove(w.self())
-	_, made := addPasskey(w.t, w.srv, w.self(), testkit.EdDSA)
+	_, made := addPasskey(w.t, w.srv, w.self(), fake.EdDSA)
 	return made.Passkey.Id
 }
 
@@ -147,13 +148,13 @@ func (w *world) newPasskey() *authv1.RegisterPasskeyRequest {
 	start, err := w.self().Passkeys.StartPasskeyRegistration(w.t.Context(), &authv1.StartPasskeyRegistrationRequest{})
 	w.must(err)
 	return &authv1.RegisterPasskeyRequest{
-		ChallengeId: start.ChallengeId, CredentialJson: testkit.NewPasskey(w.t, passkeyOrigin(w.srv), testkit.EdDSA).Create(w.t, start.OptionsJson),
+		ChallengeId: start.ChallengeId, CredentialJson: fake.NewPasskey(w.t, passkeyOrigin(w.srv), fake.EdDSA).Create(w.t, start.OptionsJson),
 	}
 }
 
 // passkeyAnswer begins a sign-in of the owner by a passkey.
 func (w *world) passkeyAnswer() *authv1.SignInWithPasskeyRequest {
 	w.t.Helper()
-	key, _ := addPasskey(w.t, w.srv, w.owner, testkit.EdDSA)
+	key, _ := addPasskey(w.t, w.srv, w.owner, fake.EdDSA)
 	return &authv1.SignInWithPasskeyRequest{Passkey: answerPasskey(w.t, key, askPasskey(w.t, passkeysOf(w.srv, "")))}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/logicspike/manager/internal/fault"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 	"github.com/logicspike/manager/store/auth"
 )
 
@@ -22,8 +23,8 @@ func TestACredentialIsOfOneAccount(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p, q := srv.Register(t), srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
-	thief := testkit.NewPasskey(t, passkeyOrigin(srv), testkit.ES256)
+	key, _ := addPasskey(t, srv, p, fake.ES256)
+	thief := fake.NewPasskey(t, passkeyOrigin(srv), fake.ES256)
 	thief.ID = key.ID
 	_, err := tryAddPasskey(t, srv, q, thief)
 	refused(t, "another account's credential id", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_PASSKEY_TAKEN)
@@ -42,7 +43,7 @@ func TestACredentialIsOfOneAccount(t *testing.T) {
 	}
 
 	// At once: one account has it.
-	racer := testkit.NewPasskey(t, passkeyOrigin(srv), testkit.ES256)
+	racer := fake.NewPasskey(t, passkeyOrigin(srv), fake.ES256)
 	requests := make([]*authv1.RegisterPasskeyRequest, 2)
 	for i, who := range []*testkit.Person{p, q} {
 		start, err := passkeysOf(srv, who.Token).StartPasskeyRegistration(t.Context(), &authv1.StartPasskeyRegistrationRequest{})
@@ -78,7 +79,7 @@ func TestAnAccountHasAtMostTwentyPasskeys(t *testing.T) {
 	p := srv.Register(t)
 	c := passkeysOf(srv, p.Token)
 	for range 18 {
-		addPasskey(t, srv, p, testkit.EdDSA)
+		addPasskey(t, srv, p, fake.EdDSA)
 	}
 	// Of six at once, two.
 	requests := make([]*authv1.RegisterPasskeyRequest, 6)
@@ -88,7 +89,7 @@ func TestAnAccountHasAtMostTwentyPasskeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		requests[i] = &authv1.RegisterPasskeyRequest{
-			ChallengeId: start.ChallengeId, CredentialJson: testkit.NewPasskey(t, passkeyOrigin(srv), testkit.EdDSA).Create(t, start.OptionsJson),
+			ChallengeId: start.ChallengeId, CredentialJson: fake.NewPasskey(t, passkeyOrigin(srv), fake.EdDSA).Create(t, start.OptionsJson),
 		}
 	}
 	together(len(requests), func(i int) {
@@ -108,8 +109,8 @@ func TestPasskeysAreRenamedAndRemoved(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p, q := srv.Register(t), srv.Register(t)
-	key, made := addPasskey(t, srv, p, testkit.ES256)
-	_, more := addPasskey(t, srv, p, testkit.ES256)
+	key, made := addPasskey(t, srv, p, fake.ES256)
+	_, more := addPasskey(t, srv, p, fake.ES256)
 	if len(more.RecoveryCodes) != 0 {
 		t.Errorf("the second passkey came with recovery codes: %v", more.RecoveryCodes)
 	}
@@ -156,8 +157,8 @@ func TestAPasskeyThatIsTheLastWayToSignInStays(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	_, first := addPasskey(t, srv, p, testkit.ES256)
-	_, second := addPasskey(t, srv, p, testkit.ES256)
+	_, first := addPasskey(t, srv, p, fake.ES256)
+	_, second := addPasskey(t, srv, p, fake.ES256)
 	for _, sql := range []string{
 		"DELETE FROM auth.credentials WHERE user_id = $1", "UPDATE identity.emails SET verified_time = NULL WHERE user_id = $1",
 	} {
@@ -184,11 +185,11 @@ func TestADisabledAccountsPasskeyIsRefused(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
+	key, _ := addPasskey(t, srv, p, fake.ES256)
 	disable(t, srv, p)
 	_, err := passkeySignIn(t, srv, key)
 	refused(t, "a disabled account", err, connect.CodePermissionDenied, faultv1.Reason_REASON_ACCOUNT_DISABLED)
-	_, err = passkeySignIn(t, srv, key, func(c *testkit.Ceremony) { c.RPID = "evil.example" })
+	_, err = passkeySignIn(t, srv, key, func(c *fake.Ceremony) { c.RPID = "evil.example" })
 	passkeyRefused(t, "a wrong answer for a disabled account", err)
 }
 
@@ -214,7 +215,7 @@ func TestASessionThatEndedAddsNoPasskey(t *testing.T) {
 	}
 	err = meanwhile(t, srv, p, endSessions, func() error {
 		_, err := c.RegisterPasskey(t.Context(), &authv1.RegisterPasskeyRequest{
-			ChallengeId: start.ChallengeId, CredentialJson: testkit.NewPasskey(t, passkeyOrigin(srv), testkit.ES256).Create(t, start.OptionsJson),
+			ChallengeId: start.ChallengeId, CredentialJson: fake.NewPasskey(t, passkeyOrigin(srv), fake.ES256).Create(t, start.OptionsJson),
 		})
 		return err
 	})
@@ -238,7 +239,7 @@ func TestWhoActsForAUserLeavesTheirPasskeysAlone(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p, operator := srv.Register(t), srv.Register(t)
-	key, made := addPasskey(t, srv, p, testkit.ES256)
+	key, made := addPasskey(t, srv, p, fake.ES256)
 	start := askPasskey(t, passkeysOf(srv, p.Token))
 	if _, err := srv.SQL.Exec(t.Context(), "UPDATE auth.sessions SET impersonator_id = $2, impersonation_reason = 'test' WHERE id = $1",
 		uuidOf(t, p.Session.Id), uuidOf(t, operator.User.Id)); err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/internal/ids"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 )
 
 const (
@@ -31,7 +32,7 @@ const (
 func TestAPasskeySignsInByItself(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
-	for _, alg := range []int{testkit.ES256, testkit.EdDSA, testkit.RS256} {
+	for _, alg := range []int{fake.ES256, fake.EdDSA, fake.RS256} {
 		p := srv.Register(t)
 		other := signIn(t, srv, p.Email, testkit.Password)
 		key, made := addPasskey(t, srv, p, alg)
@@ -74,7 +75,7 @@ func TestAPasskeySignsInWithACookie(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
+	key, _ := addPasskey(t, srv, p, fake.ES256)
 	page := passkeysBy(srv, "", testkit.Cookies())
 	ctx, info := connect.NewClientContext(t.Context())
 	in, err := page.SignInWithPasskey(ctx, &authv1.SignInWithPasskeyRequest{
@@ -127,7 +128,7 @@ func TestAnotherSitesPageCannotSignABrowserIn(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
+	key, _ := addPasskey(t, srv, p, fake.ES256)
 	answer := answerPasskey(t, key, askPasskey(t, passkeysOf(srv, "")))
 	body, err := json.Marshal(map[string]any{
 		"passkey":          map[string]string{"challengeId": answer.ChallengeId, "credentialJson": answer.CredentialJson},
@@ -165,7 +166,7 @@ func TestAPasskeyIsTheSecondFactorOfAPassword(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
+	key, _ := addPasskey(t, srv, p, fake.ES256)
 	token := passwordSession(t, srv, p)
 	session := lives(t, "a session that owes", srv.Client("", client.WithSession(token)))
 	if !session.Session.SecondFactorPending || !slices.Contains(session.Requirements, pendingFactor) ||
@@ -202,20 +203,20 @@ func TestAPasskeyReauthenticates(t *testing.T) {
 	start := passkeysOf(srv, p.Token)
 	_, err := start.StartPasskeyAssertion(t.Context(), &authv1.StartPasskeyAssertionRequest{})
 	refused(t, "without a passkey", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_FACTOR_MISSING)
-	key, _ := addPasskey(t, srv, p, testkit.EdDSA)
+	key, _ := addPasskey(t, srv, p, fake.EdDSA)
 	srv.Clock.Advance(11 * time.Minute)
 	_, err = start.StartPasskeyRegistration(t.Context(), &authv1.StartPasskeyRegistrationRequest{})
 	refused(t, "after eleven minutes", err, connect.CodeFailedPrecondition, faultv1.Reason_REASON_REAUTHENTICATION_REQUIRED)
-	_, err = passkeyReauthenticate(t, srv, p.Token, key, func(c *testkit.Ceremony) { c.Flags &^= testkit.UserVerified })
+	_, err = passkeyReauthenticate(t, srv, p.Token, key, func(c *fake.Ceremony) { c.Flags &^= fake.UserVerified })
 	secondPasskeyRefused(t, "an unverified user", err)
 	lives(t, "after a wrong answer", p.Client)
-	again, err := passkeyReauthenticate(t, srv, p.Token, key, func(c *testkit.Ceremony) { c.Handle = nil })
+	again, err := passkeyReauthenticate(t, srv, p.Token, key, func(c *fake.Ceremony) { c.Handle = nil })
 	if err != nil || again.Session.Id != p.Session.Id {
 		t.Fatalf("Reauthenticate = %v, %v", again, err)
 	}
 	ended(t, "the token before", p.Client)
 	p.Token = again.SessionToken
-	addPasskey(t, srv, p, testkit.ES256)
+	addPasskey(t, srv, p, fake.ES256)
 }
 
 // TestAPasskeyOwesNothingBesideAnAuthenticatorApp is about an account that has both.
@@ -224,7 +225,7 @@ func TestAPasskeyOwesNothingBesideAnAuthenticatorApp(t *testing.T) {
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
 	a, codes := enrol(t, srv, p)
-	key, made := addPasskey(t, srv, p, testkit.EdDSA)
+	key, made := addPasskey(t, srv, p, fake.EdDSA)
 	if len(codes) != 10 || len(made.RecoveryCodes) != 0 {
 		t.Errorf("%d recovery codes with the first factor, %d with the second one", len(codes), len(made.RecoveryCodes))
 	}
@@ -263,7 +264,7 @@ func TestASignInBesideTheFirstPasskeyOwesOrEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		made := testkit.NewPasskey(t, passkeyOrigin(srv), testkit.EdDSA).Create(t, start.OptionsJson)
+		made := fake.NewPasskey(t, passkeyOrigin(srv), fake.EdDSA).Create(t, start.OptionsJson)
 		together(9, func(i int) {
 			if i == 4 {
 				if _, err := c.RegisterPasskey(t.Context(), &authv1.RegisterPasskeyRequest{ChallengeId: start.ChallengeId, CredentialJson: made}); err != nil {
@@ -285,8 +286,8 @@ func TestWrongPasskeysWaitAsOtherSecondFactorsDo(t *testing.T) {
 	t.Parallel()
 	srv := testkit.New(t, testkit.Options{})
 	p := srv.Register(t)
-	key, _ := addPasskey(t, srv, p, testkit.ES256)
-	forge := func(c *testkit.Ceremony) { c.Flags &^= testkit.UserVerified }
+	key, _ := addPasskey(t, srv, p, fake.ES256)
+	forge := func(c *fake.Ceremony) { c.Flags &^= fake.UserVerified }
 	token := passwordSession(t, srv, p)
 	c := passkeysOf(srv, token)
 	for range 20 { // what is not judged does not count
@@ -327,7 +328,7 @@ func TestPasskeysAreOfTheDomainThatIsSet(t *testing.T) {
 		"https://accounts.example.com": true, "https://app.example.com": true, "https://other.example.com": false,
 		"https://app.example.org": false, "http://plain.example.com": false, "https://example.com": false,
 	} {
-		key := testkit.NewPasskey(t, origin, testkit.EdDSA)
+		key := fake.NewPasskey(t, origin, fake.EdDSA)
 		if _, err := tryAddPasskey(t, srv, p, key); (err == nil) != works {
 			t.Errorf("%s: %v", origin, err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/logicspike/manager/internal/authz"
 	"github.com/logicspike/manager/internal/mail"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 )
 
 // requireSecondFactor has a person's workspace require a second factor, or no more.
@@ -198,7 +199,7 @@ func TestAWorkspaceRequiresASecondFactor(t *testing.T) {
 	notFound(t, "to an outsider", err)
 
 	// Who adds one, and proves it in the same session, gets in.
-	passkey, added := addPasskey(t, s.Server, member, testkit.EdDSA)
+	passkey, added := addPasskey(t, s.Server, member, fake.EdDSA)
 	prove := func() {
 		t.Helper()
 		confirm(t, s.Server, member, &authv1.ReauthenticateRequest{

@@ -6,6 +6,7 @@ import (
 
 	teamv1 "github.com/logicspike/manager/gen/go/logicspike/team/v1"
 	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 )
 
 // inviter is what a custom role holds that may do all to a team, but less than an
@@ -45,7 +46,7 @@ func (s *stage) grants(t *testing.T, p *testkit.Person, member, joining, role st
 }
 
 // askToJoin has somebody ask to join a workspace that a domain entitles them to.
-func (s *stage) askToJoin(t *testing.T, resolver *testkit.DNS, owner *testkit.Person, domain string) (*testkit.Person, *teamv1.JoinRequest) {
+func (s *stage) askToJoin(t *testing.T, resolver *fake.DNS, owner *testkit.Person, domain string) (*testkit.Person, *teamv1.JoinRequest) {
 	t.Helper()
 	d := mustVerifyDomain(t, resolver, owner, domain)
 	if _, err := enroll(t, owner, d, request, ""); err != nil {

@@ -24,6 +24,7 @@ export async function startChromium(): Promise<Browser> {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      "--js-flags=--no-opt --no-maglev --single-threaded-gc", // Pages live for seconds: optimizing their scripts never pays.
       "--process-per-site", // A process for each page costs more than what most tests do.
     ],
   });

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statfsSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -20,7 +20,8 @@ export interface Server {
 
 /**
  * Starts `bin/manager serve` on a free port, with a private PostgreSQL in a new folder,
- * and waits until it is ready. Its log goes to test-output/<name>.log.
+ * and waits until it is ready. Its log goes to test-output/<name>.log. The variable TEST_DATA
+ * may name a folder that `manager migrate up` has made, to begin with a copy of.
  *
  * @param settings - environment variables `MANAGER_*` beside the usual ones
  */
@@ -31,6 +32,10 @@ export async function startServer(name: string, settings: Record<string, string>
   }
   const data = mkdtempSync(join(dataParent(), "manager-test-"));
   chmodSync(data, 0o755); // As root, PostgreSQL runs as another user.
+  const prepared = process.env["TEST_DATA"];
+  if (prepared) {
+    execFileSync("cp", ["-a", `${prepared}/.`, data]);
+  }
   mkdirSync(outputFolder, { recursive: true });
   const logFile = join(outputFolder, `${name}.log`);
   const log = openSync(logFile, "w");

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 	"github.com/logicspike/manager/server/auth/passkey"
 )
 
@@ -34,13 +34,13 @@ func newParty(t testing.TB) *passkey.Party {
 var ann = passkey.User{Handle: []byte("0123456789abcdef"), Name: "ann@example.com", DisplayName: "Ann"}
 
 // registered returns a passkey of ann's, and what is kept of it.
-func registered(t testing.TB, p *passkey.Party, alg int, changes ...func(*testkit.Passkey)) (*testkit.Passkey, passkey.Credential) {
+func registered(t testing.TB, p *passkey.Party, alg int, changes ...func(*fake.Passkey)) (*fake.Passkey, passkey.Credential) {
 	t.Helper()
 	options, state, err := p.Creation(ann, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := testkit.NewPasskey(t, origin, alg)
+	key := fake.NewPasskey(t, origin, alg)
 	for _, change := range changes {
 		change(key)
 	}
@@ -109,9 +109,9 @@ func TestTheOptionsAskForDiscoverablePasskeysThatVerifyTheirUser(t *testing.T) {
 
 func TestPasskeysOfEveryAlgorithmRegisterAndAnswer(t *testing.T) {
 	p := newParty(t)
-	for _, alg := range []int{testkit.ES256, testkit.EdDSA, testkit.RS256} {
-		key, c := registered(t, p, alg, func(k *testkit.Passkey) {
-			k.Count, k.Flags = 5, k.Flags|testkit.BackupEligible
+	for _, alg := range []int{fake.ES256, fake.EdDSA, fake.RS256} {
+		key, c := registered(t, p, alg, func(k *fake.Passkey) {
+			k.Count, k.Flags = 5, k.Flags|fake.BackupEligible
 		})
 		if !bytes.Equal(c.ID, key.ID) || c.SignCount != 5 || !c.BackupEligible || c.BackedUp || c.AAGUID != uuid.UUID(key.AAGUID) ||
 			!slices.Equal(c.Transports, []string{"hybrid", "internal"}) {
@@ -122,7 +122,7 @@ func TestPasskeysOfEveryAlgorithmRegisterAndAnswer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			answer, err := passkey.Read(key.Get(t, options, func(c *testkit.Ceremony) { c.Flags |= testkit.BackedUp }))
+			answer, err := passkey.Read(key.Get(t, options, func(c *fake.Ceremony) { c.Flags |= fake.BackedUp }))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,11 +141,11 @@ func TestSelfAttestationIsJudgedThoughNobodyAskedForIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := testkit.NewPasskey(t, origin, testkit.ES256)
-		_, err = p.Register(ann, state, key.Create(t, options, func(c *testkit.Ceremony) {
+		key := fake.NewPasskey(t, origin, fake.ES256)
+		_, err = p.Register(ann, state, key.Create(t, options, func(c *fake.Ceremony) {
 			c.Format = "packed"
 			if forged {
-				other := testkit.NewPasskey(t, origin, testkit.ES256)
+				other := fake.NewPasskey(t, origin, fake.ES256)
 				c.COSE = other.PublicKey()
 			}
 		}))
@@ -156,14 +156,14 @@ func TestSelfAttestationIsJudgedThoughNobodyAskedForIt(t *testing.T) {
 }
 
 // data changes what the browser tells.
-func data(name string, value any) func(*testkit.Ceremony) {
-	return func(c *testkit.Ceremony) { c.ClientData[name] = value }
+func data(name string, value any) func(*fake.Ceremony) {
+	return func(c *fake.Ceremony) { c.ClientData[name] = value }
 }
 
 // forgeries are what neither ceremony accepts.
-var forgeries = map[string]func(*testkit.Ceremony){
+var forgeries = map[string]func(*fake.Ceremony){
 	"another challenge":           data("challenge", base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32))),
-	"no challenge":                func(c *testkit.Ceremony) { delete(c.ClientData, "challenge") },
+	"no challenge":                func(c *fake.Ceremony) { delete(c.ClientData, "challenge") },
 	"an empty challenge":          data("challenge", ""),
 	"a challenge that is no text": data("challenge", 1),
 	"another origin":              data("origin", "https://evil.example"),
@@ -177,17 +177,17 @@ var forgeries = map[string]func(*testkit.Ceremony){
 	"another type":                data("type", "payment.get"),
 	"no type":                     data("type", ""),
 	"a frame of another origin":   data("crossOrigin", true),
-	"a frame in another page":     func(c *testkit.Ceremony) { data("crossOrigin", true)(c); data("topOrigin", "https://evil.example")(c) },
-	"a frame in our own page":     func(c *testkit.Ceremony) { data("crossOrigin", true)(c); data("topOrigin", origin)(c) },
+	"a frame in another page":     func(c *fake.Ceremony) { data("crossOrigin", true)(c); data("topOrigin", "https://evil.example")(c) },
+	"a frame in our own page":     func(c *fake.Ceremony) { data("crossOrigin", true)(c); data("topOrigin", origin)(c) },
 	"a page above without frame":  data("topOrigin", "https://evil.example"),
-	"another relying party":       func(c *testkit.Ceremony) { c.RPID = "evil.example" },
-	"a host of the domain":        func(c *testkit.Ceremony) { c.RPID = "accounts.example.com" },
-	"an absent user":              func(c *testkit.Ceremony) { c.Flags &^= testkit.UserPresent },
-	"an unverified user":          func(c *testkit.Ceremony) { c.Flags &^= testkit.UserVerified },
-	"backed up, and not eligible": func(c *testkit.Ceremony) { c.Flags |= testkit.BackedUp },
-	"more data":                   func(c *testkit.Ceremony) { c.Extra = []byte{0} },
-	"extensions that are no CBOR": func(c *testkit.Ceremony) { c.Flags |= 1 << 7; c.Extra = []byte{0xff} },
-	"extensions without end":      func(c *testkit.Ceremony) { c.Flags |= 1 << 7; c.Extra = []byte{0xbf} },
+	"another relying party":       func(c *fake.Ceremony) { c.RPID = "evil.example" },
+	"a host of the domain":        func(c *fake.Ceremony) { c.RPID = "accounts.example.com" },
+	"an absent user":              func(c *fake.Ceremony) { c.Flags &^= fake.UserPresent },
+	"an unverified user":          func(c *fake.Ceremony) { c.Flags &^= fake.UserVerified },
+	"backed up, and not eligible": func(c *fake.Ceremony) { c.Flags |= fake.BackedUp },
+	"more data":                   func(c *fake.Ceremony) { c.Extra = []byte{0} },
+	"extensions that are no CBOR": func(c *fake.Ceremony) { c.Flags |= 1 << 7; c.Extra = []byte{0xff} },
+	"extensions without end":      func(c *fake.Ceremony) { c.Flags |= 1 << 7; c.Extra = []byte{0xbf} },
 	"another kind of credential":  sent(func(credential, _ map[string]any) { credential["type"] = "password" }),
 	"no kind":                     sent(func(credential, _ map[string]any) { delete(credential, "type") }),
 	"no id":                       sent(func(credential, _ map[string]any) { delete(credential, "id") }),
@@ -204,22 +204,22 @@ var forgeries = map[string]func(*testkit.Ceremony){
 }
 
 // sent changes what is sent once it was signed.
-func sent(change func(credential, response map[string]any)) func(*testkit.Ceremony) {
-	return func(c *testkit.Ceremony) { c.Send = change }
+func sent(change func(credential, response map[string]any)) func(*fake.Ceremony) {
+	return func(c *fake.Ceremony) { c.Send = change }
 }
 
 func TestForgedRegistrationsAreRefused(t *testing.T) {
 	p := newParty(t)
 	all := maps.Clone(forgeries)
-	cose := func(fields map[int]any) func(*testkit.Ceremony) {
-		return func(c *testkit.Ceremony) { c.COSE = testkit.CBOR(t, fields) }
+	cose := func(fields map[int]any) func(*fake.Ceremony) {
+		return func(c *fake.Ceremony) { c.COSE = fake.CBOR(t, fields) }
 	}
 	some := bytes.Repeat([]byte{9}, 32)
-	maps.Copy(all, map[string]func(*testkit.Ceremony){
+	maps.Copy(all, map[string]func(*fake.Ceremony){
 		"an assertion's type":           data("type", "webauthn.get"),
-		"an id that is too short":       func(c *testkit.Ceremony) { c.ID = c.ID[:15] },
-		"no id at all":                  func(c *testkit.Ceremony) { c.ID = []byte{} },
-		"an id that is too long":        func(c *testkit.Ceremony) { c.ID = bytes.Repeat([]byte{1}, 1024) },
+		"an id that is too short":       func(c *fake.Ceremony) { c.ID = c.ID[:15] },
+		"no id at all":                  func(c *fake.Ceremony) { c.ID = []byte{} },
+		"an id that is too long":        func(c *fake.Ceremony) { c.ID = bytes.Repeat([]byte{1}, 1024) },
 		"an algorithm not offered":      cose(map[int]any{1: 2, 3: -35, -1: 2, -2: bytes.Repeat([]byte{1}, 48), -3: bytes.Repeat([]byte{2}, 48)}),
 		"RSA with SHA-1":                cose(map[int]any{1: 3, 3: -65535, -1: bytes.Repeat([]byte{0xff}, 256), -2: []byte{1, 0, 1}}),
 		"a weak RSA key":                cose(map[int]any{1: 3, 3: -257, -1: bytes.Repeat([]byte{0xff}, 128), -2: []byte{1, 0, 1}}),
@@ -231,14 +231,14 @@ func TestForgedRegistrationsAreRefused(t *testing.T) {
 		"EdDSA with half a key":         cose(map[int]any{1: 1, 3: -8, -1: 6, -2: some[:16]}),
 		"ES256 with a key of EdDSA":     cose(map[int]any{1: 1, 3: -7, -1: 6, -2: some}),
 		"a key of no kind":              cose(map[int]any{3: -7}),
-		"a key that is a list":          func(c *testkit.Ceremony) { c.COSE = testkit.CBOR(t, []int{1}) },
-		"a key that is no CBOR":         func(c *testkit.Ceremony) { c.COSE = []byte{0xff, 0xff} },
-		"a key that claims a terabyte":  func(c *testkit.Ceremony) { c.COSE = []byte{0xa1, 0x01, 0x5b, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff} },
-		"a key of a million keys":       func(c *testkit.Ceremony) { c.COSE = []byte{0xba, 0x00, 0x0f, 0xff, 0xff} },
-		"a key in a thousand lists":     func(c *testkit.Ceremony) { c.COSE = bytes.Repeat([]byte{0x81}, 1000) },
-		"an attestation of no format":   func(c *testkit.Ceremony) { c.Format = "made-up" },
-		"an attestation of a TPM":       func(c *testkit.Ceremony) { c.Format = "tpm" },
-		"an attestation by Android":     func(c *testkit.Ceremony) { c.Format = "android-safetynet" },
+		"a key that is a list":          func(c *fake.Ceremony) { c.COSE = fake.CBOR(t, []int{1}) },
+		"a key that is no CBOR":         func(c *fake.Ceremony) { c.COSE = []byte{0xff, 0xff} },
+		"a key that claims a terabyte":  func(c *fake.Ceremony) { c.COSE = []byte{0xa1, 0x01, 0x5b, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff} },
+		"a key of a million keys":       func(c *fake.Ceremony) { c.COSE = []byte{0xba, 0x00, 0x0f, 0xff, 0xff} },
+		"a key in a thousand lists":     func(c *fake.Ceremony) { c.COSE = bytes.Repeat([]byte{0x81}, 1000) },
+		"an attestation of no format":   func(c *fake.Ceremony) { c.Format = "made-up" },
+		"an attestation of a TPM":       func(c *fake.Ceremony) { c.Format = "tpm" },
+		"an attestation by Android":     func(c *fake.Ceremony) { c.Format = "android-safetynet" },
 		"no attestation object":         sent(func(_, response map[string]any) { delete(response, "attestationObject") }),
 		"an attestation that is no map": sent(func(_, response map[string]any) { response["attestationObject"] = "gQE" }),
 		"half an attestation": sent(func(_, response map[string]any) {
@@ -251,13 +251,13 @@ func TestForgedRegistrationsAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		key := testkit.NewPasskey(t, origin, testkit.ES256)
+		key := fake.NewPasskey(t, origin, fake.ES256)
 		if c, err := p.Register(ann, state, key.Create(t, options, forge)); !errors.Is(err, passkey.ErrAnswer) {
 			t.Errorf("%s: %+v, %v", name, c, err)
 		}
 	}
 	options, state, _ := p.Creation(ann, nil)
-	if c, err := p.Register(passkey.User{Handle: []byte("somebody else")}, state, testkit.NewPasskey(t, origin, testkit.ES256).Create(t, options)); !errors.Is(err, passkey.ErrAnswer) {
+	if c, err := p.Register(passkey.User{Handle: []byte("somebody else")}, state, fake.NewPasskey(t, origin, fake.ES256).Create(t, options)); !errors.Is(err, passkey.ErrAnswer) {
 		t.Errorf("for another user: %+v, %v", c, err)
 	}
 }
@@ -265,7 +265,7 @@ func TestForgedRegistrationsAreRefused(t *testing.T) {
 func TestForgedAnswersAreRefused(t *testing.T) {
 	p := newParty(t)
 	all := maps.Clone(forgeries)
-	flip := func(name string, at int) func(*testkit.Ceremony) {
+	flip := func(name string, at int) func(*fake.Ceremony) {
 		return sent(func(_, response map[string]any) {
 			b, err := base64.RawURLEncoding.DecodeString(response[name].(string))
 			if err != nil {
@@ -275,7 +275,7 @@ func TestForgedAnswersAreRefused(t *testing.T) {
 			response[name] = base64.RawURLEncoding.EncodeToString(b)
 		})
 	}
-	maps.Copy(all, map[string]func(*testkit.Ceremony){
+	maps.Copy(all, map[string]func(*fake.Ceremony){
 		"a registration's type":        data("type", "webauthn.create"),
 		"a signature that is altered":  flip("signature", -1),
 		"no signature":                 sent(func(_, response map[string]any) { response["signature"] = "" }),
@@ -283,11 +283,11 @@ func TestForgedAnswersAreRefused(t *testing.T) {
 		"flags that are altered":       flip("authenticatorData", 32),
 		"client data that is altered":  flip("clientDataJSON", -2),
 		"data that is too short":       sent(func(_, response map[string]any) { response["authenticatorData"] = "AAAA" }),
-		"another user's handle":        func(c *testkit.Ceremony) { c.Handle = []byte("somebody else") },
-		"an eligibility that is new":   func(c *testkit.Ceremony) { c.Flags |= testkit.BackupEligible },
-		"the id of another credential": func(c *testkit.Ceremony) { c.ID = bytes.Repeat([]byte{1}, 32) },
+		"another user's handle":        func(c *fake.Ceremony) { c.Handle = []byte("somebody else") },
+		"an eligibility that is new":   func(c *fake.Ceremony) { c.Flags |= fake.BackupEligible },
+		"the id of another credential": func(c *fake.Ceremony) { c.ID = bytes.Repeat([]byte{1}, 32) },
 	})
-	for _, alg := range []int{testkit.ES256, testkit.EdDSA} {
+	for _, alg := range []int{fake.ES256, fake.EdDSA} {
 		key, c := registered(t, p, alg)
 		for name, forge := range all {
 			for _, allowed := range [][]passkey.Credential{nil, {c}} {
@@ -309,7 +309,7 @@ func TestForgedAnswersAreRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			answer, err := passkey.Read(key.Get(t, options, func(c *testkit.Ceremony) { c.Handle = nil }))
+			answer, err := passkey.Read(key.Get(t, options, func(c *fake.Ceremony) { c.Handle = nil }))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -319,7 +319,7 @@ func TestForgedAnswersAreRefused(t *testing.T) {
 		}
 		other, _ := registered(t, p, alg)
 		options, state, _ := p.Request(nil)
-		answer, err := passkey.Read(other.Get(t, options, func(c *testkit.Ceremony) { c.ID = key.ID }))
+		answer, err := passkey.Read(other.Get(t, options, func(c *fake.Ceremony) { c.ID = key.ID }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -347,7 +347,7 @@ func TestWhatClientsTellUnaskedIsPassedOver(t *testing.T) {
 		credential["clientExtensionResults"] = map[string]any{"credProps": map[string]any{"rk": true}, "made-up": 1}
 		response["transports"] = []string{"internal", "made-up", "usb", "usb"}
 	})
-	key := testkit.NewPasskey(t, origin, testkit.ES256)
+	key := fake.NewPasskey(t, origin, fake.ES256)
 	c, err := p.Register(ann, state, key.Create(t, options, tell))
 	if err != nil || !slices.Equal(c.Transports, []string{"usb", "internal"}) {
 		t.Errorf("Register = %+v, %v", c, err)
@@ -376,9 +376,9 @@ func FuzzAnswers(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	key, c := registered(f, p, testkit.EdDSA)
+	key, c := registered(f, p, fake.EdDSA)
 	f.Add(key.Create(f, options))
-	f.Add(key.Create(f, options, func(c *testkit.Ceremony) { c.Format = "packed" }))
+	f.Add(key.Create(f, options, func(c *fake.Ceremony) { c.Format = "packed" }))
 	request, asked, err := p.Request(nil)
 	if err != nil {
 		f.Fatal(err)

@@ -1,34 +1,55 @@
-package password_test
+package password
 
 import (
+	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/logicspike/manager/internal/fault"
-	"github.com/logicspike/manager/internal/testkit"
-	"github.com/logicspike/manager/server/auth/password"
 )
 
+// hashes is the argument by which the tests' program becomes a process that hashes.
+const hashes = "test-hashes"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == hashes {
+		Work(os.Stdin, os.Stdout)
+		return
+	}
+	m.Run()
+}
+
+// hashing returns a process that hashes. It ends with the test.
+func hashing(t *testing.T) *Process {
+	t.Helper()
+	p := NewProcess(os.Args[0], hashes)
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
 // cheap are options of a hasher whose hashes take little, beside a process.
-func cheap(p *password.Process) password.Options {
-	return password.Options{MemoryKiB: 64, Iterations: 1, Concurrency: 4, Queue: 100, Process: p}
+func cheap(p *Process) Options {
+	return Options{MemoryKiB: 64, Iterations: 1, Concurrency: 4, Queue: 100, Process: p}
 }
 
 func TestAProcessHashesAsThisOneDoes(t *testing.T) {
-	here, there := password.NewHasher(cheap(nil)), password.NewHasher(cheap(testkit.Hashing(t)))
-	hashes := map[string]*password.Hasher{}
-	for _, h := range []*password.Hasher{here, there} {
+	here, there := NewHasher(cheap(nil)), NewHasher(cheap(hashing(t)))
+	made := map[string]bool{}
+	for _, h := range []*Hasher{here, there} {
 		hash, err := h.Hash(t.Context(), "a password")
 		if err != nil {
 			t.Fatal(err)
 		}
-		hashes[hash] = h
+		made[hash] = true
 	}
 	const bcrypt = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
-	hashes[bcrypt] = nil
-	for hash := range hashes {
+	made[bcrypt] = true
+	for hash := range made {
 		right := "a password"
 		if hash == bcrypt {
 			right = "U*U"
@@ -50,18 +71,17 @@ func TestAProcessHashesAsThisOneDoes(t *testing.T) {
 
 // TestAProcessThatIsKilled costs no call: those that it had are made again.
 func TestAProcessThatIsKilled(t *testing.T) {
-	h := password.NewHasher(password.Options{MemoryKiB: 4 << 10, Concurrency: 4, Queue: 1000, Process: testkit.Hashing(t)})
+	p := hashing(t)
+	h := NewHasher(Options{MemoryKiB: 4 << 10, Concurrency: 4, Queue: 1000, Process: p})
 	hash, err := h.Hash(t.Context(), "a password")
 	if err != nil {
 		t.Fatal(err)
 	}
 	kill := func() {
 		t.Helper()
-		pids := testkit.HashingPIDs(t)
-		if len(pids) != 1 {
-			t.Fatalf("%d processes", len(pids))
-		}
-		if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if err := p.running.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,13 +106,13 @@ func TestAProcessThatIsKilled(t *testing.T) {
 }
 
 func TestAProcessThatDoesNotHash(t *testing.T) {
-	for name, p := range map[string]*password.Process{
-		"no program":          password.NewProcess("/nonexistent"),
-		"one that ends":       password.NewProcess("false"),
-		"one that talks":      password.NewProcess("echo", "hello"),
+	for name, p := range map[string]*Process{
+		"no program":          NewProcess("/nonexistent"),
+		"one that ends":       NewProcess("false"),
+		"one that talks":      NewProcess("echo", "hello"),
 		"one that was closed": closed(t),
 	} {
-		h := password.NewHasher(cheap(p))
+		h := NewHasher(cheap(p))
 		if hash, err := h.Hash(t.Context(), "a password"); hash != "" || err == nil || fault.As(err) != nil {
 			t.Errorf("%s: %q, %v", name, hash, err)
 		}
@@ -106,17 +126,19 @@ func TestAProcessThatDoesNotHash(t *testing.T) {
 }
 
 // closed returns a process that hashed, and was closed.
-func closed(t *testing.T) *password.Process {
+func closed(t *testing.T) *Process {
 	t.Helper()
-	p := testkit.Hashing(t)
-	if _, err := password.NewHasher(cheap(p)).Hash(t.Context(), "a password"); err != nil {
+	p := hashing(t)
+	if _, err := NewHasher(cheap(p)).Hash(t.Context(), "a password"); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if pids := testkit.HashingPIDs(t); len(pids) != 0 {
-		t.Errorf("%d processes go on", len(pids))
+	select {
+	case <-p.running.ended:
+	default:
+		t.Error("it goes on")
 	}
 	return p
 }

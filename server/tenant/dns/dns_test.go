@@ -13,7 +13,7 @@ import (
 	miekg "github.com/miekg/dns"
 
 	"github.com/logicspike/manager/internal/fault"
-	"github.com/logicspike/manager/internal/testkit"
+	"github.com/logicspike/manager/internal/testkit/fake"
 	"github.com/logicspike/manager/server/tenant/dns"
 )
 
@@ -31,17 +31,17 @@ func TestRecordsAreRead(t *testing.T) {
 		want    []string
 		stream  bool // whether the answer is too large for a packet
 	}{
-		"one":                       {records: []miekg.RR{testkit.TXT(name, "value")}, want: []string{"value"}},
-		"several":                   {records: []miekg.RR{testkit.TXT(name, "a"), testkit.TXT(name, "b")}, want: []string{"a", "b"}},
-		"one of several strings":    {records: []miekg.RR{testkit.TXT(name, "one ", "and", " the same")}, want: []string{"one and the same"}},
-		"one that is empty":         {records: []miekg.RR{testkit.TXT(name, "")}, want: []string{""}},
-		"spaces and other bytes":    {records: []miekg.RR{testkit.TXT(name, ` "a\ ü `)}, want: []string{` "a\ ü `}},
+		"one":                       {records: []miekg.RR{fake.TXT(name, "value")}, want: []string{"value"}},
+		"several":                   {records: []miekg.RR{fake.TXT(name, "a"), fake.TXT(name, "b")}, want: []string{"a", "b"}},
+		"one of several strings":    {records: []miekg.RR{fake.TXT(name, "one ", "and", " the same")}, want: []string{"one and the same"}},
+		"one that is empty":         {records: []miekg.RR{fake.TXT(name, "")}, want: []string{""}},
+		"spaces and other bytes":    {records: []miekg.RR{fake.TXT(name, ` "a\ ü `)}, want: []string{` "a\ ü `}},
 		"none but of another type":  {},
-		"one too long for a string": {records: []miekg.RR{testkit.TXT(name, long[:255], long[255:510], long[510:])}, want: []string{long}},
+		"one too long for a string": {records: []miekg.RR{fake.TXT(name, long[:255], long[255:510], long[510:])}, want: []string{long}},
 		"behind an alias": {
 			records: []miekg.RR{
 				&miekg.CNAME{Hdr: miekg.RR_Header{Name: miekg.Fqdn(name), Rrtype: miekg.TypeCNAME, Class: miekg.ClassINET}, Target: "elsewhere.example.net."},
-				testkit.TXT("elsewhere.example.net", "value"),
+				fake.TXT("elsewhere.example.net", "value"),
 			},
 			want: []string{"value"},
 		},
@@ -49,7 +49,7 @@ func TestRecordsAreRead(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
-			server := testkit.NewDNS(t)
+			server := fake.NewDNS(t)
 			server.Set(name, test.records...)
 			got, err := dns.New(dns.Options{Server: server.Address}).TXT(t.Context(), name)
 			if err != nil || !slices.Equal(got, test.want) {
@@ -65,14 +65,14 @@ func TestRecordsAreRead(t *testing.T) {
 func records(values []string) []miekg.RR {
 	var list []miekg.RR
 	for _, value := range values {
-		list = append(list, testkit.TXT(name, value))
+		list = append(list, fake.TXT(name, value))
 	}
 	return list
 }
 
 func TestANameThatIsNotThereHasNoRecords(t *testing.T) {
 	t.Parallel()
-	server := testkit.NewDNS(t)
+	server := fake.NewDNS(t)
 	got, err := dns.New(dns.Options{Server: server.Address}).TXT(t.Context(), name)
 	if err != nil || len(got) != 0 {
 		t.Errorf("%q, %v", got, err)
@@ -89,7 +89,7 @@ func TestWhoCannotTellIsUnavailable(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
-			server := testkit.NewDNS(t)
+			server := fake.NewDNS(t)
 			server.Fail(name, code)
 			unavailable(t, dns.New(dns.Options{Server: server.Address}))
 		})
@@ -107,7 +107,7 @@ func TestWhoCannotTellIsUnavailable(t *testing.T) {
 	})
 	t.Run("no answer", func(t *testing.T) {
 		t.Parallel()
-		server := testkit.NewDNS(t)
+		server := fake.NewDNS(t)
 		defer server.Hold(name)()
 		began := time.Now()
 		unavailable(t, dns.New(dns.Options{Server: server.Address, Timeout: 50 * time.Millisecond}))
@@ -145,7 +145,7 @@ func unavailable(t *testing.T, r *dns.Resolver) {
 
 func TestACallThatEndsIsNotAFailureOfDNS(t *testing.T) {
 	t.Parallel()
-	server := testkit.NewDNS(t)
+	server := fake.NewDNS(t)
 	defer server.Hold(name)()
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
@@ -153,7 +153,14 @@ func TestACallThatEndsIsNotAFailureOfDNS(t *testing.T) {
 		_, err := dns.New(dns.Options{Server: server.Address, Timeout: time.Second}).TXT(ctx, name)
 		result <- err
 	}()
-	testkit.Eventually(t, "the question", func() bool { n, _ := server.Queries(); return n > 0 })
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		if asked, _ := server.Queries(); asked > 0 {
+			break
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the question never came")
+		}
+	}
 	cancel()
 	if err := <-result; !errors.Is(err, context.Canceled) || fault.As(err) != nil {
 		t.Errorf("%v, want that the call was canceled, and no more", err)

@@ -1,4 +1,6 @@
-package testkit
+// Package fake stands for what is outside of the product: the authenticators of browsers, and
+// the DNS. It uses nothing of the product, so that tests of a part need not link all of it.
+package fake
 
 import (
 	"crypto"
