@@ -104,15 +104,7 @@ func settings(t *testing.T) config.Settings {
 // reach.
 func dataDir(t *testing.T) string {
 	t.Helper()
-	base, err := os.MkdirTemp("", "manager-serve-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	if err := os.Chmod(base, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(base, "data")
+	return filepath.Join(testkit.Dir(t), "data")
 }
 
 func TestServe(t *testing.T) {

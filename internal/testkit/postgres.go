@@ -69,12 +69,8 @@ func Postgres(t testing.TB) *embedded.Server {
 // when it is killed. Its databases are the test's to make and to migrate.
 func NewPostgres(t testing.TB) (server *embedded.Server, dir string) {
 	t.Helper()
-	dir, err := newDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	server, err = embedded.Start(t.Context(), embedded.Options{Dir: dir, Settings: map[string]string{"max_connections": "100"}})
+	dir = Dir(t)
+	server, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, Settings: map[string]string{"max_connections": "100"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +89,18 @@ const (
 	memoryRoom = 4 << 30 // bytes
 )
 
-// newDir returns a folder that the server's unprivileged user may enter.
+// Dir returns a folder of the test's own that the server's unprivileged user may enter,
+// in memory where that has room.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := newDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 func newDir() (string, error) {
 	parent := "" // the system's folder for such files
 	var room syscall.Statfs_t

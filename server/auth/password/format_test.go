@@ -53,7 +53,7 @@ var vectors = []struct{ name, password, hash string }{
 }
 
 func TestHashesMadeElsewhere(t *testing.T) {
-	h := NewHasher(Options{Queue: 100})
+	h := NewHasher(Options{MemoryKiB: 64, Iterations: 1, Queue: 100})
 	for _, v := range vectors {
 		t.Run(v.name, func(t *testing.T) {
 			if err := CheckFormat("password_hash", v.hash); err != nil {

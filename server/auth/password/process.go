@@ -35,7 +35,7 @@ type running struct {
 
 // NewProcess returns a process that a command starts: a program and its arguments. The
 // program is to run Work, and to end by nothing but that: not by the signals that a
-// terminal sends to both.
+// terminal sends to both. It has no environment variables.
 func NewProcess(program string, arguments ...string) *Process {
 	return &Process{command: append([]string{program}, arguments...)}
 }
@@ -45,7 +45,7 @@ func NewProcess(program string, arguments ...string) *Process {
 func Work(in io.ReadCloser, out io.WriteCloser) {
 	debug.SetGCPercent(gcPercent)
 	server := rpc.NewServer()
-	if err := server.RegisterName(service, work{}); err != nil {
+	if err := server.RegisterName(service, work{idle: time.AfterFunc(idle, debug.FreeOSMemory)}); err != nil {
 		panic(err) // its methods are wrong
 	}
 	server.ServeConn(stream{in, out})
@@ -54,6 +54,9 @@ func Work(in io.ReadCloser, out io.WriteCloser) {
 // gcPercent lets the memory of a few hashes become garbage before it is collected: by
 // default nearly every hash would have the collector work, beside it on another core.
 const gcPercent = 400
+
+// idle is how long a process has had nothing to do when it gives back the memory of hashes.
+const idle = 5 * time.Second
 
 // closeGrace is how long a process may take to end.
 const closeGrace = 5 * time.Second
@@ -71,7 +74,7 @@ func (p *Process) Close() error {
 	case <-p.running.ended:
 		return nil
 	case <-time.After(closeGrace):
-		return fmt.Errorf("the process that hashes passwords did not end: %w", p.running.cmd.Process.Kill())
+		return errors.Join(errors.New("the process that hashes passwords did not end"), p.running.cmd.Process.Kill())
 	}
 }
 
@@ -106,6 +109,7 @@ func (p *Process) start() (*running, error) {
 	}
 	cmd := exec.Command(p.command[0], p.command[1:]...)
 	cmd.Args[0] = os.Args[0] // what lists processes shows whose it is
+	cmd.Env = []string{}     // where this process has secrets
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -148,7 +152,9 @@ type stream struct {
 func (s stream) Close() error { return errors.Join(s.WriteCloser.Close(), s.ReadCloser.Close()) }
 
 // work is the service of net/rpc that makes and checks hashes.
-type work struct{}
+type work struct {
+	idle *time.Timer // runs out when there has been nothing to do for a while; nil: nobody minds
+}
 
 const service = "Passwords"
 
@@ -166,13 +172,15 @@ type Check struct {
 }
 
 // Hash returns the PHC string of a password.
-func (work) Hash(n NewHash, hash *string) (err error) {
+func (w work) Hash(n NewHash, hash *string) (err error) {
+	defer w.done()
 	*hash, err = argon2id.CreateHash(n.Password, &n.Params)
 	return err
 }
 
 // Check reports whether a password is the one with a hash.
-func (work) Check(c Check, match *bool) error {
+func (w work) Check(c Check, match *bool) error {
+	defer w.done()
 	f, err := parse(c.Hash)
 	if err != nil {
 		return err
@@ -182,4 +190,10 @@ func (work) Check(c Check, match *bool) error {
 	}
 	*match, err = f.matches([]byte(c.Password))
 	return err
+}
+
+func (w work) done() {
+	if w.idle != nil {
+		w.idle.Reset(idle)
+	}
 }
