@@ -33,7 +33,7 @@ func assemble(ctx context.Context, s config.Settings, st *store.Store, databaseU
 	if err != nil {
 		return nil, nil, err
 	}
-	hashing, err := newHashing()
+	hashing, err := newHashing(s, log)
 	if err != nil {
 		return nil, nil, errors.Join(err, closeTraces())
 	}
@@ -71,6 +71,8 @@ func assemble(ctx context.Context, s config.Settings, st *store.Store, databaseU
 		unfollow()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), jobsTimeout)
 		defer cancel()
-		return errors.Join(queue.Stop(ctx), hashing.Close(), closeTraces())
+		err := queue.Stop(ctx)
+		hashing.Close()
+		return errors.Join(err, closeTraces())
 	}, nil
 }

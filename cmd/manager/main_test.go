@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 			_ = os.Unsetenv(name)
 		}
 	}
-	if os.Getenv(asProgram) != "" || len(os.Args) == 2 && os.Args[1] == hashPasswords {
+	if os.Getenv(asProgram) != "" || len(os.Args) > 1 && os.Args[1] == hashPasswords {
 		main()
 	}
 	os.Exit(m.Run())

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,19 +23,15 @@ func Hashing(t testing.TB) *password.Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := password.NewProcess(self, hashPasswords)
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	p := password.NewProcess(slog.New(slog.DiscardHandler), self, hashPasswords)
+	t.Cleanup(p.Close)
 	return p
 }
 
 // What Hashing starts does not run tests.
 func init() {
 	if len(os.Args) == 2 && os.Args[1] == hashPasswords {
-		password.Work(os.Stdin, os.Stdout)
+		password.Work(os.Stdin, os.Stdout, 19456)
 		os.Exit(0)
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/rpc"
 	"os"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -19,6 +21,8 @@ import (
 // waits for a thread that hashes. It is started when it is first needed, and anew when
 // it has ended.
 type Process struct {
+	log     *slog.Logger
+	timeout time.Duration // of a call
 	command []string
 
 	mu      sync.Mutex
@@ -30,20 +34,28 @@ type Process struct {
 type running struct {
 	cmd   *exec.Cmd
 	calls *rpc.Client
-	ended chan struct{}
+	ended chan struct{} // closed once it has ended, by failure
+	err   error
+}
+
+// end ends it, and returns when it has ended. It keeps nothing that would be lost.
+func (r *running) end() {
+	_ = r.calls.Close()
+	_ = r.cmd.Process.Kill()
+	<-r.ended
 }
 
 // NewProcess returns a process that a command starts: a program and its arguments. The
-// program is to run Work, and to end by nothing but that: not by the signals that a
-// terminal sends to both. It has no environment variables.
-func NewProcess(program string, arguments ...string) *Process {
-	return &Process{command: append([]string{program}, arguments...)}
+// program is to run Work, and not to end by SIGINT or SIGTERM, which may be sent to both.
+// Of the environment it has GOMAXPROCS alone. The log is told when it ends by itself.
+func NewProcess(log *slog.Logger, program string, arguments ...string) *Process {
+	return &Process{log: log, timeout: callTimeout, command: append([]string{program}, arguments...)}
 }
 
 // Work does what the process that started this one asks for on in, until in ends, which
-// it does with that process.
-func Work(in io.ReadCloser, out io.WriteCloser) {
-	debug.SetGCPercent(gcPercent)
+// it does with that process. memoryKiB is what all hashes that are made at once need.
+func Work(in io.ReadCloser, out io.WriteCloser, memoryKiB int) {
+	debug.SetGCPercent(min(max(100, 100*maxGarbageKiB/max(1, memoryKiB)), 400))
 	server := rpc.NewServer()
 	if err := server.RegisterName(service, work{idle: time.AfterFunc(idle, debug.FreeOSMemory)}); err != nil {
 		panic(err) // its methods are wrong
@@ -51,30 +63,24 @@ func Work(in io.ReadCloser, out io.WriteCloser) {
 	server.ServeConn(stream{in, out})
 }
 
-// gcPercent lets the memory of a few hashes become garbage before it is collected: by
-// default nearly every hash would have the collector work, beside it on another core.
-const gcPercent = 400
+const (
+	// maxGarbageKiB is about how much memory of hashes becomes garbage before it is
+	// collected, or as much as is in use: nearly every hash would have the collector work,
+	// beside it on another core.
+	maxGarbageKiB = 128 << 10
+	// idle is how long nothing was asked when the memory of hashes is given back.
+	idle = 5 * time.Second
+	// callTimeout is how long a hash may take. What takes longer does not run.
+	callTimeout = 2 * time.Minute
+)
 
-// idle is how long a process has had nothing to do when it gives back the memory of hashes.
-const idle = 5 * time.Second
-
-// closeGrace is how long a process may take to end.
-const closeGrace = 5 * time.Second
-
-// Close ends the process, and returns when it has ended. Nothing may use it any more.
-func (p *Process) Close() error {
+// Close ends the process, and returns when it has ended. Calls fail from now on.
+func (p *Process) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	if p.running == nil {
-		return nil
-	}
-	_ = p.running.calls.Close()
-	select {
-	case <-p.running.ended:
-		return nil
-	case <-time.After(closeGrace):
-		return errors.Join(errors.New("the process that hashes passwords did not end"), p.running.cmd.Process.Kill())
+	if p.running != nil {
+		p.running.end()
 	}
 }
 
@@ -85,14 +91,21 @@ func (p *Process) call(method string, request, answer any) error {
 		if err != nil {
 			return fmt.Errorf("start the process that hashes passwords: %w", err)
 		}
-		err = r.calls.Call(service+"."+method, request, answer)
+		asked := r.calls.Go(service+"."+method, request, answer, make(chan *rpc.Call, 1))
+		select {
+		case <-asked.Done:
+		case <-time.After(p.timeout):
+			r.end()
+			<-asked.Done
+		}
+		err = asked.Error
 		var answered rpc.ServerError
 		if err == nil || errors.As(err, &answered) {
 			return err
 		}
-		p.forget(r)
+		err = errors.Join(err, p.forget(r))
 		if again {
-			return fmt.Errorf("the process that hashes passwords ended: %w", err)
+			return fmt.Errorf("the process that hashes passwords: %w", err)
 		}
 	}
 }
@@ -108,39 +121,44 @@ func (p *Process) start() (*running, error) {
 		return p.running, nil
 	}
 	cmd := exec.Command(p.command[0], p.command[1:]...)
-	cmd.Args[0] = os.Args[0] // what lists processes shows whose it is
-	cmd.Env = []string{}     // where this process has secrets
+	cmd.Args[0] = os.Args[0]                                                // what lists processes shows whose it is
+	cmd.Env = []string{fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0))} // the others are settings, and secrets
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
+	out, itsOut, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	out, itsOut, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, in.Close())
-	}
+	defer itsOut.Close()
 	cmd.Stdout = itsOut
-	err = cmd.Start()
-	_ = itsOut.Close()
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
-	p.running = &running{cmd: cmd, calls: rpc.NewClient(stream{out, in}), ended: make(chan struct{})}
-	go func(ended chan struct{}) {
-		_ = cmd.Wait() // how it ended is of no use: whoever calls it is told, and starts it anew
-		close(ended)
-	}(p.running.ended)
-	return p.running, nil
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	r := &running{cmd: cmd, calls: rpc.NewClient(stream{out, in}), ended: make(chan struct{})}
+	go func() {
+		r.err = cmd.Wait()
+		close(r.ended)
+	}()
+	p.running = r
+	return r, nil
 }
 
-// forget has the next call start another process than r, which ended.
-func (p *Process) forget(r *running) {
+// forget ends a process that failed, has the next call start another one, and returns how
+// it ended.
+func (p *Process) forget(r *running) error {
+	r.end()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_ = r.calls.Close()
 	if p.running == r {
 		p.running = nil
+		if !p.closed {
+			p.log.Warn("the process that hashes passwords ended; another one is started when it is needed", "error", r.err)
+		}
 	}
+	return r.err
 }
 
 // stream is the connection of the two processes, from one of them.
@@ -173,14 +191,14 @@ type Check struct {
 
 // Hash returns the PHC string of a password.
 func (w work) Hash(n NewHash, hash *string) (err error) {
-	defer w.done()
+	defer w.done(&err)
 	*hash, err = argon2id.CreateHash(n.Password, &n.Params)
 	return err
 }
 
 // Check reports whether a password is the one with a hash.
-func (w work) Check(c Check, match *bool) error {
-	defer w.done()
+func (w work) Check(c Check, match *bool) (err error) {
+	defer w.done(&err)
 	f, err := parse(c.Hash)
 	if err != nil {
 		return err
@@ -192,7 +210,11 @@ func (w work) Check(c Check, match *bool) error {
 	return err
 }
 
-func (w work) done() {
+// done has a panic be an error of one call, and not the end of all that run.
+func (w work) done(err *error) {
+	if recover() != nil {
+		*err = errors.New("panicked")
+	}
 	if w.idle != nil {
 		w.idle.Reset(idle)
 	}

@@ -1,8 +1,10 @@
 package password
 
 import (
+	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,21 +16,19 @@ const hashes = "test-hashes"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == hashes {
-		Work(os.Stdin, os.Stdout)
+		Work(os.Stdin, os.Stdout, 64)
 		return
 	}
 	m.Run()
 }
 
+var discard = slog.New(slog.DiscardHandler)
+
 // hashing returns a process that hashes. It ends with the test.
 func hashing(t *testing.T) *Process {
 	t.Helper()
-	p := NewProcess(os.Args[0], hashes)
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	p := NewProcess(discard, os.Args[0], hashes)
+	t.Cleanup(p.Close)
 	return p
 }
 
@@ -105,11 +105,34 @@ func TestAProcessThatIsKilled(t *testing.T) {
 	all.Wait()
 }
 
+// TestAProcessThatHangs is ended, and another one does its work.
+func TestAProcessThatHangs(t *testing.T) {
+	p := hashing(t)
+	p.timeout = 2 * time.Second
+	h := NewHasher(cheap(p))
+	hash, err := h.Hash(t.Context(), "a password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hung := p.running
+	if err := hung.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if match, _, err := h.Verify(t.Context(), "a password", hash); !match || err != nil {
+		t.Errorf("%t, %v", match, err)
+	}
+	select {
+	case <-hung.ended:
+	default:
+		t.Error("it is still there")
+	}
+}
+
 func TestAProcessThatDoesNotHash(t *testing.T) {
 	for name, p := range map[string]*Process{
-		"no program":          NewProcess("/nonexistent"),
-		"one that ends":       NewProcess("false"),
-		"one that talks":      NewProcess("echo", "hello"),
+		"no program":          NewProcess(discard, "/nonexistent"),
+		"one that ends":       NewProcess(discard, "false"),
+		"one that talks":      NewProcess(discard, "echo", "hello"),
 		"one that was closed": closed(t),
 	} {
 		h := NewHasher(cheap(p))
@@ -119,9 +142,7 @@ func TestAProcessThatDoesNotHash(t *testing.T) {
 		if match, _, err := h.Verify(t.Context(), "a password", ""); match || err == nil || fault.As(err) != nil {
 			t.Errorf("%s: %t, %v", name, match, err)
 		}
-		if err := p.Close(); err != nil {
-			t.Errorf("%s: close: %v", name, err)
-		}
+		p.Close()
 	}
 }
 
@@ -132,9 +153,7 @@ func closed(t *testing.T) *Process {
 	if _, err := NewHasher(cheap(p)).Hash(t.Context(), "a password"); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Close(); err != nil {
-		t.Fatal(err)
-	}
+	p.Close()
 	select {
 	case <-p.running.ended:
 	default:
