@@ -5,9 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"syscall"
-
 	"runtime"
+	"syscall"
 
 	"github.com/logicspike/manager/internal/config"
 	"github.com/logicspike/manager/server/auth/password"
