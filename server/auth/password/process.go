@@ -34,8 +34,8 @@ type Process struct {
 type running struct {
 	cmd   *exec.Cmd
 	calls *rpc.Client
-	ended chan struct{} // closed once it has ended, by failure
-	err   error
+	ended chan struct{} // closed once it has ended
+	err   error         // how it did
 }
 
 // end ends it, and returns when it has ended. It keeps nothing that would be lost.
@@ -74,7 +74,8 @@ const (
 	callTimeout = 2 * time.Minute
 )
 
-// Close ends the process, and returns when it has ended. Calls fail from now on.
+// Close ends the process, and returns when it has ended. Calls fail from now on, also those
+// that wait for it.
 func (p *Process) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
